@@ -1,0 +1,54 @@
+package store
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Reason is the machine-readable cause of a refusal.
+type Reason string
+
+// Why a request is refused by a binding.
+const (
+	ReasonIPNotAllowed Reason = "ip_not_allowed" // the rule does not cover the client IP
+	ReasonKeyBanned    Reason = "key_banned"     // the key is banned
+	ReasonLostRace     Reason = "lost_race"      // another address bound the key while this request was answered
+	ReasonCut          Reason = "stream_cut"     // an open stream was ended by a change of the binding
+)
+
+// Intercept is the record of refused requests of one key from one address for
+// one reason within one second.
+type Intercept struct {
+	ID     uint64    `json:"id"`
+	At     time.Time `json:"at"`   // of the first one; milliseconds, UTC
+	Last   time.Time `json:"last"` // of the last one
+	Count  uint64    `json:"count"`
+	Reason Reason    `json:"reason"`
+	// Observed is set where the request was passed all the same, because
+	// Sentinel only observes.
+	Observed bool `json:"observed,omitempty"`
+
+	Hash     KeyHash    `json:"hash"`
+	Hint     string     `json:"hint"`
+	ClientIP netip.Addr `json:"clientIp"`
+	PeerIP   netip.Addr `json:"peerIp"`
+
+	// Of the first request. The path is without the query, which may hold keys.
+	Method    string `json:"method"`
+	Host      string `json:"host"`
+	Path      string `json:"path"`
+	UserAgent string `json:"userAgent,omitempty"`
+	RequestID string `json:"requestId"`
+}
+
+// InterceptFilter chooses records; its zero fields choose all.
+type InterceptFilter struct {
+	Before uint64    // only IDs below this one
+	After  uint64    // only IDs above this one
+	Since  time.Time // only records with At at or after this time
+	Hash   KeyHash   // only records of this key
+	Limit  int       // at most so many; 0 means 100
+}
+
+// DefaultInterceptLimit is what a Limit of 0 means.
+const DefaultInterceptLimit = 100

@@ -1,0 +1,104 @@
+// Package store holds the records that Sentinel keeps and the contract of
+// every place that keeps them. It imports the standard library only;
+// implementations live below it, and storetest is the suite all of them pass.
+package store
+
+import (
+	"context"
+	"io"
+	"time"
+)
+
+// Store is one authority for bindings with everything that belongs to them.
+// All methods are safe for concurrent use. A method that changes something
+// returns only after the change survives a kill -9 and a power cut; a method
+// that returns an error has changed nothing.
+//
+// Errors: ErrNotFound, ErrConflict and ErrInvalid as each method says;
+// ErrUnavailable, wrapping the cause, for everything the medium does
+// (disk full, connection lost, store closed). A done context is reported as
+// the context's own error, and then the change may or may not have happened.
+type Store interface {
+	Bindings
+	Intercepts
+	UsageLog
+	Settings
+	Prober
+	io.Closer
+}
+
+// Bindings keeps what binds keys to addresses.
+type Bindings interface {
+	// Binding returns the binding of a key. Returns ErrNotFound if there is none.
+	Binding(ctx context.Context, hash KeyHash) (Binding, error)
+
+	// Bind stores b if its key has no binding yet, and reports whether it did.
+	// Otherwise nothing changes and the binding that is there is returned: of
+	// any number of concurrent calls for one key exactly one reports true.
+	// The stored binding carries its new Revision. Returns ErrInvalid if
+	// b.Validate does.
+	Bind(ctx context.Context, b Binding) (stored Binding, created bool, err error)
+
+	// ReplaceBinding stores b in place of the binding of the same key, if that
+	// one's revision is still b.Revision, and returns it with its new Revision.
+	// Returns ErrNotFound, ErrConflict on another revision, or ErrInvalid.
+	ReplaceBinding(ctx context.Context, b Binding) (Binding, error)
+
+	// DeleteBinding removes the binding of a key, with its usage, if its
+	// revision is still the one given, and returns the revision of the removal.
+	// Returns ErrNotFound, or ErrConflict on another revision.
+	DeleteBinding(ctx context.Context, hash KeyHash, revision uint64) (uint64, error)
+
+	// ListBindings returns up to limit bindings in the order of their hashes,
+	// beginning with the first one after the hash given (the zero hash: from
+	// the start). An empty answer is the end.
+	ListBindings(ctx context.Context, after KeyHash, limit int) ([]Binding, error)
+
+	// CountBindings returns how many bindings there are. Its cost does not
+	// grow with their number.
+	CountBindings(ctx context.Context) (int, error)
+}
+
+// Intercepts keeps the records of refused requests.
+type Intercepts interface {
+	// PutIntercepts stores records in one step. A record with ID 0 is new and
+	// is given the next ID, ascending in the order of the slice; the IDs are
+	// set in recs. A record with an ID replaces the stored one of that ID (its
+	// count has grown), or is dropped if that one is gone.
+	PutIntercepts(ctx context.Context, recs []Intercept) error
+
+	// ListIntercepts returns the records that match, newest first.
+	ListIntercepts(ctx context.Context, f InterceptFilter) ([]Intercept, error)
+}
+
+// UsageLog keeps what is gathered in memory and written in batches.
+type UsageLog interface {
+	// AddUsage adds a batch to what is stored, all of it or nothing. Touches
+	// of keys without a binding are dropped.
+	AddUsage(ctx context.Context, batch UsageBatch) error
+
+	// Usage returns the usage of a key: the zero Usage if it was never touched.
+	Usage(ctx context.Context, hash KeyHash) (Usage, error)
+
+	// Counters returns the counters of the hours in [from, to), ordered by hour
+	// and then by name.
+	Counters(ctx context.Context, from, to time.Time) ([]Counter, error)
+}
+
+// Settings keeps small values by name: runtime settings, and marks of the
+// store's own such as the fingerprint of the HMAC secret.
+type Settings interface {
+	// Setting returns a value. Returns ErrNotFound if there is none.
+	Setting(ctx context.Context, name string) ([]byte, error)
+	// PutSetting stores a value in place of whatever was there.
+	PutSetting(ctx context.Context, name string, value []byte) error
+	// DeleteSetting removes a value; it is no error if there is none.
+	DeleteSetting(ctx context.Context, name string) error
+}
+
+// Prober tells whether the store can be written.
+type Prober interface {
+	// Probe does one durable write of nothing that matters, and returns
+	// ErrUnavailable if it does not succeed.
+	Probe(ctx context.Context) error
+}
