@@ -1,0 +1,228 @@
+// Package clientip finds the address that a request is judged by.
+//
+// The rule is short, and Resolver.Explain shows how it was applied to a request:
+//
+//  1. The peer address of the TCP connection is the client IP, unless it is
+//     inside the prefixes of trusted proxies. Then no header counts: whoever
+//     connects directly can write any.
+//  2. Of a trusted proxy exactly one header counts, the configured one. It must
+//     be there once. X-Forwarded-For is read from the right, skipping trusted
+//     proxies, up to the first address that is none; every other header holds
+//     one address.
+//  3. What is missing, repeated or malformed then is an error (type Error),
+//     never a guess and never a default address.
+//
+// Addresses have one form once they leave this package: without a zone, IPv4
+// where they were IPv4-mapped IPv6 and, if so set, IPv4 where they were NAT64.
+package clientip
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"net/textproto"
+	"slices"
+	"strings"
+
+	"github.com/key-ip-sentinel/sentinel/engine/ipset"
+)
+
+// DefaultHeader is the header that is read if Options.Header is empty.
+const DefaultHeader = "X-Real-IP"
+
+const (
+	forwardedFor = "X-Forwarded-For"
+	realIP       = "X-Real-Ip"
+)
+
+// maxHops bounds how many hops of X-Forwarded-For are walked. Only trusted
+// proxies are walked over, so an honest request has a handful.
+const maxHops = 100
+
+// Options are the settings of a Resolver.
+type Options struct {
+	// Trusted are the prefixes of the proxies that are believed. If there are
+	// none, the client IP is the peer address always.
+	Trusted []netip.Prefix
+	// Header is the one header that is read of a trusted proxy, in any case.
+	// Empty means DefaultHeader. X-Forwarded-For is read as a list, every other
+	// one, such as CF-Connecting-IP, holds one address.
+	Header string
+	// NAT64 has addresses of 64:ff9b::/96 (RFC 6052) read as the IPv4 address
+	// inside, as a peer and in headers.
+	NAT64 bool
+}
+
+// Resolver finds client IPs. It is immutable and safe for concurrent use.
+type Resolver struct {
+	trusted  *ipset.Set
+	prefixes []netip.Prefix // what trusted is made of, for Explain
+	header   string         // canonical, as a key of http.Header
+	name     string         // as configured, for texts
+	list     bool           // the header is X-Forwarded-For
+	nat64    bool
+}
+
+// New returns a Resolver. The error tells all faults of the options at once.
+func New(o Options) (*Resolver, error) {
+	name := o.Header
+	if name == "" {
+		name = DefaultHeader
+	}
+	trusted, err := ipset.New(o.Trusted)
+	if err = errors.Join(err, checkHeader(name), checkNAT64(o)); err != nil {
+		return nil, err
+	}
+	header := textproto.CanonicalMIMEHeaderKey(name)
+	return &Resolver{
+		trusted:  trusted,
+		prefixes: slices.Clone(o.Trusted),
+		header:   header,
+		name:     name,
+		list:     header == forwardedFor,
+		nat64:    o.NAT64,
+	}, nil
+}
+
+func checkHeader(name string) error {
+	valid := func(r rune) bool {
+		return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '-'
+	}
+	if strings.ContainsFunc(name, func(r rune) bool { return !valid(r) }) {
+		return fmt.Errorf("client IP header %.80q: want letters, digits and -, such as %s", name, DefaultHeader)
+	}
+	switch strings.ToLower(name) {
+	case "forwarded":
+		return fmt.Errorf("client IP header %q (RFC 7239) is not supported: have the proxy set %s", name, DefaultHeader)
+	case "host", "connection", "authorization", "cookie", "content-length", "transfer-encoding", "upgrade":
+		return fmt.Errorf("client IP header %q holds no address: did you mean %s?", name, DefaultHeader)
+	}
+	return nil
+}
+
+// checkNAT64 refuses trusted prefixes that no address could be inside of.
+func checkNAT64(o Options) error {
+	var faults []error
+	for _, p := range o.Trusted {
+		if o.NAT64 && p.Bits() >= nat64Prefix.Bits() && nat64Prefix.Overlaps(p) {
+			faults = append(faults, fmt.Errorf("trusted prefix %s never matches while NAT64 addresses are read as IPv4: write it as IPv4", p))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// Peer is the other end of a connection.
+type Peer struct {
+	// Addr is the peer address, without a zone and unmapped. It is invalid if
+	// the peer has none, such as the other end of a Unix socket.
+	Addr netip.Addr
+	// Trusted is set if Addr is inside the prefixes of trusted proxies.
+	Trusted bool
+}
+
+// Peer reads the RemoteAddr of a connection or request. It belongs to the
+// connection, so once is enough. Text that is no address gives the zero Peer,
+// for which Resolve returns an error; it never stands for an address such as
+// 127.0.0.1.
+func (r *Resolver) Peer(remoteAddr string) Peer {
+	return r.peer(remoteAddr, nil)
+}
+
+func (r *Resolver) peer(remoteAddr string, t *trace) Peer {
+	addr, fault := r.parseAddr(remoteAddr)
+	if fault != "" {
+		t.peerUnreadable(remoteAddr, fault)
+		return Peer{}
+	}
+	p := Peer{Addr: addr, Trusted: r.trusted.Contains(addr)}
+	t.peer(remoteAddr, p)
+	return p
+}
+
+// Resolve returns the client IP of a request with header h from peer p, which
+// is of r.Peer. The error is an *Error. It does not allocate for an untrusted
+// peer, nor for a trusted one whose header is well formed.
+//
+// If every hop of X-Forwarded-For is a trusted proxy, the client IP is the
+// leftmost one: that host is trusted to say who it speaks for, and named
+// nobody, so the request is its own. A health check or a cron job on the proxy
+// is such a request.
+func (r *Resolver) Resolve(p Peer, h http.Header) (netip.Addr, error) {
+	return r.resolve(p, h, nil)
+}
+
+// resolve is what both Resolve and Explain run. A nil trace records nothing.
+func (r *Resolver) resolve(p Peer, h http.Header, t *trace) (netip.Addr, error) {
+	if !p.Addr.IsValid() {
+		return netip.Addr{}, r.fail(NoPeer, p, "", "")
+	}
+	if !p.Trusted {
+		// Threat: whoever connects directly controls every header. The address
+		// of the connection is all that cannot be forged, so h is not looked at.
+		return p.Addr, nil
+	}
+	lines := h[r.header]
+	switch {
+	case len(lines) == 0:
+		t.missing()
+		return netip.Addr{}, r.fail(Missing, p, "", "")
+	case r.list:
+		return r.walk(p, lines, t)
+	case len(lines) > 1:
+		// Threat: the client sent the header and the proxy added its own rather
+		// than overwrite it. Which line is whose depends on the proxy.
+		t.repeated(lines)
+		return netip.Addr{}, r.fail(Repeated, p, "", "")
+	}
+	addr, fault := r.parseAddr(lines[0])
+	if fault != "" {
+		t.unreadable(lines[0], fault)
+		return netip.Addr{}, r.fail(Malformed, p, lines[0], fault)
+	}
+	t.single(lines[0], addr)
+	return addr, nil
+}
+
+// walk reads X-Forwarded-For from the right. Each proxy appends the address
+// that it was reached from, so what stands left of the first address that is
+// no trusted proxy was written by somebody who is not trusted, and is not even
+// parsed.
+func (r *Resolver) walk(p Peer, lines []string, t *trace) (netip.Addr, error) {
+	var (
+		leftmost netip.Addr
+		hops     int
+	)
+	for i := len(lines) - 1; i >= 0; i-- {
+		for rest, more := lines[i], true; more; {
+			var hop string
+			rest, hop, more = cutLast(rest)
+			if hops++; hops > maxHops {
+				t.hopUnreadable(hops, hop, tooManyHops)
+				return netip.Addr{}, r.fail(Malformed, p, hop, tooManyHops)
+			}
+			addr, fault := r.parseAddr(hop)
+			if fault != "" {
+				t.hopUnreadable(hops, hop, fault)
+				return netip.Addr{}, r.fail(Malformed, p, hop, fault)
+			}
+			if !r.trusted.Contains(addr) {
+				t.hopStop(hops, hop, addr)
+				return addr, nil
+			}
+			t.hopSkipped(hops, hop, addr)
+			leftmost = addr
+		}
+	}
+	t.allTrusted(leftmost)
+	return leftmost, nil
+}
+
+// cutLast splits a list at its last comma. more is false if there is none.
+func cutLast(list string) (rest, last string, more bool) {
+	i := strings.LastIndexByte(list, ',')
+	if i < 0 {
+		return "", list, false
+	}
+	return list[:i], list[i+1:], true
+}
