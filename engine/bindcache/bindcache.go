@@ -1,0 +1,202 @@
+// Package bindcache keeps the bindings in use in memory, before the store. It
+// is the only importer of ristretto.
+//
+// Threat: a key is banned, and a request that comes after the ban was
+// acknowledged is still let through by an older copy. Ristretto alone allows
+// it: Set only queues a value, so a copy that was read before a change can
+// appear in the cache after it, and a later Set of the same key may then be
+// ignored. Answer: fills and changes of one key hold the same stripe lock, each
+// takes the next number of its stripe, and a change leaves a mark with its
+// number: a copy with a lower number is not believed. A mark is taken away only
+// after ristretto has worked off everything that was queued before it.
+package bindcache
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dgraph-io/ristretto/v2"
+
+	"github.com/key-ip-sentinel/sentinel/store"
+)
+
+// Reader reads one binding from the store.
+type Reader interface {
+	// Binding returns the binding of a key, or store.ErrNotFound.
+	Binding(ctx context.Context, hash store.KeyHash) (store.Binding, error)
+}
+
+const (
+	stripes    = 1024
+	sweepEvery = time.Second
+	// Ristretto's own advice: ten counters for each entry it is to hold.
+	countersPerEntry = 10
+	getBuffer        = 64
+)
+
+// Cache is a read-through cache of bindings. Keys without a binding are not
+// cached: each look-up of one reads the store. It is safe for concurrent use.
+type Cache struct {
+	reader  Reader
+	entries *ristretto.Cache[uint64, *Entry]
+	stripes [stripes]stripe
+
+	stop    chan struct{}
+	stopped sync.WaitGroup
+	close   sync.Once
+}
+
+type stripe struct {
+	mu     sync.Mutex
+	seq    uint64                   // of the last fill or change
+	marks  map[store.KeyHash]uint64 // the seq of the last change, until swept
+	marked atomic.Int32             // len(marks), readable without the lock
+}
+
+// New returns a cache of about so many entries before reader.
+func New(reader Reader, entries int) (*Cache, error) {
+	if entries < 1 {
+		return nil, fmt.Errorf("cache of %d entries, want at least 1", entries)
+	}
+	r, err := ristretto.NewCache(&ristretto.Config[uint64, *Entry]{
+		NumCounters:        int64(entries) * countersPerEntry,
+		MaxCost:            int64(entries),
+		BufferItems:        getBuffer,
+		IgnoreInternalCost: true,
+		// Keys are HMAC output already: nobody can choose them to collide.
+		KeyToHash: func(k uint64) (uint64, uint64) { return k, 0 },
+	})
+	if err != nil {
+		return nil, fmt.Errorf("create binding cache: %w", err)
+	}
+	c := &Cache{reader: reader, entries: r, stop: make(chan struct{})}
+	c.stopped.Go(c.sweep)
+	return c, nil
+}
+
+// Get returns the entry of a key, or nil if the key has no binding. An error
+// is the store's. A hit allocates nothing and takes no lock.
+func (c *Cache) Get(ctx context.Context, hash store.KeyHash) (*Entry, error) {
+	s := c.stripe(hash)
+	if e, ok := c.entries.Get(slot(hash)); ok && e.Hash == hash {
+		if s.marked.Load() == 0 || !s.outdated(e) {
+			return e, nil
+		}
+	}
+	return c.fill(ctx, s, hash)
+}
+
+func (c *Cache) fill(ctx context.Context, s *stripe, hash store.KeyHash) (*Entry, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	// Another request may have filled it while this one waited for the lock.
+	if e, ok := c.entries.Get(slot(hash)); ok && e.Hash == hash && e.seq >= s.marks[hash] {
+		return e, nil
+	}
+	b, err := c.reader.Binding(ctx, hash)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look up binding: %w", err)
+	}
+	e, err := newEntry(b)
+	if err != nil {
+		return nil, err
+	}
+	s.seq++
+	e.seq = s.seq
+	c.entries.Set(slot(hash), e, 1)
+	return e, nil
+}
+
+// Change runs write, which changes the binding of a key in the store, so that
+// no Get that begins after Change has returned sees what was there before.
+// What write reports is returned; the older copy is dropped whatever it is,
+// for a write that failed may have happened all the same.
+func (c *Cache) Change(hash store.KeyHash, write func() error) error {
+	s := c.stripe(hash)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := write()
+	s.seq++
+	if s.marks == nil {
+		s.marks = make(map[store.KeyHash]uint64)
+	}
+	s.marks[hash] = s.seq
+	s.marked.Store(int32(len(s.marks))) //nolint:gosec // G115: at most one mark for each change within a sweep
+	c.entries.Del(slot(hash))
+	return err
+}
+
+// Close ends the sweeping. Gets and Changes after it go to the store.
+func (c *Cache) Close() {
+	c.close.Do(func() {
+		close(c.stop)
+		c.stopped.Wait()
+		c.entries.Close()
+	})
+}
+
+func (s *stripe) outdated(e *Entry) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return e.seq < s.marks[e.Hash]
+}
+
+func (c *Cache) sweep() {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-c.stop:
+			return
+		case <-tick.C:
+			c.sweepOnce()
+		}
+	}
+}
+
+// sweepOnce takes away the marks that nothing older can follow any more.
+func (c *Cache) sweepOnce() {
+	type mark struct {
+		s    *stripe
+		hash store.KeyHash
+		seq  uint64
+	}
+	var seen []mark
+	for i := range c.stripes {
+		s := &c.stripes[i]
+		if s.marked.Load() == 0 {
+			continue
+		}
+		s.mu.Lock()
+		for hash, seq := range s.marks {
+			seen = append(seen, mark{s, hash, seq})
+		}
+		s.mu.Unlock()
+	}
+	if len(seen) == 0 {
+		return
+	}
+	c.entries.Wait() // every copy older than these marks was queued before
+	for _, m := range seen {
+		m.s.mu.Lock()
+		if m.s.marks[m.hash] == m.seq {
+			delete(m.s.marks, m.hash)
+			m.s.marked.Store(int32(len(m.s.marks))) //nolint:gosec // G115: as above
+		}
+		m.s.mu.Unlock()
+	}
+}
+
+func (c *Cache) stripe(hash store.KeyHash) *stripe {
+	return &c.stripes[binary.LittleEndian.Uint16(hash[8:])%stripes]
+}
+
+func slot(hash store.KeyHash) uint64 { return binary.LittleEndian.Uint64(hash[:]) }

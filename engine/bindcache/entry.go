@@ -1,0 +1,88 @@
+package bindcache
+
+import (
+	"fmt"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"github.com/key-ip-sentinel/sentinel/engine/ipset"
+	"github.com/key-ip-sentinel/sentinel/store"
+)
+
+// Entry is what a decision needs of a binding. Its rule never changes: a change
+// of the binding makes a new entry. Only its usage moves.
+type Entry struct {
+	Hash   store.KeyHash
+	Banned bool
+
+	all     bool
+	single  netip.Prefix
+	several *ipset.Set
+
+	seq uint64 // of its stripe, when it was read
+
+	hits   atomic.Uint64 // since the last TakeUsage
+	lastMs atomic.Int64  // Unix milliseconds
+	lastIP atomic.Pointer[netip.Addr]
+}
+
+func newEntry(b store.Binding) (*Entry, error) {
+	e := &Entry{Hash: b.Hash, Banned: b.Status == store.StatusBanned}
+	switch b.Rule.Kind {
+	case store.RuleAll:
+		e.all = true
+	case store.RuleSingle:
+		if len(b.Rule.Prefixes) == 1 {
+			e.single = b.Rule.Prefixes[0]
+		}
+	case store.RuleMultiple:
+		set, err := ipset.New(b.Rule.Prefixes)
+		if err != nil {
+			return nil, fmt.Errorf("read rule of binding %s: %w", b.Hash, err)
+		}
+		e.several = set
+	}
+	return e, nil
+}
+
+// NewEntry returns the entry of a binding that is in no cache.
+func NewEntry(b store.Binding) (*Entry, error) { return newEntry(b) }
+
+// Covers reports whether the rule lets the key be used from an address. A rule
+// that could not be read, and an invalid address, are covered by nothing but
+// the rule all.
+func (e *Entry) Covers(ip netip.Addr) bool {
+	switch {
+	case e.all:
+		return true
+	case e.several != nil:
+		return e.several.Contains(ip)
+	default:
+		return e.single.Contains(ip)
+	}
+}
+
+// Touch notes one allowed use, and reports whether it is the first one since
+// the last TakeUsage: the caller then sees to it that TakeUsage is called.
+func (e *Entry) Touch(ip netip.Addr, now time.Time) (first bool) {
+	e.lastMs.Store(now.UnixMilli())
+	if last := e.lastIP.Load(); last == nil || *last != ip {
+		e.storeLastIP(ip)
+	}
+	return e.hits.Add(1) == 1
+}
+
+// Apart from Touch, so that only a change of address allocates.
+//
+//go:noinline
+func (e *Entry) storeLastIP(ip netip.Addr) { e.lastIP.Store(&ip) }
+
+// TakeUsage returns what Touch has noted since the last call, and begins anew.
+func (e *Entry) TakeUsage() store.Touch {
+	t := store.Touch{Hash: e.Hash, Hits: e.hits.Swap(0), LastUsed: time.UnixMilli(e.lastMs.Load()).UTC()}
+	if ip := e.lastIP.Load(); ip != nil {
+		t.LastIP = *ip
+	}
+	return t
+}

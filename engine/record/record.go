@@ -1,0 +1,220 @@
+// Package record writes intercepts to the store behind the requests' back:
+// adding one never blocks, writing goes in batches, and what could not be kept
+// is counted.
+package record
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/key-ip-sentinel/sentinel/store"
+)
+
+// Writer stores records, as store.Intercepts says.
+type Writer interface {
+	PutIntercepts(ctx context.Context, recs []store.Intercept) error
+}
+
+const (
+	// writeEvery bounds how long a record is only in memory.
+	writeEvery = 250 * time.Millisecond
+	// mergeWithin is how long a record takes in further refusals of the same
+	// key, address and reason.
+	mergeWithin = time.Second
+	// complainEvery bounds how often losses are logged.
+	complainEvery = 10 * time.Second
+	// DefaultCapacity is how many records may wait for the store.
+	DefaultCapacity = 16384
+)
+
+// Options of a Recorder. Writer and Logger are required.
+type Options struct {
+	Writer   Writer
+	Logger   *slog.Logger
+	Now      func() time.Time // default time.Now
+	Capacity int              // records in memory; default DefaultCapacity
+}
+
+// Recorder gathers intercepts and writes them. It is safe for concurrent use.
+type Recorder struct {
+	writer   Writer
+	logger   *slog.Logger
+	now      func() time.Time
+	capacity int
+
+	mu      sync.Mutex
+	recent  map[identity]*entry // at most capacity
+	dirty   []*entry            // those of recent that the store does not have yet
+	dropped uint64
+	closed  bool
+
+	stop    chan struct{}
+	stopped sync.WaitGroup
+	cancel  context.CancelFunc // of a write under way
+}
+
+type identity struct {
+	hash     store.KeyHash
+	ip       netip.Addr
+	reason   store.Reason
+	observed bool
+}
+
+type entry struct {
+	rec   store.Intercept
+	dirty bool
+}
+
+// New starts a recorder; Close ends it.
+func New(opts Options) (*Recorder, error) {
+	if opts.Writer == nil || opts.Logger == nil {
+		return nil, fmt.Errorf("recorder without writer or logger")
+	}
+	r := &Recorder{
+		writer: opts.Writer, logger: opts.Logger, now: opts.Now, capacity: opts.Capacity,
+		recent: make(map[identity]*entry), stop: make(chan struct{}),
+	}
+	if r.now == nil {
+		r.now = time.Now
+	}
+	if r.capacity <= 0 {
+		r.capacity = DefaultCapacity
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	r.cancel = cancel
+	r.stopped.Go(func() { r.run(ctx) })
+	return r, nil
+}
+
+// Add takes a record whose At is set; Last and Count are filled in. It never
+// blocks on the store. A record of the same key, address, reason and mode as
+// one of the last second is added to that one's count.
+func (r *Recorder) Add(rec store.Intercept) {
+	rec.At = rec.At.UTC().Truncate(time.Millisecond)
+	id := identity{rec.Hash, rec.ClientIP, rec.Reason, rec.Observed}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if e, ok := r.recent[id]; ok && rec.At.Sub(e.rec.At) < mergeWithin {
+		e.rec.Count++
+		e.rec.Last = rec.At
+		r.markLocked(e)
+		return
+	}
+	if r.closed || len(r.recent) >= r.capacity || len(r.dirty) >= r.capacity {
+		r.dropped++
+		return
+	}
+	rec.Last, rec.Count = rec.At, 1
+	e := &entry{rec: rec}
+	r.recent[id] = e
+	r.markLocked(e)
+}
+
+func (r *Recorder) markLocked(e *entry) {
+	if !e.dirty {
+		e.dirty = true
+		r.dirty = append(r.dirty, e)
+	}
+}
+
+// Dropped returns how many refusals could not be recorded since the start.
+func (r *Recorder) Dropped() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.dropped
+}
+
+// Close writes what is waiting and ends. Records added after it, and those the
+// store did not take, are counted as dropped and logged.
+func (r *Recorder) Close(ctx context.Context) error {
+	r.mu.Lock()
+	if r.closed {
+		r.mu.Unlock()
+		return nil
+	}
+	r.closed = true
+	r.mu.Unlock()
+	close(r.stop)
+	// A write that hangs is given up when ctx ends, not before: one that is
+	// broken off may have happened, and would be written twice.
+	release := context.AfterFunc(ctx, r.cancel)
+	r.stopped.Wait()
+	release()
+	r.cancel()
+	err := r.write(ctx)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, e := range r.dirty {
+		r.dropped += e.rec.Count
+	}
+	r.dirty = nil
+	if r.dropped > 0 {
+		r.logger.Warn("intercepts not recorded", "dropped", r.dropped)
+	}
+	return err
+}
+
+func (r *Recorder) run(ctx context.Context) {
+	tick := time.NewTicker(writeEvery)
+	defer tick.Stop()
+	var complained time.Time
+	var told uint64
+	for {
+		select {
+		case <-r.stop:
+			return
+		case <-tick.C:
+		}
+		err := r.write(ctx)
+		dropped := r.Dropped()
+		if (err != nil || dropped > told) && r.now().Sub(complained) >= complainEvery {
+			complained, told = r.now(), dropped
+			r.logger.Warn("intercepts are not being recorded", "dropped", dropped, "error", err)
+		}
+	}
+}
+
+// write stores what is dirty. Records that the store does not take stay dirty.
+func (r *Recorder) write(ctx context.Context) error {
+	r.mu.Lock()
+	entries := r.dirty
+	r.dirty = nil
+	batch := make([]store.Intercept, len(entries))
+	for i, e := range entries {
+		e.dirty = false
+		batch[i] = e.rec
+	}
+	r.forgetLocked()
+	r.mu.Unlock()
+	if len(batch) == 0 {
+		return nil
+	}
+	err := r.writer.PutIntercepts(ctx, batch)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i, e := range entries {
+		if err != nil {
+			r.markLocked(e)
+		} else {
+			e.rec.ID = batch[i].ID
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("write %d intercepts: %w", len(batch), err)
+	}
+	return nil
+}
+
+// forgetLocked lets go of records that are stored and take in no more.
+func (r *Recorder) forgetLocked() {
+	now := r.now()
+	for id, e := range r.recent {
+		if !e.dirty && now.Sub(e.rec.At) >= mergeWithin {
+			delete(r.recent, id)
+		}
+	}
+}
