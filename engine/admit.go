@@ -1,0 +1,224 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/key-ip-sentinel/sentinel/engine/bindcache"
+	"github.com/key-ip-sentinel/sentinel/engine/clientip"
+	"github.com/key-ip-sentinel/sentinel/engine/credential"
+)
+
+// Arrive begins an exchange: it finds the client IP and holds it against the
+// rate limit. The header is read as it came in, before hop-by-hop headers are
+// taken out: what a proxy says to Sentinel is meant for this hop. cancel ends
+// the exchange from another goroutine; it must not block.
+func (e *Engine) Arrive(x *Exchange, r *http.Request, peer clientip.Peer, cancel func()) Decision {
+	x.reset()
+	x.request, x.peer, x.cancel = r, peer, cancel
+	x.id, x.prefix = e.ids.Add(1), e.idPrefix
+	x.ClientIP, x.ipErr = e.resolver.Resolve(peer, r.Header)
+	if e.limiter == nil {
+		return Decision{}
+	}
+	limited := x.ClientIP
+	if x.ipErr != nil {
+		limited = peer.Addr
+	}
+	if ok, after := e.limiter.Allow(limited, e.now()); !ok {
+		e.usage.count(CountRateLimited)
+		d := refuse(RateLimited)
+		d.RetryAfter = after
+		return d
+	}
+	return Decision{}
+}
+
+// Admit decides whether the request of an exchange may be forwarded. Call it
+// when the header is as it will be sent, and Done afterwards whatever the
+// answer. sentPath is the decoded path that the downstream will see.
+//
+// A request with keys whose reading differs between versions of the downstream
+// loses those that are not to be bound: x's request header is changed.
+func (e *Engine) Admit(ctx context.Context, x *Exchange, sentPath string) Decision {
+	policy := e.policy.Load()
+	req := credential.Request{
+		Method: x.request.Method, Header: x.request.Header, Path: x.request.URL.Path, SentPath: sentPath, RawQuery: x.request.URL.RawQuery,
+	}
+	err := e.credentials.Read(&req, &x.keys)
+	if d := e.readable(x, err); !d.Passes() {
+		return e.carryOut(policy, x, d)
+	}
+	if e.credentials.RefusesPath(&req) {
+		return e.carryOut(policy, x, refuse(DashboardRefused))
+	}
+	if x.keys.Len() == 0 {
+		if policy.Anonymous == AnonymousReject && !x.keys.Dashboard() {
+			return e.carryOut(policy, x, refuse(CredentialRequired))
+		}
+		e.usage.count(CountAnonymous)
+		return Decision{}
+	}
+	now := e.now()
+	e.warnOfUnnamedProxy(x, now)
+	e.register(x)
+	d := e.judgeAll(ctx, policy, x, now)
+	if !d.Passes() || x.unknown == 0 || x.degraded || !x.ClientIP.IsValid() {
+		return d
+	}
+	return e.prepareBinding(ctx, policy, x, &req)
+}
+
+// readable is the refusal of a request whose keys or client IP cannot be read.
+func (e *Engine) readable(x *Exchange, credErr error) Decision {
+	if credErr != nil {
+		e.usage.count(CountInvalidCredential)
+		d := Decision{Refused: InvalidCredential, Detail: credErr.Error()}
+		var ce *credential.Error
+		if errors.As(credErr, &ce) && ce.Kind == credential.Unprintable {
+			d.Refused = InvalidAPIKey
+		}
+		return d
+	}
+	if x.ipErr == nil {
+		return Decision{}
+	}
+	var ie *clientip.Error
+	missing := errors.As(x.ipErr, &ie) && ie.Kind == clientip.Missing
+	if missing && x.keys.Len() == 0 && !x.keys.Dashboard() {
+		return Decision{} // a health check of the proxy itself
+	}
+	e.usage.count(CountInvalidClientIP)
+	// The cause names the proxies in front of Sentinel, which is for the log.
+	e.ipCry.log(e.now(), func() {
+		e.logger.Warn("client IP cannot be told", "error", x.ipErr, "request_id", x.RequestID())
+	})
+	return refuse(InvalidClientIP)
+}
+
+// carryOut makes a refusal that does not come of a binding a note where
+// Sentinel only observes.
+func (e *Engine) carryOut(policy *Policy, x *Exchange, d Decision) Decision {
+	if policy.Mode == ModeObserve {
+		x.Observed = d.Refused
+		return Decision{}
+	}
+	return d
+}
+
+func (e *Engine) register(x *Exchange) {
+	for i := range x.keys.Len() {
+		f := &x.flights[i]
+		f.hash, f.x, f.key = x.keys.Hash(i), x, i
+		e.flights.add(f)
+		x.flying++
+	}
+}
+
+// judgeAll looks up every key. All bound ones must pass.
+func (e *Engine) judgeAll(ctx context.Context, policy *Policy, x *Exchange, now time.Time) Decision {
+	var bound [credential.MaxKeys]*bindcache.Entry
+	for i := range x.keys.Len() {
+		entry, err := e.cache.Get(ctx, x.keys.Hash(i))
+		switch {
+		case err != nil:
+			if d := e.lookupFailed(ctx, policy, x, err); !d.Passes() {
+				return d
+			}
+			x.degraded = true // the other keys are judged all the same
+			continue
+		case entry == nil:
+			x.unknown |= 1 << i
+			continue
+		}
+		bound[i] = entry
+		if why := judge(entry, x.ClientIP); why != "" {
+			e.intercept(x, i, interceptReason(why), policy.Mode == ModeObserve)
+			if policy.Mode != ModeObserve {
+				return refuse(why)
+			}
+			x.Observed = why
+		}
+	}
+	e.usage.count(CountAllowed)
+	for _, entry := range bound[:x.keys.Len()] {
+		if entry != nil {
+			e.usage.touch(entry, x.ClientIP, now)
+		}
+	}
+	return Decision{}
+}
+
+// prepareBinding sees to the key that the downstream would use, if it is one of
+// those that are not bound.
+func (e *Engine) prepareBinding(ctx context.Context, policy *Policy, x *Exchange, req *credential.Request) Decision {
+	if x.Observed != "" {
+		return Decision{} // a refused request binds nothing, and this one would be
+	}
+	primary := x.keys.Primary()
+	if x.keys.Ambiguous() && primary >= 0 {
+		// Threat: versions of the downstream read different keys of this
+		// request, so that its success would bind one key and spend another.
+		// Answer: what is forwarded has one reading left.
+		x.keys.StripOthers(req.Header, primary)
+	}
+	// What judgeAll found counts, and is not looked up again: a key that was
+	// bound in between has not been judged.
+	if primary < 0 || x.unknown&(1<<primary) == 0 || !e.credentials.ChecksKeys(req) {
+		e.usage.count(CountUnbound)
+		return Decision{}
+	}
+	if policy.BindOn == BindOnRequest {
+		return e.bind(ctx, policy, x)
+	}
+	x.pending = true
+	return Decision{}
+}
+
+// lookupFailed is the answer where a key could not be looked up: for want of the
+// store, or because the exchange has ended meanwhile.
+func (e *Engine) lookupFailed(ctx context.Context, policy *Policy, x *Exchange, err error) Decision {
+	if d, cut := x.Cut(); cut {
+		return d
+	}
+	if ctx.Err() != nil {
+		return refuse(StoreUnavailable) // the client has gone: nobody sees it
+	}
+	return e.failsafe(policy, "look up key", err)
+}
+
+// failsafe is the answer where the store gave none.
+func (e *Engine) failsafe(policy *Policy, doing string, cause error) Decision {
+	e.storeFailed(doing, cause)
+	if policy.Failsafe == FailsafeOpen || policy.Mode == ModeObserve {
+		e.usage.count(CountFailsafeOpen)
+		return Decision{}
+	}
+	e.usage.count(CountFailsafeClosed)
+	d := refuse(StoreUnavailable)
+	d.RetryAfter = storeRetryAfter
+	return d
+}
+
+func (e *Engine) warnOfUnnamedProxy(x *Exchange, now time.Time) {
+	if x.peer.Trusted || !e.unnamed.Observe(x.peer, x.request.Header, x.keys.Hash(0), now) {
+		return
+	}
+	e.logger.Warn("many keys arrive from one private address with forwarding headers: if it is a proxy of yours, "+
+		"name it in TRUSTED_PROXY_IPS, or every key will be bound to the proxy",
+		"peer", x.peer.Addr, "header", e.header, "setting", "TRUSTED_PROXY_IPS")
+}
+
+// Done ends an exchange: nothing can cut it any more, and x may be used again.
+func (e *Engine) Done(x *Exchange) {
+	for i := range x.flying {
+		e.flights.remove(&x.flights[i])
+	}
+	x.flying = 0
+	if _, cut := x.Cut(); cut {
+		e.recordCut(x)
+	}
+	x.keys.Reset() // lets go of the request's strings
+}

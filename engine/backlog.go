@@ -1,0 +1,73 @@
+package engine
+
+import (
+	"time"
+
+	"github.com/key-ip-sentinel/sentinel/store"
+)
+
+// backlogKeys bounds how many keys' usage waits while the store takes nothing.
+const backlogKeys = 1_000_000
+
+// backlog is what is still to be written. It belongs to one goroutine.
+type backlog struct {
+	touches  map[store.KeyHash]store.Touch
+	counters map[counterID]uint64
+}
+
+type counterID struct {
+	hour time.Time
+	name string
+}
+
+func (b *backlog) empty() bool { return len(b.touches) == 0 && len(b.counters) == 0 }
+
+func (b *backlog) addCounter(c store.Counter) {
+	if b.counters == nil {
+		b.counters = make(map[counterID]uint64)
+	}
+	b.counters[counterID{c.Hour, c.Name}] += c.N
+}
+
+// addTouch returns how many hits could not be kept.
+func (b *backlog) addTouch(t store.Touch) (lost uint64) {
+	if t.Hits == 0 {
+		return 0
+	}
+	if b.touches == nil {
+		b.touches = make(map[store.KeyHash]store.Touch)
+	}
+	have, ok := b.touches[t.Hash]
+	if !ok && len(b.touches) >= backlogKeys {
+		return t.Hits
+	}
+	t.Hits += have.Hits
+	if have.LastUsed.After(t.LastUsed) {
+		t.LastUsed, t.LastIP = have.LastUsed, have.LastIP
+	}
+	b.touches[t.Hash] = t
+	return 0
+}
+
+// next returns all counters and up to n keys, which stay until done.
+func (b *backlog) next(n int) store.UsageBatch {
+	var batch store.UsageBatch
+	for id, count := range b.counters {
+		batch.Counters = append(batch.Counters, store.Counter{Hour: id.hour, Name: id.name, N: count})
+	}
+	for _, t := range b.touches {
+		if len(batch.Touches) == n {
+			break
+		}
+		batch.Touches = append(batch.Touches, t)
+	}
+	return batch
+}
+
+// done takes away what next returned.
+func (b *backlog) done(batch store.UsageBatch) {
+	clear(b.counters)
+	for _, t := range batch.Touches {
+		delete(b.touches, t.Hash)
+	}
+}

@@ -1,0 +1,20 @@
+// Package engine is the domain: who is calling, from where, may they, and what
+// is recorded of it. It reads an http.Request and knows no routes, and keeps
+// everything in a store.Store and knows no database.
+//
+// The life of one request:
+//
+//  1. Admit (admit.go) finds the client IP (package clientip), holds it against
+//     the rate limit (package ratelimit), and reads every credential of the
+//     request (package credential).
+//  2. The exchange is registered under each of its keys (flight.go): from here
+//     on a change of one of them finds it.
+//  3. Each key is looked up (package bindcache, then the store) and judged
+//     (decide.go). All bound keys must pass.
+//  4. A key that is not bound yet is bound here, or when the downstream has
+//     accepted it: Accept (bind.go), before the first byte of the answer.
+//  5. Refusals become intercepts (package record), uses become touches, and
+//     both become counters (usage.go).
+//  6. Done ends the exchange. A ban or a new rule in between (change.go) has
+//     cut it if it no longer matches.
+package engine

@@ -1,0 +1,147 @@
+package engine
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/key-ip-sentinel/sentinel/engine/bindcache"
+	"github.com/key-ip-sentinel/sentinel/engine/clientip"
+	"github.com/key-ip-sentinel/sentinel/engine/credential"
+	"github.com/key-ip-sentinel/sentinel/engine/ratelimit"
+	"github.com/key-ip-sentinel/sentinel/engine/record"
+	"github.com/key-ip-sentinel/sentinel/store"
+)
+
+// DefaultCacheEntries is how many bindings are kept in memory unless told
+// otherwise: some 50 MB.
+const DefaultCacheEntries = 200_000
+
+// Options of an Engine. All but the last four are required.
+type Options struct {
+	Store       store.Store
+	Resolver    *clientip.Resolver
+	Credentials *credential.Reader
+	Policy      Policy
+	Logger      *slog.Logger
+
+	Limiter      *ratelimit.Limiter // nil: no rate limit
+	RealIPHeader string             // named in warnings; default X-Real-IP
+	CacheEntries int                // default DefaultCacheEntries
+	Now          func() time.Time   // default time.Now
+}
+
+// Engine decides. It is safe for concurrent use.
+type Engine struct {
+	store       store.Store
+	resolver    *clientip.Resolver
+	credentials *credential.Reader
+	limiter     *ratelimit.Limiter
+	logger      *slog.Logger
+	header      string
+	now         func() time.Time
+
+	policy   atomic.Pointer[Policy]
+	cache    *bindcache.Cache
+	flights  *flights
+	recorder *record.Recorder
+	usage    *usage
+	unnamed  *clientip.UnnamedProxy
+
+	storeCry cry
+	ipCry    cry
+
+	idPrefix string // of request IDs: differs from start to start
+	ids      atomic.Uint64
+
+	stop    chan struct{}
+	stopped sync.WaitGroup
+	closing sync.Once
+}
+
+// New starts an engine; Close ends it.
+func New(opts Options) (*Engine, error) {
+	if opts.Store == nil || opts.Resolver == nil || opts.Credentials == nil || opts.Logger == nil {
+		return nil, errors.New("engine without store, resolver, credentials or logger")
+	}
+	if err := opts.Policy.Validate(); err != nil {
+		return nil, fmt.Errorf("engine policy: %w", err)
+	}
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	if opts.CacheEntries == 0 {
+		opts.CacheEntries = DefaultCacheEntries
+	}
+	if opts.RealIPHeader == "" {
+		opts.RealIPHeader = "X-Real-IP"
+	}
+	cache, err := bindcache.New(opts.Store, opts.CacheEntries)
+	if err != nil {
+		return nil, err
+	}
+	recorder, err := record.New(record.Options{Writer: opts.Store, Logger: opts.Logger, Now: opts.Now})
+	if err != nil {
+		cache.Close()
+		return nil, err
+	}
+	e := &Engine{
+		store: opts.Store, resolver: opts.Resolver, credentials: opts.Credentials, limiter: opts.Limiter,
+		logger: opts.Logger, header: opts.RealIPHeader, now: opts.Now,
+		cache: cache, flights: newFlights(), recorder: recorder, usage: newUsage(),
+		unnamed: new(clientip.UnnamedProxy), stop: make(chan struct{}),
+		idPrefix: strings.ToLower(rand.Text()[:8]) + "-",
+	}
+	e.policy.Store(&opts.Policy)
+	e.stopped.Go(e.flushUsage)
+	return e, nil
+}
+
+// Policy returns what decisions follow now.
+func (e *Engine) Policy() Policy { return *e.policy.Load() }
+
+// SetPolicy replaces what decisions follow, from the next request on.
+func (e *Engine) SetPolicy(p Policy) error {
+	if err := p.Validate(); err != nil {
+		return fmt.Errorf("set policy: %w", err)
+	}
+	e.policy.Store(&p)
+	return nil
+}
+
+// Peer reads the address of a connection's other end; ask once a connection.
+func (e *Engine) Peer(remoteAddr string) clientip.Peer { return e.resolver.Peer(remoteAddr) }
+
+// CredentialHeaders returns the canonical names of every header that may hold a
+// key.
+func (e *Engine) CredentialHeaders() []string { return e.credentials.Headers() }
+
+// RewriteForwarding makes the header that is about to be sent say the client IP
+// that was decided, as clientip.Rewrite does.
+func (e *Engine) RewriteForwarding(h http.Header, client netip.Addr, opts clientip.RewriteOptions) {
+	e.resolver.Rewrite(h, client, opts)
+}
+
+// StripForwarding removes every forwarding header, as clientip.Strip does.
+func (e *Engine) StripForwarding(h http.Header) { e.resolver.Strip(h) }
+
+// Close writes what is only in memory, and ends. Exchanges must be done. What
+// could not be written is in the error and in the log.
+func (e *Engine) Close(ctx context.Context) error {
+	var err error
+	e.closing.Do(func() {
+		close(e.stop)
+		e.stopped.Wait()
+		err = errors.Join(e.recorder.Close(ctx), e.writeUsage(ctx))
+		e.cache.Close()
+	})
+	return err
+}

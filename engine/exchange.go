@@ -1,0 +1,78 @@
+package engine
+
+import (
+	"net/http"
+	"net/netip"
+	"strconv"
+	"sync/atomic"
+
+	"github.com/key-ip-sentinel/sentinel/engine/clientip"
+	"github.com/key-ip-sentinel/sentinel/engine/credential"
+)
+
+// Exchange is one request and its answer, from Arrive to Done. It may be used
+// again after Done. Its methods and the engine's calls on it belong to the one
+// goroutine that serves the request.
+type Exchange struct {
+	// ClientIP is the address that the decision uses. It is invalid where there
+	// is none: then the request carries no key, or is refused, or is only
+	// observed.
+	ClientIP netip.Addr
+	// Observed is why the request would have been refused, were Sentinel not
+	// only observing.
+	Observed Reason
+
+	request *http.Request
+	id      uint64
+	prefix  string
+	peer    clientip.Peer
+	ipErr   error
+	keys    credential.Set
+	cancel  func()
+
+	flights  [credential.MaxKeys]flight
+	flying   int
+	unknown  uint32 // bit i: key i was not bound when it was looked up
+	degraded bool   // of the keys at least one could not be looked up
+	pending  bool   // the primary key is to be bound once it is accepted
+	answered atomic.Bool
+
+	cut atomic.Pointer[cut] // set by whoever changes a binding
+}
+
+// cut is why a change of a binding ended an exchange.
+type cut struct {
+	decision Decision
+	key      int // which of the exchange's keys
+}
+
+// HasKeys reports whether the request carries any key, bound or not.
+func (x *Exchange) HasKeys() bool { return x.keys.Len() > 0 }
+
+// Pending reports whether the answer of the downstream decides on a binding:
+// until Accept, no byte of it may reach the client.
+func (x *Exchange) Pending() bool { return x.pending }
+
+// Cut returns the decision of a change of a binding that ended this exchange
+// while it was under way, and reports whether there was one.
+func (x *Exchange) Cut() (Decision, bool) {
+	if c := x.cut.Load(); c != nil {
+		return c.decision, true
+	}
+	return Decision{}, false
+}
+
+// Answered reports whether Accept has let the answer pass. It is safe to call
+// from cancel.
+func (x *Exchange) Answered() bool { return x.answered.Load() }
+
+// RequestID names the exchange in answers, records and the log.
+func (x *Exchange) RequestID() string { return x.prefix + strconv.FormatUint(x.id, 36) }
+
+func (x *Exchange) reset() {
+	x.ClientIP, x.Observed = netip.Addr{}, ""
+	x.request, x.peer, x.ipErr, x.cancel = nil, clientip.Peer{}, nil, nil
+	x.flying, x.unknown, x.degraded, x.pending = 0, 0, false, false
+	x.answered.Store(false)
+	x.cut.Store(nil)
+}

@@ -1,0 +1,161 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/key-ip-sentinel/sentinel/engine/bindcache"
+	"github.com/key-ip-sentinel/sentinel/store"
+)
+
+// Counted is one of the things that are counted.
+type Counted int
+
+// What is counted. A request is counted once as allowed, anonymous or refused;
+// the others say more of some of these.
+const (
+	CountAllowed           Counted = iota // with a key, and let pass
+	CountAnonymous                        // without a key, and let pass
+	CountIntercepted                      // refused by a binding
+	CountObserved                         // would have been refused by a binding
+	CountBound                            // keys bound by a first use
+	CountUnbound                          // let pass with a key that stayed unbound
+	CountInvalidCredential                // keys that cannot be read
+	CountInvalidClientIP                  // client IP that cannot be read
+	CountRateLimited
+	CountFailsafeOpen   // let pass although the store did not answer
+	CountFailsafeClosed // refused because the store did not answer
+	CountDownstreamFailed
+	CountBodyTooLarge
+	CountHeadTooLarge
+	CountCut // exchanges ended by a change of a binding
+	counted  // how many there are
+)
+
+var countedNames = [counted]string{
+	"allowed", "anonymous", "intercepted", "observed", "bound", "unbound", "invalid_credential", "invalid_client_ip",
+	"rate_limited", "failsafe_open", "failsafe_closed", "downstream_failed", "body_too_large", "head_too_large", "cut",
+}
+
+// String returns the name under which it is stored.
+func (c Counted) String() string { return countedNames[c] }
+
+const (
+	flushEvery    = 5 * time.Second
+	usageChunk    = 5000 // keys in one transaction
+	complainEvery = 10 * time.Second
+	usageShards   = 16
+)
+
+// usage gathers what is counted and which keys were used, until it is written.
+type usage struct {
+	now    [counted]atomic.Uint64 // since the last write
+	total  [counted]atomic.Uint64 // since the start, without now
+	shards [usageShards]usageShard
+
+	unwritten backlog // of the goroutine that writes
+	lost      atomic.Uint64
+}
+
+type usageShard struct {
+	mu      sync.Mutex
+	touched []*bindcache.Entry // each once
+}
+
+func newUsage() *usage { return new(usage) }
+
+func (u *usage) count(c Counted) { u.now[c].Add(1) }
+
+func (u *usage) touch(entry *bindcache.Entry, ip netip.Addr, now time.Time) {
+	if !entry.Touch(ip, now) {
+		return
+	}
+	s := &u.shards[entry.Hash[30]%usageShards]
+	s.mu.Lock()
+	s.touched = append(s.touched, entry)
+	s.mu.Unlock()
+}
+
+// cry is a complaint that is logged now and then, however often it comes up.
+type cry struct{ last atomic.Int64 }
+
+func (c *cry) log(now time.Time, write func()) {
+	last := c.last.Load()
+	if now.UnixNano()-last >= int64(complainEvery) && c.last.CompareAndSwap(last, now.UnixNano()) {
+		write()
+	}
+}
+
+// storeFailed logs that the store does not answer.
+func (e *Engine) storeFailed(doing string, cause error) {
+	e.storeCry.log(e.now(), func() {
+		e.logger.Error("store does not answer", "doing", doing, "error", cause)
+	})
+}
+
+// Count counts one of the things that happen outside the engine.
+func (e *Engine) Count(c Counted) { e.usage.count(c) }
+
+// Counts returns what was counted since the start, by name.
+func (e *Engine) Counts() map[string]uint64 {
+	counts := make(map[string]uint64, counted+2)
+	for c := range counted {
+		counts[c.String()] = e.usage.total[c].Load() + e.usage.now[c].Load()
+	}
+	counts["intercepts_dropped"] = e.recorder.Dropped()
+	counts["hits_dropped"] = e.usage.lost.Load()
+	return counts
+}
+
+func (e *Engine) flushUsage() {
+	tick := time.NewTicker(flushEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-e.stop:
+			return
+		case <-tick.C:
+			ctx, cancel := context.WithTimeout(context.Background(), flushEvery)
+			if err := e.writeUsage(ctx); err != nil {
+				e.storeFailed("write usage", err)
+			}
+			cancel()
+		}
+	}
+}
+
+// writeUsage writes what has been gathered, a chunk at a time, so that a first
+// use never waits long for its turn. What the store does not take is kept for
+// the next time.
+func (e *Engine) writeUsage(ctx context.Context) error {
+	u := e.usage
+	hour := e.now().UTC().Truncate(time.Hour)
+	for c := range counted {
+		if n := u.now[c].Swap(0); n > 0 {
+			u.total[c].Add(n)
+			u.unwritten.addCounter(store.Counter{Hour: hour, Name: c.String(), N: n})
+		}
+	}
+	for i := range u.shards {
+		s := &u.shards[i]
+		s.mu.Lock()
+		touched := s.touched
+		s.touched = nil
+		s.mu.Unlock()
+		for _, entry := range touched {
+			u.lost.Add(u.unwritten.addTouch(entry.TakeUsage()))
+		}
+	}
+	for !u.unwritten.empty() {
+		batch := u.unwritten.next(usageChunk)
+		if err := e.store.AddUsage(ctx, batch); err != nil {
+			return fmt.Errorf("write usage of %d keys: %w", len(batch.Touches), err)
+		}
+		u.unwritten.done(batch)
+	}
+	return nil
+}
