@@ -1,0 +1,63 @@
+package proxy
+
+import (
+	"net/http"
+	"strings"
+
+	"golang.org/x/net/http/httpguts"
+)
+
+// MaxHeadBytes is how large the head of a request may be.
+const MaxHeadBytes = 64 << 10
+
+// headBytes counts what a request's head took in HTTP/1.1.
+func headBytes(r *http.Request) int {
+	n := len(r.Method) + len(r.RequestURI) + len(" HTTP/1.1\r\n ") + len("Host: \r\n") + len(r.Host) + len("\r\n")
+	for name, values := range r.Header {
+		for _, v := range values {
+			n += len(name) + len(v) + len(": \r\n")
+		}
+	}
+	return n
+}
+
+// removeHopByHop removes what RFC 9110 section 7.6.1 keeps between two hops,
+// except Te, Trailer and, for a valid upgrade to WebSocket, the upgrade. It
+// reports whether the request is one. No other upgrade is passed on: h2c would
+// let requests through a connection that nobody reads here.
+func removeHopByHop(r *http.Request) (websocket bool) {
+	h := r.Header
+	upgrade := httpguts.HeaderValuesContainsToken(h["Connection"], "upgrade") && isWebSocket(h["Upgrade"])
+	for _, line := range h["Connection"] {
+		for name := range strings.SplitSeq(line, ",") {
+			removeNamed(h, strings.Trim(name, " \t"))
+		}
+	}
+	delete(h, "Connection")
+	delete(h, "Upgrade")
+	delete(h, "Proxy-Connection")
+	delete(h, "Proxy-Authenticate")
+	delete(h, "Proxy-Authorization")
+	delete(h, "Keep-Alive")
+	delete(h, "Http2-Settings")
+	// RFC 6455 section 4.1: what a server must find in the handshake.
+	if !upgrade || r.Method != http.MethodGet || !r.ProtoAtLeast(1, 1) || r.ProtoMajor != 1 ||
+		h.Get("Sec-Websocket-Key") == "" || h.Get("Sec-Websocket-Version") != "13" || r.ContentLength != 0 {
+		return false
+	}
+	h.Set("Connection", "Upgrade")
+	h.Set("Upgrade", "websocket")
+	return true
+}
+
+func removeNamed(h http.Header, name string) {
+	// The common tokens name no header.
+	if name == "" || strings.EqualFold(name, "close") || strings.EqualFold(name, "keep-alive") || strings.EqualFold(name, "upgrade") {
+		return
+	}
+	h.Del(name)
+}
+
+func isWebSocket(upgrade []string) bool {
+	return len(upgrade) == 1 && strings.EqualFold(strings.Trim(upgrade[0], " \t"), "websocket")
+}

@@ -1,0 +1,187 @@
+// Package proxy forwards what the engine admits: every method, path, query and
+// body byte for byte, streamed both ways.
+//
+// It is a plain http.Handler and does not run behind gin: gin's ResponseWriter
+// holds back status lines, so that 1xx answers would be lost.
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/key-ip-sentinel/sentinel/engine"
+	"github.com/key-ip-sentinel/sentinel/engine/headername"
+)
+
+// waitEvery is how often Wait looks.
+const waitEvery = 10 * time.Millisecond
+
+// Options of a Proxy. Engine, Downstream and Logger are required.
+type Options struct {
+	Engine     *engine.Engine
+	Downstream *url.URL // http or https, with an optional path prefix
+	Logger     *slog.Logger
+	TLS        *tls.Config // towards an https downstream; nil: the system's
+
+	MaxBodyBytes    int64         // of a request; 0: no limit
+	ConnectTimeout  time.Duration // for connection and TLS handshake; 0: none
+	ResponseTimeout time.Duration // until the head of the answer; 0: none
+	// IdleTimeout ends an exchange on which no byte has moved either way for
+	// so long; 0: never.
+	IdleTimeout time.Duration
+}
+
+// Proxy is the handler. It is safe for concurrent use.
+type Proxy struct {
+	engine  *engine.Engine
+	target  target
+	logger  *slog.Logger
+	maxBody int64
+	idle    time.Duration
+
+	credentials *headername.Set // the headers that may hold a key
+	transport   *http.Transport
+	reverse     *httputil.ReverseProxy
+	exchanges   sync.Pool
+	active      atomic.Int64
+}
+
+// New returns a proxy before one downstream.
+func New(opts Options) (*Proxy, error) {
+	if opts.Engine == nil || opts.Downstream == nil || opts.Logger == nil {
+		return nil, errors.New("proxy without engine, downstream or logger")
+	}
+	t, err := newTarget(opts.Downstream)
+	if err != nil {
+		return nil, err
+	}
+	p := &Proxy{
+		engine: opts.Engine, target: t, logger: opts.Logger, maxBody: opts.MaxBodyBytes, idle: opts.IdleTimeout,
+		credentials: headername.NewSet(opts.Engine.CredentialHeaders()...),
+		transport:   newTransport(opts),
+	}
+	p.exchanges.New = func() any { return new(exchange) }
+	p.reverse = &httputil.ReverseProxy{
+		Rewrite:        p.rewrite,
+		Transport:      p.transport,
+		FlushInterval:  -1, // every chunk as it arrives
+		ErrorLog:       slog.NewLogLogger(opts.Logger.Handler(), slog.LevelDebug),
+		BufferPool:     newBufferPool(),
+		ModifyResponse: p.answer,
+		ErrorHandler:   p.fail,
+	}
+	return p, nil
+}
+
+// Close closes the connections to the downstream that are idle.
+func (p *Proxy) Close() { p.transport.CloseIdleConnections() }
+
+// Active returns how many exchanges are under way, WebSockets among them.
+func (p *Proxy) Active() int { return int(p.active.Load()) }
+
+// Wait returns when no exchange is under way, or with the error of ctx. Unlike
+// http.Server.Shutdown it waits for WebSockets as well.
+func (p *Proxy) Wait(ctx context.Context) error {
+	tick := time.NewTicker(waitEvery)
+	defer tick.Stop()
+	for p.active.Load() > 0 {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+	return nil
+}
+
+// ServeHTTP decides on one request and forwards it.
+func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	p.active.Add(1)
+	x, _ := p.exchanges.Get().(*exchange)
+	x.begin(w, r, cancel)
+	defer p.end(x)
+
+	peer := peerOf(r, p.engine)
+	if d := p.engine.Arrive(&x.Exchange, r, peer, x.abort); !d.Passes() {
+		p.refuse(x, d)
+		return
+	}
+	x.trustedPeer = peer.Trusted
+	if !p.clean(x, r) {
+		return
+	}
+	if d := p.engine.Admit(ctx, &x.Exchange, p.target.sentPath(r)); !d.Passes() {
+		p.refuse(x, d)
+		return
+	}
+	p.forward(ctx, x, r)
+}
+
+func (p *Proxy) end(x *exchange) {
+	p.engine.Done(&x.Exchange)
+	x.end()
+	p.exchanges.Put(x)
+	p.active.Add(-1)
+}
+
+// clean brings the head of a request into the form that will be judged and
+// sent. It reports whether the request may go on; if not, it has been answered.
+func (p *Proxy) clean(x *exchange, r *http.Request) bool {
+	if r.Method == http.MethodConnect {
+		x.respond(http.StatusMethodNotAllowed, codeInvalidRequest, "CONNECT is not possible here.", 0)
+		return false
+	}
+	if headBytes(r) > MaxHeadBytes {
+		p.engine.Count(engine.CountHeadTooLarge)
+		x.respond(http.StatusRequestHeaderFieldsTooLarge, codeHeadTooLarge, "The head of the request is larger than 64 KiB.", 0)
+		return false
+	}
+	if err := p.target.locate(r, &x.url); err != nil {
+		x.respond(http.StatusBadRequest, codeInvalidRequest, err.Error(), 0)
+		return false
+	}
+	// Threat: a header that is named in Connection is judged here and not sent,
+	// so that another one, unjudged, decides downstream; or an alias of a
+	// credential header (X_Api_Key) is not judged here and read there. Answer:
+	// what is not sent is gone before the reading, and so are the aliases.
+	x.websocket = removeHopByHop(r)
+	for name := range r.Header {
+		if p.credentials.HasAlias(name) {
+			delete(r.Header, name)
+		}
+	}
+	if p.maxBody > 0 && r.ContentLength > p.maxBody {
+		p.engine.Count(engine.CountBodyTooLarge)
+		x.respond(http.StatusRequestEntityTooLarge, codeBodyTooLarge, bodyTooLarge(p.maxBody), 0)
+		return false
+	}
+	return true
+}
+
+// forward sends the request on and the answer back.
+func (p *Proxy) forward(ctx context.Context, x *exchange, r *http.Request) {
+	if r.Body != nil && r.Body != http.NoBody {
+		// Without this the server reads the rest of the body before the answer
+		// may begin, and an answer that begins early is cut short.
+		_ = x.control.EnableFullDuplex() // HTTP/2 is full duplex as it is
+		p.guardTrailers(r)
+		if p.maxBody > 0 {
+			r.Body = http.MaxBytesReader(x.w, r.Body, p.maxBody)
+		}
+	}
+	if p.idle > 0 {
+		x.watch = watchIdle(p.idle, x.cancel)
+		r.Body = x.watch.request(r.Body)
+	}
+	p.reverse.ServeHTTP(&x.writer, r.WithContext(&exchangeContext{ctx, x}))
+}
