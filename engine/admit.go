@@ -158,7 +158,7 @@ func (e *Engine) prepareBinding(ctx context.Context, policy *Policy, x *Exchange
 		return Decision{} // a refused request binds nothing, and this one would be
 	}
 	primary := x.keys.Primary()
-	if x.keys.Ambiguous() && primary >= 0 {
+	if x.keys.Ambiguous() && primary >= 0 && policy.Mode != ModeObserve {
 		// Threat: versions of the downstream read different keys of this
 		// request, so that its success would bind one key and spend another.
 		// Answer: what is forwarded has one reading left.
@@ -166,11 +166,13 @@ func (e *Engine) prepareBinding(ctx context.Context, policy *Policy, x *Exchange
 	}
 	// What judgeAll found counts, and is not looked up again: a key that was
 	// bound in between has not been judged.
-	if primary < 0 || x.unknown&(1<<primary) == 0 || !e.credentials.ChecksKeys(req) {
+	unknown := primary >= 0 && x.unknown&(1<<primary) != 0
+	x.byField = e.credentials.NeedsSuccessField(req)
+	switch {
+	case !unknown || !x.byField && !e.credentials.ChecksKeys(req):
 		e.usage.count(CountUnbound)
 		return Decision{}
-	}
-	if policy.BindOn == BindOnRequest {
+	case policy.BindOn == BindOnRequest:
 		return e.bind(ctx, policy, x)
 	}
 	x.pending = true

@@ -124,6 +124,9 @@ func (e *Engine) Peer(remoteAddr string) clientip.Peer { return e.resolver.Peer(
 // key.
 func (e *Engine) CredentialHeaders() []string { return e.credentials.Headers() }
 
+// IsPage reports whether an answer is a web page, which proves nothing of a key.
+func (e *Engine) IsPage(answer http.Header) bool { return e.credentials.IsPage(answer) }
+
 // RewriteForwarding makes the header that is about to be sent say the client IP
 // that was decided, as clientip.Rewrite does.
 func (e *Engine) RewriteForwarding(h http.Header, client netip.Addr, opts clientip.RewriteOptions) {

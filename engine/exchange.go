@@ -35,6 +35,7 @@ type Exchange struct {
 	unknown  uint32 // bit i: key i was not bound when it was looked up
 	degraded bool   // of the keys at least one could not be looked up
 	pending  bool   // the primary key is to be bound once it is accepted
+	byField  bool   // accepted is only what says so in its body
 	answered atomic.Bool
 
 	cut atomic.Pointer[cut] // set by whoever changes a binding
@@ -52,6 +53,10 @@ func (x *Exchange) HasKeys() bool { return x.keys.Len() > 0 }
 // Pending reports whether the answer of the downstream decides on a binding:
 // until Accept, no byte of it may reach the client.
 func (x *Exchange) Pending() bool { return x.pending }
+
+// NeedsSuccessField reports whether an answer of 2xx proves that the key was
+// accepted only if it is a JSON object with "success":true.
+func (x *Exchange) NeedsSuccessField() bool { return x.pending && x.byField }
 
 // Cut returns the decision of a change of a binding that ended this exchange
 // while it was under way, and reports whether there was one.
@@ -72,7 +77,7 @@ func (x *Exchange) RequestID() string { return x.prefix + strconv.FormatUint(x.i
 func (x *Exchange) reset() {
 	x.ClientIP, x.Observed = netip.Addr{}, ""
 	x.request, x.peer, x.ipErr, x.cancel = nil, clientip.Peer{}, nil, nil
-	x.flying, x.unknown, x.degraded, x.pending = 0, 0, false, false
+	x.flying, x.unknown, x.degraded, x.pending, x.byField = 0, 0, false, false, false
 	x.answered.Store(false)
 	x.cut.Store(nil)
 }

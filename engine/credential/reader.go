@@ -332,13 +332,17 @@ func (r *Reader) RefusesPath(req *Request) bool {
 	return r.bindDashboard && req.anyPath(isPlayground)
 }
 
-// IsPage reports whether an answer with this header is a web page.
+// IsPage reports whether an answer with this header is a web page of a
+// downstream that has them. It is so with profile newapi only.
 //
-// Threat: downstreams with a console answer unknown paths with its page and
+// Threat: a downstream with a console answers unknown paths with its page and
 // 200, whatever the key (New API: NoRoute in router/web-router.go, also for
 // /%761/x, whose decoded path looks like an API's). Invented keys would be
 // bound. Answer: a page proves nothing.
 func (r *Reader) IsPage(answer http.Header) bool {
+	if r.profile != ProfileNewAPI {
+		return false
+	}
 	const html = "text/html"
 	contentType := answer.Get("Content-Type")
 	return len(contentType) >= len(html) && strings.EqualFold(contentType[:len(html)], html)

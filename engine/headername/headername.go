@@ -10,14 +10,18 @@
 // servers does: without case, and with all punctuation alike.
 package headername
 
+import "strings"
+
 // Set is an immutable set of header names. The zero Set and a nil *Set are
 // empty. It is safe for concurrent use, and its methods do not allocate.
 type Set struct {
-	// byLength[n] holds the folded names of n bytes. Few headers of a request
+	// byLength[n] holds the names of n bytes. Few headers of a request
 	// share a length with a name of the set, and most of those differ in one
 	// of the last bytes: that is what makes a look-up cost a few nanoseconds.
-	byLength [][]string
+	byLength [][]entry
 }
+
+type entry struct{ folded, name string }
 
 // NewSet returns the set of these names. Empty names are left out.
 func NewSet(names ...string) *Set {
@@ -25,10 +29,10 @@ func NewSet(names ...string) *Set {
 	for _, name := range names {
 		longest = max(longest, len(name))
 	}
-	s := &Set{byLength: make([][]string, longest+1)}
+	s := &Set{byLength: make([][]entry, longest+1)}
 	for _, name := range names {
-		if name != "" && !s.Has(name) {
-			s.byLength[len(name)] = append(s.byLength[len(name)], folded(name))
+		if name != "" {
+			s.byLength[len(name)] = append(s.byLength[len(name)], entry{folded(name), name})
 		}
 	}
 	return s
@@ -37,20 +41,35 @@ func NewSet(names ...string) *Set {
 // Has reports whether name is one of the set or an alias of one: equal to it
 // when case is ignored and all punctuation counts as '-'.
 func (s *Set) Has(name string) bool {
-	return s.find(name) != ""
-}
-
-// HasAlias reports whether name is an alias of one of the set, and not that
-// header itself: net/http keeps it apart from the real one (case alone makes
-// no other header), while servers exist that do not.
-func (s *Set) HasAlias(name string) bool {
-	found := s.find(name)
-	for i := range len(found) {
-		if fold[name[i]] == '-' && name[i] != '-' {
+	for _, e := range s.ofLength(len(name)) {
+		if equalFolded(name, e.folded) {
 			return true
 		}
 	}
 	return false
+}
+
+// HasAlias reports whether name is an alias of one of the set, and not one of
+// them itself: net/http keeps it apart from the real one (case alone makes no
+// other header), while servers exist that do not.
+func (s *Set) HasAlias(name string) bool {
+	alias := false
+	for _, e := range s.ofLength(len(name)) {
+		if equalFolded(name, e.folded) {
+			if strings.EqualFold(name, e.name) {
+				return false
+			}
+			alias = true
+		}
+	}
+	return alias
+}
+
+func (s *Set) ofLength(n int) []entry {
+	if s == nil || n >= len(s.byLength) {
+		return nil
+	}
+	return s.byLength[n]
 }
 
 // Equal reports whether a is b or an alias of it. It does not allocate.
@@ -64,19 +83,6 @@ func Equal(a, b string) bool {
 		}
 	}
 	return true
-}
-
-// find returns the folded name of the set that name equals, or "".
-func (s *Set) find(name string) string {
-	if s == nil || len(name) >= len(s.byLength) {
-		return ""
-	}
-	for _, candidate := range s.byLength[len(name)] {
-		if equalFolded(name, candidate) {
-			return candidate
-		}
-	}
-	return ""
 }
 
 // equalFolded reports whether name, folded, is candidate. Both have one length.

@@ -25,7 +25,7 @@ func (p *Proxy) answer(res *http.Response) error {
 	if res.StatusCode < http.StatusOK && res.StatusCode != http.StatusSwitchingProtocols {
 		return fmt.Errorf("%w: status %d", errBadAnswer, res.StatusCode)
 	}
-	if d := p.engine.Accept(res.Request.Context(), &x.Exchange, x.proves(res)); !d.Passes() {
+	if d := p.engine.Accept(res.Request.Context(), &x.Exchange, p.proves(x, res)); !d.Passes() {
 		return &refusedError{d}
 	}
 	if x.watch != nil {
@@ -37,12 +37,20 @@ func (p *Proxy) answer(res *http.Response) error {
 	return nil
 }
 
-// proves reports whether an answer is a success.
-func (x *exchange) proves(res *http.Response) bool {
-	if res.StatusCode == http.StatusSwitchingProtocols {
+// proves reports whether an answer proves that the downstream accepted the key.
+func (p *Proxy) proves(x *exchange, res *http.Response) bool {
+	switch {
+	case !x.Pending():
+		return false // nobody asks
+	case res.StatusCode == http.StatusSwitchingProtocols:
 		return x.websocket
+	case res.StatusCode < http.StatusOK || res.StatusCode >= http.StatusMultipleChoices || p.engine.IsPage(res.Header):
+		return false
+	case x.NeedsSuccessField():
+		return readSuccess(res)
+	default:
+		return true
 	}
-	return res.StatusCode >= http.StatusOK && res.StatusCode < http.StatusMultipleChoices
 }
 
 // fail answers where the downstream did not, or may not.

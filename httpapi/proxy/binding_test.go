@@ -64,6 +64,34 @@ func TestBindOnRequestBindsBeforeForwarding(t *testing.T) {
 	s.wantGet(away, "/v1/models", apiKey(1), 403, "ip_not_allowed")
 }
 
+// New API answers unknown paths with its page, and some refusals with 200.
+func TestASuccessThatProvesNothingBindsNothing(t *testing.T) {
+	s := newSite(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/v1/page":
+			w.Header().Set("Content-Type", "text/html; charset=utf-8")
+			_, _ = io.WriteString(w, "<!doctype html>")
+		case "/api/log/token":
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = io.WriteString(w, `{"data":[],"success":`+r.URL.Query().Get("answer")+`}`)
+		}
+	}), setup{})
+	for _, path := range []string{"/v1/page", "/api/log/token?answer=false", "/api/log/token?answer=nonsense"} {
+		s.wantGet(home, path, apiKey(1), 200, "")
+		if n := s.bound(); n != 0 {
+			t.Errorf("after %s: got %d bindings, want 0", path, n)
+		}
+	}
+	res, err := s.client(home).Do(s.request(http.MethodGet, "/api/log/token?answer=true", apiKey(1), nil))
+	must(t, err)
+	body, err := io.ReadAll(res.Body)
+	must(t, err)
+	must(t, res.Body.Close())
+	if want := `{"data":[],"success":true}`; string(body) != want || s.bound() != 1 {
+		t.Errorf("got %q and %d bindings, want %q and 1", body, s.bound(), want)
+	}
+}
+
 // Two addresses race for each of many new keys: one wins, and the other one
 // never sees a byte of an answer.
 func TestOneOfTwoRacersWins(t *testing.T) {

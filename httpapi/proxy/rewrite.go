@@ -17,6 +17,9 @@ func (p *Proxy) rewrite(pr *httputil.ProxyRequest) {
 	// Clone gave the outgoing request trailers of its own, which nobody fills.
 	pr.Out.Trailer = pr.In.Trailer
 
+	if x.NeedsSuccessField() {
+		delete(pr.Out.Header, "Accept-Encoding") // the body of the answer is to be read here
+	}
 	if x.trustedPeer {
 		for _, name := range []string{"X-Forwarded-Host", "X-Forwarded-Proto"} {
 			if values := pr.In.Header[name]; len(values) == 1 { // ReverseProxy took them out
