@@ -16,8 +16,13 @@ import (
 //
 // Errors: ErrNotFound, ErrConflict and ErrInvalid as each method says;
 // ErrUnavailable, wrapping the cause, for everything the medium does
-// (disk full, connection lost, store closed). A done context is reported as
-// the context's own error, and then the change may or may not have happened.
+// (disk full, connection lost, store closed). If the medium fails at the
+// moment of the commit, the change may or may not have happened, as nobody can
+// tell. A done context is reported as the context's own error, and then too
+// the change may or may not have happened.
+//
+// Times are stored with millisecond precision and come back in UTC. Records
+// that are handed out are the caller's own.
 type Store interface {
 	Bindings
 	Intercepts
@@ -51,7 +56,7 @@ type Bindings interface {
 
 	// ListBindings returns up to limit bindings in the order of their hashes,
 	// beginning with the first one after the hash given (the zero hash: from
-	// the start). An empty answer is the end.
+	// the start). An empty answer is the end; a limit below 1 gets one.
 	ListBindings(ctx context.Context, after KeyHash, limit int) ([]Binding, error)
 
 	// CountBindings returns how many bindings there are. Its cost does not
@@ -63,7 +68,7 @@ type Bindings interface {
 type Intercepts interface {
 	// PutIntercepts stores records in one step. A record with ID 0 is new and
 	// is given the next ID, ascending in the order of the slice; the IDs are
-	// set in recs. A record with an ID replaces the stored one of that ID (its
+	// set in recs, if there is no error. A record with an ID replaces the stored one of that ID (its
 	// count has grown), or is dropped if that one is gone.
 	PutIntercepts(ctx context.Context, recs []Intercept) error
 
@@ -73,8 +78,14 @@ type Intercepts interface {
 
 // UsageLog keeps what is gathered in memory and written in batches.
 type UsageLog interface {
-	// AddUsage adds a batch to what is stored, all of it or nothing. Touches
-	// of keys without a binding are dropped.
+	// AddUsage adds a batch to what is stored. Touches of keys without a
+	// binding are dropped. A batch of up to UsageChunk touches is stored as a
+	// whole or not at all. A larger one may be stored in several transactions
+	// of at most UsageChunk touches, so that other writers do not wait behind
+	// it; its counters go with the first. If a later one fails, the error is an
+	// *UnfinishedError that holds the rest.
+	// The slices of the batch may be reused once AddUsage has returned.
+	// Returns ErrInvalid if a counter has a name that Settings would not take.
 	AddUsage(ctx context.Context, batch UsageBatch) error
 
 	// Usage returns the usage of a key: the zero Usage if it was never touched.
@@ -86,11 +97,13 @@ type UsageLog interface {
 }
 
 // Settings keeps small values by name: runtime settings, and marks of the
-// store's own such as the fingerprint of the HMAC secret.
+// store's own such as the fingerprint of the HMAC secret. Names have 1 to
+// MaxNameBytes bytes.
 type Settings interface {
 	// Setting returns a value. Returns ErrNotFound if there is none.
 	Setting(ctx context.Context, name string) ([]byte, error)
-	// PutSetting stores a value in place of whatever was there.
+	// PutSetting stores a value in place of whatever was there. Returns
+	// ErrInvalid if the name is empty or too long.
 	PutSetting(ctx context.Context, name string, value []byte) error
 	// DeleteSetting removes a value; it is no error if there is none.
 	DeleteSetting(ctx context.Context, name string) error

@@ -1,0 +1,142 @@
+package bolt
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/key-ip-sentinel/sentinel/store"
+)
+
+// AddUsage is part of store.UsageLog. The touches are written in the order of
+// their keys, in chunks: so a chunk changes few pages, and a first use that
+// comes meanwhile waits for one chunk only.
+func (s *Store) AddUsage(ctx context.Context, batch store.UsageBatch) error {
+	for _, c := range batch.Counters {
+		if err := store.ValidateName(c.Name); err != nil {
+			return fmt.Errorf("counter: %w", err)
+		}
+	}
+	if len(batch.Touches) == 0 && len(batch.Counters) == 0 {
+		return ctx.Err()
+	}
+	counters := slices.Clone(batch.Counters)
+	touches := slices.Clone(batch.Touches)
+	slices.SortStableFunc(touches, func(a, b store.Touch) int { return bytes.Compare(a.Hash[:], b.Hash[:]) })
+
+	for rest, written := touches, 0; len(rest) > 0 || len(counters) > 0; {
+		chunk := rest[:min(len(rest), store.UsageChunk)]
+		added := counters
+		err := s.write(ctx, func(w *writeTx) error { return w.addUsage(chunk, added) })
+		if err != nil && written > 0 {
+			return &store.UnfinishedError{Rest: store.UsageBatch{Touches: rest, Counters: counters}, Err: err}
+		}
+		if err != nil {
+			return err
+		}
+		written += len(chunk)
+		rest, counters = rest[len(chunk):], nil
+	}
+	return nil
+}
+
+func (w *writeTx) addUsage(touches []store.Touch, counters []store.Counter) error {
+	for _, t := range touches {
+		if err := w.addTouch(t); err != nil {
+			return err
+		}
+	}
+	for _, c := range counters {
+		if err := w.addCounter(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *writeTx) addTouch(t store.Touch) error {
+	if w.bucket(bucketBindings).Get(t.Hash[:]) == nil {
+		return nil
+	}
+	value := w.bucket(bucketUsage).Get(t.Hash[:])
+	u, err := decodeUsage(value)
+	if err != nil {
+		value, u = nil, store.Usage{} // begun anew, or it would hold up all others
+	}
+	u.Hits += t.Hits
+	if value == nil || t.LastUsed.UnixMilli() >= u.LastUsed.UnixMilli() {
+		u.LastUsed, u.LastIP = t.LastUsed, t.LastIP
+	}
+	return w.put(bucketUsage, t.Hash[:], appendUsage(make([]byte, 0, usageBytes+16), u))
+}
+
+func (w *writeTx) addCounter(c store.Counter) error {
+	key := append(hourKey(store.StoredHour(c.Hour)), c.Name...)
+	n, err := counterValue(w.bucket(bucketCounters).Get(key))
+	if err != nil {
+		return err
+	}
+	return w.put(bucketCounters, key, be.AppendUint64(nil, n+c.N))
+}
+
+func counterValue(value []byte) (uint64, error) {
+	switch len(value) {
+	case 0:
+		return 0, nil
+	case 8:
+		return be.Uint64(value), nil
+	}
+	return 0, damaged("counter of %d bytes", len(value))
+}
+
+// hourKey orders hours by time, those before 1970 too.
+func hourKey(hour time.Time) []byte {
+	return be.AppendUint64(nil, uint64(hour.Unix())^1<<63) // #nosec G115 -- reversed by keyHour
+}
+
+func keyHour(key []byte) time.Time {
+	return time.Unix(int64(be.Uint64(key)^1<<63), 0).UTC() // #nosec G115 -- as hourKey made it
+}
+
+// Usage is part of store.UsageLog.
+func (s *Store) Usage(ctx context.Context, hash store.KeyHash) (u store.Usage, err error) {
+	err = s.view(ctx, func(tx *bbolt.Tx) error {
+		u, err = decodeUsage(mustBucket(tx, bucketUsage).Get(hash[:]))
+		return err
+	})
+	return u, err
+}
+
+// Counters is part of store.UsageLog.
+func (s *Store) Counters(ctx context.Context, from, to time.Time) ([]store.Counter, error) {
+	var list []store.Counter
+	err := s.view(ctx, func(tx *bbolt.Tx) error {
+		c := mustBucket(tx, bucketCounters).Cursor()
+		for k, v := c.Seek(hourKey(store.StoredHour(from))); k != nil; k, v = c.Next() {
+			if len(k) < 8 {
+				return damaged("counter with a key of %d bytes", len(k))
+			}
+			hour := keyHour(k)
+			if !hour.Before(to) {
+				break
+			}
+			if hour.Before(from) {
+				continue
+			}
+			n, err := counterValue(v)
+			if err != nil {
+				return err
+			}
+			list = append(list, store.Counter{Hour: hour, Name: string(k[8:]), N: n})
+		}
+		return ctx.Err()
+	})
+	if err != nil {
+		return nil, err
+	}
+	return list, nil
+}
