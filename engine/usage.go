@@ -46,7 +46,6 @@ func (c Counted) String() string { return countedNames[c] }
 
 const (
 	flushEvery    = 5 * time.Second
-	usageChunk    = 5000 // keys in one transaction
 	complainEvery = 10 * time.Second
 	usageShards   = 16
 )
@@ -128,8 +127,8 @@ func (e *Engine) flushUsage() {
 	}
 }
 
-// writeUsage writes what has been gathered, a chunk at a time, so that a first
-// use never waits long for its turn. What the store does not take is kept for
+// writeUsage writes what has been gathered, in batches that are each written
+// whole or not at all, so that what failed can be written again. What the store does not take is kept for
 // the next time.
 func (e *Engine) writeUsage(ctx context.Context) error {
 	u := e.usage
@@ -151,7 +150,7 @@ func (e *Engine) writeUsage(ctx context.Context) error {
 		}
 	}
 	for !u.unwritten.empty() {
-		batch := u.unwritten.next(usageChunk)
+		batch := u.unwritten.next(store.UsageChunk)
 		if err := e.store.AddUsage(ctx, batch); err != nil {
 			return fmt.Errorf("write usage of %d keys: %w", len(batch.Touches), err)
 		}

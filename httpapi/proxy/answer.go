@@ -28,6 +28,7 @@ func (p *Proxy) answer(res *http.Response) error {
 	if d := p.engine.Accept(res.Request.Context(), &x.Exchange, p.proves(x, res)); !d.Passes() {
 		return &refusedError{d}
 	}
+	x.answerEarly()
 	if x.watch != nil {
 		res.Body = x.watch.response(res.Body)
 	}

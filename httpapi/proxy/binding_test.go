@@ -5,8 +5,10 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptrace"
+	"slices"
+	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 
 	"github.com/key-ip-sentinel/sentinel/engine"
@@ -98,33 +100,32 @@ func TestOneOfTwoRacersWins(t *testing.T) {
 	const keys = 1000
 	s := newSite(t, http.HandlerFunc(ok), setup{})
 	clients := []*http.Client{s.client(home), s.client(away)}
+	use := func(c *http.Client, n int) (status int, body string, reused bool) {
+		trace := &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) { reused = i.Reused }}
+		r := s.request(http.MethodPost, "/v1/chat/completions", apiKey(n), strings.NewReader("{}"))
+		res, err := c.Do(r.WithContext(httptrace.WithClientTrace(r.Context(), trace)))
+		if err != nil {
+			t.Error(err)
+			return 0, "", reused
+		}
+		defer func() { _ = res.Body.Close() }()
+		text, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		return res.StatusCode, string(text), reused && !res.Close
+	}
 	for n := range keys {
 		var wg sync.WaitGroup
-		var won, lost atomic.Int32
-		for _, c := range clients {
-			wg.Go(func() {
-				res, err := c.Do(s.request(http.MethodGet, "/v1/models", apiKey(n), nil))
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				defer func() { _ = res.Body.Close() }()
-				body, err := io.ReadAll(res.Body)
-				switch {
-				case err != nil:
-					t.Error(err)
-				case res.StatusCode == 200 && string(body) == "ok":
-					won.Add(1)
-				case res.StatusCode == 403 && string(body) != "ok":
-					lost.Add(1)
-				default:
-					t.Errorf("got %d %q", res.StatusCode, body)
-				}
-			})
+		var status [2]int
+		var body [2]string
+		for i, c := range clients {
+			wg.Go(func() { status[i], body[i], _ = use(c, n) })
 		}
 		wg.Wait()
-		if won.Load() != 1 || lost.Load() != 1 {
-			t.Fatalf("key %d: %d won and %d lost, want 1 and 1", n, won.Load(), lost.Load())
+		winner := slices.Index(status[:], 200)
+		if winner < 0 || status[1-winner] != 403 || body[winner] != "ok" || body[1-winner] == "ok" {
+			t.Fatalf("key %d: got %v %q, want one 200 and one 403", n, status, body)
 		}
 	}
 }

@@ -4,10 +4,14 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"sync/atomic"
 	"time"
 
 	"github.com/key-ip-sentinel/sentinel/engine"
 )
+
+// longAgo is a deadline that has passed.
+var longAgo = time.Unix(1, 0)
 
 // exchange is one request under way, with what the proxy knows of it. It is
 // used again for later ones: nothing that outlives the handler may hold it.
@@ -22,9 +26,10 @@ type exchange struct {
 	url     url.URL // where the request goes
 
 	trustedPeer bool
-	websocket   bool // a valid upgrade to WebSocket
-	watch       *idleWatch
-	abort       func() // x.cut, made once
+	websocket   bool                        // a valid upgrade to WebSocket
+	watch       *idleWatch                  // nil: no idle limit
+	body        atomic.Pointer[requestBody] // nil: none, or not yet forwarded
+	abort       func()                      // x.cut, made once
 }
 
 func (x *exchange) begin(w http.ResponseWriter, r *http.Request, cancel context.CancelFunc) {
@@ -37,24 +42,32 @@ func (x *exchange) begin(w http.ResponseWriter, r *http.Request, cancel context.
 }
 
 func (x *exchange) end() {
-	if x.watch != nil {
-		x.watch.stop()
-	}
 	x.w, x.writer, x.control, x.request, x.cancel = nil, writer{}, nil, nil, nil
 	x.url = url.URL{}
 	x.trustedPeer, x.websocket, x.watch = false, false, nil
+	x.body.Store(nil)
 }
 
 // cut ends the exchange because its key may no longer be used. An answer that
 // has begun is broken off, also where the client does not read it just now.
 func (x *exchange) cut() {
-	x.cancel()
+	x.breakOff()
 	if x.Answered() {
-		_ = x.control.SetWriteDeadline(time.Unix(1, 0)) // a hijacked connection is closed by the context
+		_ = x.control.SetWriteDeadline(longAgo) // a hijacked connection is closed by the context
 	}
 }
 
-func (x *exchange) timedOut() bool { return x.watch != nil && x.watch.expired.Load() }
+// breakOff cancels the request to the downstream. The transport would wait for
+// a client that stalls in the middle of its body, so that is not read on.
+func (x *exchange) breakOff() {
+	x.cancel()
+	if b := x.body.Load(); b != nil && !b.ended.Load() {
+		b.brokenOff.Store(true)
+		_ = x.control.SetReadDeadline(longAgo)
+	}
+}
+
+func (x *exchange) timedOut() bool { return x.watch != nil && x.watch.hasExpired() }
 
 // exchangeContext carries the exchange to the callbacks of the ReverseProxy.
 type exchangeContext struct {

@@ -3,7 +3,7 @@ package proxy
 import (
 	"io"
 	"math"
-	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -11,40 +11,55 @@ import (
 // idleWatch ends an exchange on which no byte moves. Moving a byte costs one
 // store; the timer looks at it when it would be due.
 type idleWatch struct {
+	limit time.Duration
+	end   func()
 	begun time.Time
 	moved atomic.Int64 // nanoseconds since begun, of the last byte
 	timer *time.Timer
-	// expired is set before the exchange is ended. It lives here and not in the
-	// exchange, which may serve another request by the time this fires.
-	expired atomic.Bool
+
+	mu      sync.Mutex
+	stopped bool
+	expired bool
 }
 
+// watchIdle calls end once no byte has moved for limit, unless stopped.
 func watchIdle(limit time.Duration, end func()) *idleWatch {
-	iw := &idleWatch{begun: time.Now()}
-	iw.timer = time.AfterFunc(math.MaxInt64, func() {
-		left := limit - (time.Since(iw.begun) - time.Duration(iw.moved.Load()))
-		if left > 0 {
-			iw.timer.Reset(left)
-			return
-		}
-		iw.expired.Store(true)
-		end()
-	})
+	iw := &idleWatch{limit: limit, end: end, begun: time.Now()}
+	iw.timer = time.AfterFunc(math.MaxInt64, iw.look)
 	iw.timer.Reset(limit)
 	return iw
 }
 
-func (iw *idleWatch) stop() { iw.timer.Stop() }
+func (iw *idleWatch) look() {
+	iw.mu.Lock()
+	defer iw.mu.Unlock()
+	left := iw.limit - (time.Since(iw.begun) - time.Duration(iw.moved.Load()))
+	switch {
+	case iw.stopped:
+	case left > 0:
+		iw.timer.Reset(left)
+	default:
+		iw.expired = true
+		iw.end()
+	}
+}
+
+// stop ends the watch: end is not running, and will not be called, once it has
+// returned.
+func (iw *idleWatch) stop() {
+	iw.timer.Stop()
+	iw.mu.Lock()
+	defer iw.mu.Unlock()
+	iw.stopped = true
+}
+
+func (iw *idleWatch) hasExpired() bool {
+	iw.mu.Lock()
+	defer iw.mu.Unlock()
+	return iw.expired
+}
 
 func (iw *idleWatch) touch() { iw.moved.Store(int64(time.Since(iw.begun))) }
-
-// request watches the body of a request.
-func (iw *idleWatch) request(body io.ReadCloser) io.ReadCloser {
-	if body == nil || body == http.NoBody {
-		return body
-	}
-	return &watchedBody{body, iw}
-}
 
 // response watches the body of an answer, or the connection after an upgrade.
 func (iw *idleWatch) response(body io.ReadCloser) io.ReadCloser {

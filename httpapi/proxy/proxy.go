@@ -129,6 +129,10 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (p *Proxy) end(x *exchange) {
 	p.engine.Done(&x.Exchange)
+	if x.watch != nil {
+		x.watch.stop()
+	}
+	x.boundRest()
 	x.end()
 	p.exchanges.Put(x)
 	p.active.Add(-1)
@@ -170,18 +174,12 @@ func (p *Proxy) clean(x *exchange, r *http.Request) bool {
 
 // forward sends the request on and the answer back.
 func (p *Proxy) forward(ctx context.Context, x *exchange, r *http.Request) {
-	if r.Body != nil && r.Body != http.NoBody {
-		// Without this the server reads the rest of the body before the answer
-		// may begin, and an answer that begins early is cut short.
-		_ = x.control.EnableFullDuplex() // HTTP/2 is full duplex as it is
-		p.guardTrailers(r)
-		if p.maxBody > 0 {
-			r.Body = http.MaxBytesReader(x.w, r.Body, p.maxBody)
-		}
-	}
 	if p.idle > 0 {
-		x.watch = watchIdle(p.idle, x.cancel)
-		r.Body = x.watch.request(r.Body)
+		x.watch = watchIdle(p.idle, x.breakOff)
+	}
+	if body := p.bodyFor(x, r); body != nil {
+		r.Body = body
+		x.body.Store(body)
 	}
 	p.reverse.ServeHTTP(&x.writer, r.WithContext(&exchangeContext{ctx, x}))
 }

@@ -66,6 +66,8 @@ func (x *exchange) respond(status int, code, message string, retryAfter time.Dur
 	}
 	h := x.w.Header()
 	clear(h)
+	x.answerEarly()
+	x.boundRest()
 	h.Set("Content-Type", "application/json")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	h.Set("Cache-Control", "no-store")

@@ -1,8 +1,6 @@
 package proxy
 
 import (
-	"io"
-	"net/http"
 	"net/http/httputil"
 
 	"github.com/key-ip-sentinel/sentinel/engine/clientip"
@@ -34,37 +32,4 @@ func (p *Proxy) rewrite(pr *httputil.ProxyRequest) {
 	p.engine.RewriteForwarding(pr.Out.Header, x.ClientIP, clientip.RewriteOptions{
 		Host: pr.In.Host, Proto: proto, TrustedPeer: x.trustedPeer,
 	})
-}
-
-// trailerGuard takes out of a request's trailers what must not be in its
-// header: some servers merge the two. The trailers are there at the end of the
-// body, and are sent after it.
-type trailerGuard struct {
-	io.ReadCloser
-	clean func()
-}
-
-// Read cleans the trailers at the end of the body.
-func (g *trailerGuard) Read(buf []byte) (int, error) {
-	n, err := g.ReadCloser.Read(buf)
-	if err != nil {
-		g.clean()
-	}
-	return n, err
-}
-
-func (p *Proxy) guardTrailers(r *http.Request) {
-	if r.Trailer == nil {
-		return // none were announced, so none are sent
-	}
-	clean := func() {
-		p.engine.StripForwarding(r.Trailer)
-		for name := range r.Trailer {
-			if p.credentials.Has(name) {
-				delete(r.Trailer, name)
-			}
-		}
-	}
-	clean()
-	r.Body = &trailerGuard{r.Body, clean}
 }

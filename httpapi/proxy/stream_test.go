@@ -335,6 +335,56 @@ func TestAnAnswerMayBeginBeforeTheBodyEnds(t *testing.T) {
 	}
 }
 
+// A downstream that answers without reading the body: its answer arrives whole.
+func TestAnAnswerToABodyThatIsNotRead(t *testing.T) {
+	// Go's client gives up when it cannot send its body, and may miss the answer
+	// then, so bodies are no larger than what the sockets take.
+	text := strings.Repeat("no thanks ", 1000)
+	s := newSite(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusUnauthorized)
+		_, _ = io.WriteString(w, text)
+	}), setup{})
+	client := s.client(home)
+	for n := range 100 {
+		res, err := client.Do(s.request(http.MethodPost, "/v1/x", apiKey(1), bytes.NewReader(make([]byte, n*1000))))
+		must(t, err)
+		body, err := io.ReadAll(res.Body)
+		must(t, err)
+		must(t, res.Body.Close())
+		if res.StatusCode != 401 || string(body) != text {
+			t.Fatalf("body of %d bytes: got %d and %d bytes, want 401 and %d", n*1000, res.StatusCode, len(body), len(text))
+		}
+	}
+}
+
+// A client that begins a body and stalls is refused at once, and let go.
+func TestAStalledBodyHoldsNothingUp(t *testing.T) {
+	asked := make(chan struct{})
+	s := newSite(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/v1/upload" {
+			close(asked)
+			_, _ = io.Copy(io.Discard, r.Body) // ends when the proxy gives up
+			return
+		}
+		ok(w, r)
+	}), setup{})
+	s.wantGet(home, "/v1/models", apiKey(1), 200, "")
+	head := "POST /v1/upload HTTP/1.1\r\nHost: h\r\nAuthorization: " + apiKey(1) + "\r\nContent-Length: 1000\r\n\r\nbegin"
+	if res := s.rawAnswer(away, head); res.StatusCode != 403 {
+		t.Errorf("got %d before the body had come, want 403", res.StatusCode)
+	}
+	conn := s.raw(home, head)
+	wait(t, "the request to be forwarded", asked)
+	_, err := s.engine.Ban(t.Context(), s.hash(apiKey(1)))
+	must(t, err)
+	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	must(t, err)
+	must(t, res.Body.Close())
+	if res.StatusCode != 403 {
+		t.Errorf("got %d after the ban, want 403", res.StatusCode)
+	}
+}
+
 // rawDownstream answers every connection with the same bytes and closes it.
 func rawDownstream(t *testing.T, answer string) string {
 	t.Helper()
