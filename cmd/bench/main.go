@@ -1,0 +1,162 @@
+//go:build linux
+
+// Command bench measures the built sentinel from outside, as a process among
+// others: what it costs, how fast it binds, how much memory it takes. It prints
+// a table, and with -write the pages of the documentation.
+//
+//	bench [-sentinel bin/sentinel] [-only name,name] [-quick] [-write docs/benchmarks.md]
+//	bench soak [-sentinel bin/sentinel] [-rounds 100] [-seed n] [-race-keys 10000]
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const defaultBinary = "bin/sentinel"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	switch {
+	case err == nil || errors.Is(err, flag.ErrHelp):
+	case errors.Is(err, errUsage):
+		_, _ = fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(2)
+	default:
+		_, _ = fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+var errUsage = errors.New("usage")
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	if len(args) > 0 {
+		switch args[0] {
+		case "soak":
+			return runSoak(ctx, args[1:], stdout, stderr)
+		case plainProxyWord:
+			return runPlainProxy(ctx, args[1:])
+		}
+	}
+	o, err := parseFlags(args, stderr)
+	if err != nil {
+		return err
+	}
+	if err := raiseFileLimit(); err != nil {
+		return err
+	}
+	return runBench(ctx, o, stdout, stderr)
+}
+
+// options of a run.
+type options struct {
+	binary string
+	dir    string // parent of the temporary directories; empty: the system's
+	page   string // empty: write none
+	quick  bool
+	chosen []measurement
+}
+
+func parseFlags(args []string, stderr io.Writer) (options, error) {
+	var o options
+	var only string
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.StringVar(&o.binary, "sentinel", defaultBinary, "the binary to measure")
+	flags.StringVar(&o.dir, "dir", "", "where temporary data is put: the disk to measure (default: the system's)")
+	flags.StringVar(&o.page, "write", "", "write the results to this page, and to the same name under zh")
+	flags.BoolVar(&o.quick, "quick", false, "small numbers, to see whether everything works")
+	flags.StringVar(&only, "only", "", "measure only these, separated by commas: "+strings.Join(measurementNames(), ", "))
+	if err := flags.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return o, err
+		}
+		return o, fmt.Errorf("%w: %w", errUsage, err)
+	}
+	if flags.NArg() > 0 {
+		return o, fmt.Errorf("%w: unknown word %q", errUsage, flags.Arg(0))
+	}
+	var err error
+	if o.chosen, err = choose(only); err != nil {
+		return o, err
+	}
+	if o.page != "" && (o.quick || only != "") {
+		return o, fmt.Errorf("%w: -write needs a whole run, without -quick and -only", errUsage)
+	}
+	return o, nil
+}
+
+// choose returns the measurements of a comma-separated list; all if it is empty.
+func choose(only string) ([]measurement, error) {
+	if only == "" {
+		return measurements(), nil
+	}
+	names := strings.Split(only, ",")
+	for _, name := range names {
+		if !slices.Contains(measurementNames(), name) {
+			return nil, fmt.Errorf("%w: unknown measurement %q; there are %s", errUsage, name, strings.Join(measurementNames(), ", "))
+		}
+	}
+	return slices.DeleteFunc(measurements(), func(m measurement) bool { return !slices.Contains(names, m.name) }), nil
+}
+
+func runBench(ctx context.Context, o options, stdout, stderr io.Writer) error {
+	if _, err := os.Stat(o.binary); err != nil {
+		return fmt.Errorf("%w; build it first", err)
+	}
+	dir, err := os.MkdirTemp(o.dir, "sentinel-bench-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(dir) }() // a temporary directory
+	b := &bench{binary: o.binary, dir: dir, quick: o.quick}
+	r := report{date: time.Now().UTC(), machine: thisMachine(dir)}
+	var errs []error
+	for _, m := range o.chosen {
+		_, _ = fmt.Fprintf(stderr, "measuring %s\n", m.name)
+		start := time.Now()
+		results, err := m.run(ctx, b)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", m.name, err))
+		}
+		r.sections = append(r.sections, section{measurement: m, results: results})
+		_, _ = fmt.Fprintf(stderr, "measured %s in %.1f s\n", m.name, time.Since(start).Seconds())
+	}
+	if err := r.printTable(stdout); err != nil {
+		return err
+	}
+	if o.page != "" && len(errs) == 0 {
+		errs = append(errs, r.writePages(o.page))
+	}
+	return errors.Join(errs...)
+}
+
+// raiseFileLimit lets this process and those that it starts have many
+// connections.
+func raiseFileLimit() error {
+	const want = 10_000
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return fmt.Errorf("read the limit of open files: %w", err)
+	}
+	if limit.Max < want {
+		return fmt.Errorf("at most %d open files are allowed, needed are %d: raise the hard limit (ulimit -Hn)", limit.Max, want)
+	}
+	limit.Cur = limit.Max
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return fmt.Errorf("raise the limit of open files: %w", err)
+	}
+	return nil
+}

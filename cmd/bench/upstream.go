@@ -1,0 +1,140 @@
+//go:build linux
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// Paths of the upstream, all of which check keys.
+const (
+	pathModels   = "/v1/models"
+	pathChat     = "/v1/chat/completions"
+	pathEvents   = "/v1/responses"
+	pathUpload   = "/v1/files"
+	pathDownload = "/v1/files/content"
+)
+
+const (
+	chatBody = `{"model":"model-1","messages":[{"role":"user","content":"Say hello in three languages, please."}],"max_tokens":64}`
+
+	chatAnswer = `{"id":"chatcmpl-1","object":"chat.completion","created":1700000000,"model":"model-1","choices":[{"index":0,` +
+		`"message":{"role":"assistant","content":"Hello, bonjour, hola."},"finish_reason":"stop"}],` +
+		`"usage":{"prompt_tokens":14,"completion_tokens":9,"total_tokens":23}}`
+
+	modelsAnswer = `{"object":"list","data":[{"id":"model-1","object":"model","created":1700000000,"owned_by":"bench"}]}`
+
+	// firstEvents come at once, the later ones at this interval.
+	firstEvents   = 3
+	eventInterval = time.Second
+	event         = `data: {"id":"chatcmpl-1","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"hello "}}]}` + "\n\n"
+
+	chunkBytes  = 64 << 10
+	headTimeout = 30 * time.Second
+)
+
+// upstream is the downstream of what is measured.
+type upstream struct {
+	server   *http.Server
+	listener net.Listener
+}
+
+func startUpstream() (*upstream, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET "+pathModels, func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, modelsAnswer) })
+	mux.HandleFunc("POST "+pathChat, serveChat)
+	mux.HandleFunc("POST "+pathEvents, serveEvents)
+	mux.HandleFunc("POST "+pathUpload, serveUpload)
+	mux.HandleFunc("GET "+pathDownload, serveDownload)
+	u := &upstream{listener: l, server: &http.Server{Handler: mux, ReadHeaderTimeout: headTimeout}}
+	go func() { _ = u.server.Serve(l) }() // returns when it is closed
+	return u, nil
+}
+
+func (u *upstream) addr() string { return u.listener.Addr().String() }
+func (u *upstream) url() string  { return "http://" + u.addr() }
+
+func (u *upstream) close() error {
+	if err := u.server.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return nil
+}
+
+// What the client does not take is seen there, so that the handlers may ignore
+// errors of writing.
+
+func writeJSON(w http.ResponseWriter, body string) {
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = io.WriteString(w, body)
+}
+
+func serveChat(w http.ResponseWriter, r *http.Request) {
+	if _, err := io.Copy(io.Discard, r.Body); err == nil {
+		writeJSON(w, chatAnswer)
+	}
+}
+
+func serveEvents(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "text/event-stream")
+	control := http.NewResponseController(w)
+	send := func() error {
+		if _, err := io.WriteString(w, event); err != nil {
+			return err
+		}
+		return control.Flush()
+	}
+	for range firstEvents {
+		if send() != nil {
+			return
+		}
+	}
+	tick := time.NewTicker(eventInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-r.Context().Done():
+			return
+		case <-tick.C:
+			if send() != nil {
+				return
+			}
+		}
+	}
+}
+
+func serveUpload(w http.ResponseWriter, r *http.Request) {
+	if n, err := io.CopyBuffer(writerOnly{io.Discard}, r.Body, make([]byte, chunkBytes)); err == nil {
+		writeJSON(w, fmt.Sprintf(`{"bytes":%d}`, n))
+	}
+}
+
+// writerOnly hides io.ReaderFrom, which would read in small pieces.
+type writerOnly struct{ io.Writer }
+
+func serveDownload(w http.ResponseWriter, r *http.Request) {
+	size, err := strconv.ParseInt(r.FormValue("bytes"), 10, 64)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set("Content-Length", strconv.FormatInt(size, 10))
+	for chunk := make([]byte, chunkBytes); size > 0; {
+		n, err := w.Write(chunk[:min(size, chunkBytes)])
+		if err != nil {
+			return
+		}
+		size -= int64(n)
+	}
+}

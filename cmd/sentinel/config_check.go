@@ -1,0 +1,113 @@
+package main
+
+import (
+	"errors"
+	"net"
+	"slices"
+	"strings"
+
+	"github.com/key-ip-sentinel/sentinel/engine/clientip"
+	"github.com/key-ip-sentinel/sentinel/engine/credential"
+)
+
+// check adds the faults and warnings that only several settings together show.
+// Each of them is valid for itself.
+func (r *reading) check(c *Config) {
+	r.checkListeners(c)
+	r.checkTLS(c)
+	r.checkClientIP(c)
+	r.checkProfile(c)
+	r.warnUnused()
+}
+
+func (r *reading) isGiven(name string) bool {
+	_, ok := r.values[name]
+	return ok
+}
+
+func (r *reading) checkListeners(c *Config) {
+	if c.AdminListen != "" && c.AdminListen == c.Listen && !strings.HasSuffix(c.Listen, ":0") {
+		r.faultf("SENTINEL_ADMIN_LISTEN=%q: is the address of SENTINEL_LISTEN too; want one of its own, e.g. 127.0.0.1:7001", c.AdminListen)
+	}
+	_, port, _ := net.SplitHostPort(c.Listen)
+	if appPort, both := r.values["APP_PORT"]; both && r.isGiven("SENTINEL_LISTEN") && appPort.value != port {
+		r.warnf("SENTINEL_LISTEN=%q counts, and APP_PORT=%q does not", c.Listen, appPort.value)
+	}
+	if r.isGiven("SENTINEL_RATE_BURST") && c.RateLimit == 0 {
+		r.warnf("SENTINEL_RATE_BURST has no effect without SENTINEL_RATE_LIMIT")
+	}
+}
+
+func (r *reading) checkTLS(c *Config) {
+	switch {
+	case c.TLSCert != "" && c.TLSKey != "":
+		if c.H2C {
+			r.warnf("SENTINEL_H2C has no effect with SENTINEL_TLS_CERT: HTTP/2 is spoken over TLS then")
+		}
+	case c.TLSCert != "":
+		r.faultf("SENTINEL_TLS_CERT=%q: without SENTINEL_TLS_KEY; want both or neither, e.g. SENTINEL_TLS_KEY=/etc/sentinel/tls.key", c.TLSCert)
+	case c.TLSKey != "":
+		r.faultf("SENTINEL_TLS_KEY=%q: without SENTINEL_TLS_CERT; want both or neither, e.g. SENTINEL_TLS_CERT=/etc/sentinel/tls.crt", c.TLSKey)
+	}
+}
+
+func (r *reading) checkClientIP(c *Config) {
+	if c.ProxyProtocol && len(c.TrustedProxies) == 0 {
+		r.faultf("SENTINEL_PROXY_PROTOCOL=true: nobody is trusted to speak it; want TRUSTED_PROXY_IPS as well, e.g. TRUSTED_PROXY_IPS=10.0.0.0/8")
+	}
+	options := clientip.Options{Trusted: c.TrustedProxies, Header: c.RealIPHeader, NAT64: c.NAT64}
+	if _, err := clientip.New(options); err != nil {
+		for fault := range strings.Lines(err.Error()) {
+			r.faults = append(r.faults, errors.New("TRUSTED_PROXY_IPS: "+strings.TrimSpace(fault)))
+		}
+	}
+	if r.isGiven("SENTINEL_REAL_IP_HEADER") && len(c.TrustedProxies) == 0 {
+		r.warnf("SENTINEL_REAL_IP_HEADER has no effect without TRUSTED_PROXY_IPS: headers of nobody are read")
+	}
+	for _, p := range c.TrustedProxies {
+		if p.Bits() == 0 {
+			r.warnf("TRUSTED_PROXY_IPS: %s trusts every address there is, so that anybody can claim to be anybody", p)
+		}
+	}
+}
+
+// checkProfile refuses settings of one profile beside another: they would be
+// ignored, and keys be read in other ways than somebody meant them to be.
+func (r *reading) checkProfile(c *Config) {
+	only := map[string][]string{
+		"SENTINEL_CREDENTIAL_LOCATIONS": {credential.ProfileGeneric},
+		"SENTINEL_CREDENTIAL_CANONICAL": {credential.ProfileGeneric},
+		"SENTINEL_BIND_PATHS":           {credential.ProfileGeneric},
+		"SENTINEL_CREDENTIAL_HEADER":    {credential.ProfileLiteLLM},
+		"SENTINEL_BIND_DASHBOARD":       {credential.ProfileNewAPI},
+	}
+	for _, s := range settings {
+		if profiles := only[s.name]; profiles != nil && r.isGiven(s.name) && !slices.Contains(profiles, c.CredentialProfile) {
+			r.faultf("%s: belongs to another profile; want SENTINEL_CREDENTIAL_PROFILE=%s beside it, not %s",
+				s.name, strings.Join(profiles, " or "), c.CredentialProfile)
+		}
+	}
+	if c.CredentialProfile == credential.ProfileGeneric && c.CredentialLocations == "" {
+		s := settingNamed("SENTINEL_CREDENTIAL_LOCATIONS")
+		r.faultf("%s is missing, without which SENTINEL_CREDENTIAL_PROFILE=generic finds no key; want %s, e.g. %s", s.name, s.value.want, s.example)
+	}
+}
+
+// warnUnused names what was given and does nothing in this version, a line for
+// each reason.
+func (r *reading) warnUnused() {
+	var reasons []string
+	names := map[string][]string{}
+	for _, s := range settings {
+		if s.unused.en == "" || !r.isGiven(s.name) {
+			continue
+		}
+		if names[s.unused.en] == nil {
+			reasons = append(reasons, s.unused.en)
+		}
+		names[s.unused.en] = append(names[s.unused.en], s.name)
+	}
+	for _, reason := range reasons {
+		r.warnf("%s: set, and not used: %s", strings.Join(names[reason], ", "), reason)
+	}
+}

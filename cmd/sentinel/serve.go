@@ -1,0 +1,316 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/key-ip-sentinel/sentinel/engine"
+	"github.com/key-ip-sentinel/sentinel/httpapi"
+	"github.com/key-ip-sentinel/sentinel/httpapi/proxy"
+	"github.com/key-ip-sentinel/sentinel/store"
+	"github.com/key-ip-sentinel/sentinel/store/bolt"
+)
+
+const (
+	dataFileName = "sentinel.db"
+
+	// closeTimeout bounds the end of what the grace period did not end, and the
+	// last writes.
+	closeTimeout = 10 * time.Second
+)
+
+// serveEnv is what serve has beside the settings.
+type serveEnv struct {
+	stderr io.Writer // the log
+	// ready, if not nil, is told the public address once requests are served.
+	ready func(addr net.Addr)
+}
+
+// serve runs Sentinel until ctx ends, and then lets what is under way finish.
+func serve(ctx context.Context, cfg *Config, env serveEnv) error {
+	n := &node{cfg: cfg, logger: newLogger(cfg, env.stderr), failed: make(chan struct{})}
+	n.base, n.cancelBase = context.WithCancel(context.Background())
+	if err := n.open(ctx); err != nil {
+		return errors.Join(err, n.close())
+	}
+	n.start()
+	n.logger.Info("serving", "version", currentBuild().String(), "address", n.public.Addr().String(),
+		"downstream", cfg.DownstreamURL.Redacted(), "profile", cfg.CredentialProfile, "mode", cfg.Mode, "bindings", n.bindings)
+	if env.ready != nil {
+		env.ready(n.public.Addr())
+	}
+	select {
+	case <-ctx.Done():
+		n.logger.Info("stopping", "under_way", n.proxy.Active(), "grace", cfg.ShutdownGrace.String())
+	case <-n.failed:
+	}
+	err := errors.Join(n.stop(), n.close())
+	n.logger.Info("stopped")
+	return err
+}
+
+// node is a running Sentinel. Its parts are opened in the order of the fields,
+// and closed in reverse.
+type node struct {
+	cfg    *Config
+	logger *slog.Logger
+
+	public   net.Listener
+	admin    net.Listener // nil: the admin API is on the public address
+	local    net.Listener // nil: the socket could not be made
+	store    *bolt.Store
+	bindings int
+	engine   *engine.Engine
+	proxy    *proxy.Proxy
+	servers  []*server
+
+	base       context.Context // of every request
+	cancelBase context.CancelFunc
+	serving    sync.WaitGroup
+	failOnce   sync.Once
+	failed     chan struct{} // closed when a server ends by itself
+	failure    error         // set before failed is closed
+}
+
+type server struct {
+	*http.Server
+	listener net.Listener
+}
+
+func (n *node) open(ctx context.Context) error {
+	certificate, err := n.loadCertificate()
+	if err != nil {
+		return err
+	}
+	// Listen first: a port in use must leave no data directory behind.
+	if err := n.listen(); err != nil {
+		return err
+	}
+	if err := makeDataDir(n.cfg.DataDir); err != nil {
+		return err
+	}
+	if n.store, err = openStore(n.cfg.DataDir, n.logger); err != nil {
+		return err
+	}
+	secret, err := n.loadSecret(ctx)
+	if err != nil {
+		return err
+	}
+	if n.bindings, err = n.store.CountBindings(ctx); err != nil {
+		return err
+	}
+	return n.openHandlers(certificate, secret)
+}
+
+func (n *node) loadCertificate() (*httpapi.Certificate, error) {
+	if n.cfg.TLSCert == "" {
+		return nil, nil
+	}
+	return httpapi.LoadCertificate(n.cfg.TLSCert, n.cfg.TLSKey, n.logger)
+}
+
+func (n *node) listen() error {
+	var err error
+	if n.public, err = listenTCP(n.cfg.Listen, "SENTINEL_LISTEN or APP_PORT"); err != nil {
+		return err
+	}
+	if n.cfg.AdminListen != "" {
+		n.admin, err = listenTCP(n.cfg.AdminListen, "SENTINEL_ADMIN_LISTEN")
+	}
+	return err
+}
+
+func listenTCP(address, setting string) (net.Listener, error) {
+	l, err := net.Listen("tcp", address)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("listen on %s: another program has this port; stop it, or set %s to another one", address, setting)
+	case errors.Is(err, os.ErrPermission):
+		return nil, fmt.Errorf("listen on %s: not permitted; ports below 1024 need CAP_NET_BIND_SERVICE, or set %s to another one", address, setting)
+	case err != nil:
+		return nil, fmt.Errorf("listen on %s (%s): %w", address, setting, err)
+	}
+	return l, nil
+}
+
+func makeDataDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("make data directory %s (SENTINEL_DATA_DIR): %w", dir, err)
+	}
+	probe, err := os.CreateTemp(dir, ".writable-*")
+	if err != nil {
+		return fmt.Errorf("data directory %s (SENTINEL_DATA_DIR) cannot be written by this user: %w", dir, err)
+	}
+	return errors.Join(probe.Close(), os.Remove(probe.Name()))
+}
+
+func openStore(dir string, logger *slog.Logger) (*bolt.Store, error) {
+	s, err := bolt.Open(filepath.Join(dir, dataFileName), bolt.Options{Logger: logger})
+	if errors.Is(err, store.ErrLocked) {
+		return nil, fmt.Errorf("%w: stop the other sentinel, or set SENTINEL_DATA_DIR to another directory than %s", err, dir)
+	}
+	return s, err
+}
+
+// loadSecret returns the HMAC secret, which must be the one that the data was
+// made with.
+func (n *node) loadSecret(ctx context.Context) ([]byte, error) {
+	s, err := loadSecrets(n.cfg.DataDir, n.cfg)
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range s.Warnings {
+		n.logger.Warn(w)
+	}
+	if len(s.Made) > 0 {
+		n.logger.Info("secrets made and kept: back them up with the data", "file", filepath.Join(n.cfg.DataDir, secretsName), "settings", s.Made)
+	}
+	secret := []byte(s.HMACSecret)
+	if err := engine.CheckSecret(ctx, n.store, secret); errors.Is(err, engine.ErrOtherSecret) {
+		return nil, fmt.Errorf("SENTINEL_HMAC_SECRET does not fit the data in %s: %w; give the one that it was made with, or another SENTINEL_DATA_DIR",
+			n.cfg.DataDir, err)
+	} else if err != nil {
+		return nil, err
+	}
+	return secret, nil
+}
+
+func (n *node) openHandlers(certificate *httpapi.Certificate, secret []byte) error {
+	parts, err := newParts(n.cfg, secret)
+	if err != nil {
+		return err
+	}
+	n.engine, err = engine.New(engine.Options{
+		Store: n.store, Resolver: parts.resolver, Credentials: parts.credentials, Policy: policyOf(n.cfg), Logger: n.logger,
+		Limiter: parts.limiter, RealIPHeader: n.cfg.RealIPHeader, CacheEntries: n.cfg.CacheEntries,
+	})
+	if err != nil {
+		return err
+	}
+	n.proxy, err = proxy.New(proxy.Options{
+		Engine: n.engine, Downstream: n.cfg.DownstreamURL, Logger: n.logger, MaxBodyBytes: n.cfg.MaxBodyBytes,
+		ConnectTimeout: n.cfg.ConnectTimeout, ResponseTimeout: n.cfg.ResponseTimeout, IdleTimeout: n.cfg.IdleTimeout,
+	})
+	if err != nil {
+		return err
+	}
+	token, err := writeLocalToken(n.cfg.DataDir)
+	if err != nil {
+		return err
+	}
+	api, err := httpapi.New(httpapi.Options{
+		Engine: n.engine, Resolver: parts.resolver, Store: n.store, Proxy: n.proxy, Logger: n.logger,
+		LocalToken: token, AdminNetworks: n.cfg.AdminNetworks,
+	})
+	if err != nil {
+		return err
+	}
+	n.addServers(api, certificate)
+	return nil
+}
+
+func (n *node) addServers(api *httpapi.API, certificate *httpapi.Certificate) {
+	public := n.public
+	if n.cfg.ProxyProtocol {
+		public = httpapi.ProxyProtocol(public, n.engine)
+	}
+	options := httpapi.ServerOptions{Handler: api.Public(n.admin == nil), Logger: n.logger, H2C: n.cfg.H2C}
+	if certificate != nil {
+		options.TLS = certificate.TLSConfig()
+	}
+	n.addServer(public, options)
+	if n.admin != nil {
+		options.Handler, options.H2C = api.Admin(), false
+		n.addServer(n.admin, options)
+	}
+	var err error
+	if n.local, err = listenLocal(n.cfg.DataDir); err != nil {
+		n.logger.Warn("commands on this machine cannot speak to this server", "error", err)
+		return
+	}
+	n.addServer(n.local, httpapi.ServerOptions{Handler: api.Local(), Logger: n.logger})
+}
+
+func (n *node) addServer(l net.Listener, options httpapi.ServerOptions) {
+	s := httpapi.NewServer(options)
+	s.BaseContext = func(net.Listener) context.Context { return n.base }
+	n.servers = append(n.servers, &server{s, l})
+}
+
+func (n *node) start() {
+	for _, s := range n.servers {
+		n.serving.Go(func() {
+			var err error
+			if s.TLSConfig != nil {
+				err = s.ServeTLS(s.listener, "", "")
+			} else {
+				err = s.Serve(s.listener)
+			}
+			if !errors.Is(err, http.ErrServerClosed) {
+				n.failOnce.Do(func() {
+					n.failure = fmt.Errorf("serve %s: %w", s.listener.Addr(), err)
+					close(n.failed)
+				})
+			}
+		})
+	}
+}
+
+// stop takes no more requests, lets those under way finish within the grace
+// period, and then ends them.
+func (n *node) stop() error {
+	grace, cancel := context.WithTimeout(context.Background(), n.cfg.ShutdownGrace)
+	defer cancel()
+	var draining sync.WaitGroup
+	for _, s := range n.servers {
+		draining.Go(func() { _ = s.Shutdown(grace) }) // out of time: ended below
+	}
+	draining.Wait()
+	if err := n.proxy.Wait(grace); err != nil { // WebSockets
+		n.logger.Warn("ending what did not finish within the grace period", "under_way", n.proxy.Active())
+	}
+	n.cancelBase()
+	for _, s := range n.servers {
+		_ = s.Close() // what is left of its connections
+	}
+	n.serving.Wait()
+	last, cancelLast := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancelLast()
+	if err := n.proxy.Wait(last); err != nil {
+		return errors.Join(n.failure, fmt.Errorf("%d exchanges could not be ended", n.proxy.Active()))
+	}
+	return n.failure
+}
+
+// close closes what open has opened, as far as it came.
+func (n *node) close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	n.cancelBase()
+	var errs []error
+	if n.proxy != nil {
+		n.proxy.Close()
+	}
+	if n.engine != nil {
+		errs = append(errs, n.engine.Close(ctx))
+	}
+	if n.store != nil {
+		errs = append(errs, n.store.Close())
+	}
+	for _, l := range []net.Listener{n.public, n.admin, n.local} {
+		if l != nil {
+			_ = l.Close() // mostly closed by its server already
+		}
+	}
+	return errors.Join(errs...)
+}
