@@ -1,0 +1,107 @@
+# One command each, the same by hand and in continuous integration.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+
+GOLANGCI_LINT_VERSION := v2.15.0
+GOVULNCHECK_VERSION := v1.9.0
+
+TOOLS := $(CURDIR)/.tools
+GOLANGCI_LINT := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)
+GOVULNCHECK := $(TOOLS)/govulncheck-$(GOVULNCHECK_VERSION)
+SDK := cmd/sentinel/testdata/sdk
+
+FUZZTIME ?= 60s
+BENCHTIME ?= 1s
+BENCHFLAGS ?=
+ROUNDS ?= 100
+
+# Outside a repository, or in one of somebody else's that git will not read,
+# the program is built without the commit in it.
+BUILDVCS := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo auto || echo false)
+export GOFLAGS := $(GOFLAGS) -buildvcs=$(BUILDVCS)
+
+.PHONY: help build demo test docs fmt-check vet lint vuln unit sdk fuzz bench microbench soak clean need-go need-cc need-node
+
+help: ## List these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: need-go ## Build bin/sentinel, one static binary
+	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o bin/sentinel ./cmd/sentinel
+
+demo: build ## Show what Sentinel does; nothing to configure
+	bin/sentinel demo
+
+test: need-go need-cc need-node fmt-check vet lint vuln unit ## Everything that must hold: format, linters, known vulnerabilities, tests
+
+docs: ## Make the pages that come from the code
+	@mkdir -p docs/zh
+	go test ./cmd/sentinel -run '^TestSettingsPages$$' -count=1 -update
+
+fmt-check: need-go
+	@unformatted=$$(find . -name '*.go' -not -path './.tools/*' -not -path '*/node_modules/*' -exec gofmt -l {} +); \
+	if [ -n "$$unformatted" ]; then printf 'not gofmt-ed:\n%s\n' "$$unformatted"; exit 1; fi
+
+vet: need-go
+	go vet ./...
+
+lint: $(GOLANGCI_LINT) ## Run the linters, which also hold the direction of imports
+	$(GOLANGCI_LINT) run ./...
+
+# The list of vulnerabilities is fetched. Where it cannot be, that is said, and
+# the rest goes on: exit code 3 is a finding, 1 anything else.
+vuln: $(GOVULNCHECK) ## Look for known vulnerabilities in what is used
+	@code=0; output=$$(timeout 180 $(GOVULNCHECK) ./... 2>&1) || code=$$?; \
+	if [ $$code -eq 0 ]; then echo "govulncheck: nothing known"; \
+	elif [ $$code -eq 124 ] || grep -qE 'fetching vulnerabilities|dial tcp|no such host|HTTP [45]' <<<"$$output" && [ $$code -ne 3 ]; then \
+	  printf '%s\n' '*** NOT CHECKED: the list of known vulnerabilities cannot be fetched from here.' "$$(tail -n 3 <<<"$$output")"; \
+	else printf '%s\n' "$$output"; exit 1; fi
+
+unit: need-cc sdk
+	SENTINEL_REQUIRE_SERVERS=1 go test -race -timeout 20m ./...
+
+sdk: $(SDK)/node_modules/.package-lock.json
+
+$(SDK)/node_modules/.package-lock.json: $(SDK)/package.json $(SDK)/package-lock.json | need-node
+	npm ci --prefix $(SDK) --no-audit --no-fund
+	@touch $@
+
+fuzz: need-go ## Run every fuzz target for FUZZTIME (60s) each
+	@go list ./... | while read -r package; do \
+	  for target in $$(go test -list '^Fuzz' "$$package" | grep '^Fuzz' || true); do \
+	    echo "== $$package $$target"; \
+	    go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package" </dev/null; \
+	  done; \
+	done
+
+bench: build ## Measure the built program, and write docs/benchmarks.md
+	go run ./cmd/bench -sentinel bin/sentinel -write docs/benchmarks.md $(BENCHFLAGS)
+
+microbench: need-go ## Run the Go benchmarks, BENCHTIME (1s) each
+	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -timeout 60m ./...
+
+soak: build ## Kill it under load ROUNDS (100) times, and the like
+	go run ./cmd/bench soak -sentinel bin/sentinel -rounds $(ROUNDS)
+
+clean: ## Remove what was built and installed here
+	rm -rf bin .tools $(SDK)/node_modules
+
+$(GOLANGCI_LINT): | need-go
+	GOBIN=$(TOOLS) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
+	@mv $(TOOLS)/golangci-lint $@
+
+$(GOVULNCHECK): | need-go
+	GOBIN=$(TOOLS) go install golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK_VERSION)
+	@mv $(TOOLS)/govulncheck $@
+
+need-go:
+	@command -v go >/dev/null || { echo 'missing: go (see go.mod for the version), https://go.dev/doc/install'; exit 1; }
+
+need-cc:
+	@command -v "$${CC:-cc}" >/dev/null || command -v gcc >/dev/null || { echo 'missing: a C compiler, which the race detector needs: apt-get install gcc libc6-dev'; exit 1; }
+
+need-node:
+	@command -v node >/dev/null && command -v npm >/dev/null || { echo 'missing: node and npm, which the tests with the official clients need: apt-get install nodejs npm'; exit 1; }
+	@node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || a === 20 && b >= 18 ? 0 : 1)' \
+	  || { echo "too old: node $$(node --version); the tests with the official clients need 20.18 or newer"; exit 1; }
