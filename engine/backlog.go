@@ -49,25 +49,30 @@ func (b *backlog) addTouch(t store.Touch) (lost uint64) {
 	return 0
 }
 
-// next returns all counters and up to n keys, which stay until done.
-func (b *backlog) next(n int) store.UsageBatch {
-	var batch store.UsageBatch
-	for id, count := range b.counters {
-		batch.Counters = append(batch.Counters, store.Counter{Hour: id.hour, Name: id.name, N: count})
+// take empties the backlog into a batch.
+func (b *backlog) take() store.UsageBatch {
+	batch := store.UsageBatch{
+		Touches:  make([]store.Touch, 0, len(b.touches)),
+		Counters: make([]store.Counter, 0, len(b.counters)),
 	}
 	for _, t := range b.touches {
-		if len(batch.Touches) == n {
-			break
-		}
 		batch.Touches = append(batch.Touches, t)
 	}
+	for id, n := range b.counters {
+		batch.Counters = append(batch.Counters, store.Counter{Hour: id.hour, Name: id.name, N: n})
+	}
+	*b = backlog{}
 	return batch
 }
 
-// done takes away what next returned.
-func (b *backlog) done(batch store.UsageBatch) {
-	clear(b.counters)
-	for _, t := range batch.Touches {
-		delete(b.touches, t.Hash)
+// putBack takes in what could not be written, and returns how many hits could
+// not be kept.
+func (b *backlog) putBack(batch store.UsageBatch) (lost uint64) {
+	for _, c := range batch.Counters {
+		b.addCounter(c)
 	}
+	for _, t := range batch.Touches {
+		lost += b.addTouch(t)
+	}
+	return lost
 }

@@ -42,6 +42,14 @@ func (e *Engine) Accept(ctx context.Context, x *Exchange, accepted bool) Decisio
 // bind makes the primary key the client IP's, durably, or finds that another
 // address was first.
 func (e *Engine) bind(ctx context.Context, policy *Policy, x *Exchange) Decision {
+	// On a goroutine of its own, since writing and logging take a deep stack:
+	// the one that serves the request would keep it while the answer streams.
+	decided := make(chan Decision)
+	go func() { decided <- e.bindNow(ctx, policy, x) }()
+	return <-decided
+}
+
+func (e *Engine) bindNow(ctx context.Context, policy *Policy, x *Exchange) Decision {
 	// Threat: who breaks the connection off at the right moment has used the
 	// key and leaves it unbound. Answer: the client's going does not end this.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), bindTimeout)

@@ -22,8 +22,8 @@ import (
 )
 
 // DefaultCacheEntries is how many bindings are kept in memory unless told
-// otherwise: some 50 MB.
-const DefaultCacheEntries = 200_000
+// otherwise: some 40 MB.
+const DefaultCacheEntries = 150_000
 
 // Options of an Engine. All but the last four are required.
 type Options struct {

@@ -45,3 +45,19 @@ func CheckSecret(ctx context.Context, s store.Store, secret []byte) error {
 	}
 	return nil
 }
+
+// HasSecret reports whether a store belongs to some HMAC secret already: whether
+// CheckSecret has noted one, or there are bindings.
+func HasSecret(ctx context.Context, s store.Store) (bool, error) {
+	switch _, err := s.Setting(ctx, secretMark); {
+	case err == nil:
+		return true, nil
+	case !errors.Is(err, store.ErrNotFound):
+		return false, fmt.Errorf("look for HMAC secret: %w", err)
+	}
+	n, err := s.CountBindings(ctx)
+	if err != nil {
+		return false, fmt.Errorf("look for HMAC secret: %w", err)
+	}
+	return n > 0, nil
+}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"sync"
@@ -46,6 +47,7 @@ func (c Counted) String() string { return countedNames[c] }
 
 const (
 	flushEvery    = 5 * time.Second
+	writeTimeout  = time.Minute
 	complainEvery = 10 * time.Second
 	usageShards   = 16
 )
@@ -118,7 +120,7 @@ func (e *Engine) flushUsage() {
 		case <-e.stop:
 			return
 		case <-tick.C:
-			ctx, cancel := context.WithTimeout(context.Background(), flushEvery)
+			ctx, cancel := context.WithTimeout(context.Background(), writeTimeout)
 			if err := e.writeUsage(ctx); err != nil {
 				e.storeFailed("write usage", err)
 			}
@@ -127,9 +129,8 @@ func (e *Engine) flushUsage() {
 	}
 }
 
-// writeUsage writes what has been gathered, in batches that are each written
-// whole or not at all, so that what failed can be written again. What the store does not take is kept for
-// the next time.
+// writeUsage writes what has been gathered. What the store does not take is kept
+// for the next time.
 func (e *Engine) writeUsage(ctx context.Context) error {
 	u := e.usage
 	hour := e.now().UTC().Truncate(time.Hour)
@@ -149,12 +150,18 @@ func (e *Engine) writeUsage(ctx context.Context) error {
 			u.lost.Add(u.unwritten.addTouch(entry.TakeUsage()))
 		}
 	}
-	for !u.unwritten.empty() {
-		batch := u.unwritten.next(store.UsageChunk)
-		if err := e.store.AddUsage(ctx, batch); err != nil {
-			return fmt.Errorf("write usage of %d keys: %w", len(batch.Touches), err)
-		}
-		u.unwritten.done(batch)
+	if u.unwritten.empty() {
+		return nil
 	}
-	return nil
+	batch := u.unwritten.take()
+	err := e.store.AddUsage(ctx, batch)
+	if err == nil {
+		return nil
+	}
+	rest := batch
+	if unfinished := (*store.UnfinishedError)(nil); errors.As(err, &unfinished) {
+		rest = unfinished.Rest
+	}
+	u.lost.Add(u.unwritten.putBack(rest))
+	return fmt.Errorf("write usage of %d keys: %w", len(rest.Touches), err)
 }

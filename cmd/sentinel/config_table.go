@@ -81,7 +81,7 @@ var serverSettings = []*setting{
 		},
 	},
 	{
-		name: "SENTINEL_CACHE_ENTRIES", group: serverGroup, def: "200000", example: "1000000",
+		name: "SENTINEL_CACHE_ENTRIES", group: serverGroup, def: "150000", example: "1000000",
 		value: into(integers(1, math.MaxInt32), func(c *Config) *int { return &c.CacheEntries }),
 		help: text{
 			"How many bindings are kept in memory; some 250 bytes each.",
@@ -296,9 +296,8 @@ var adminSettings = []*setting{
 	},
 	{
 		name: "ADMIN_PASSWORD", group: adminGroup, example: "the output of: openssl rand -hex 16", secrecy: own, legacy: true, unused: noSignIn,
-		defText: text{"made at the first start", "首次启动时生成"},
-		value:   into(ownSecrets, func(c *Config) *secretText { return &c.AdminPassword }),
-		help:    text{"The password of the administrator.", "管理员密码。"},
+		value: into(ownSecrets, func(c *Config) *secretText { return &c.AdminPassword }),
+		help:  text{"The password of the administrator.", "管理员密码。"},
 	},
 	{
 		name: "ADMIN_JWT_SECRET", group: adminGroup, example: "the output of: openssl rand -hex 32", secrecy: own, legacy: true, unused: noSignIn,

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 
 	"github.com/key-ip-sentinel/sentinel/engine"
 )
@@ -32,9 +33,11 @@ func (p *Proxy) answer(res *http.Response) error {
 	if x.watch != nil {
 		res.Body = x.watch.response(res.Body)
 	}
-	if _, ok := res.Header["Content-Type"]; !ok {
+	contentType, ok := res.Header["Content-Type"]
+	if !ok {
 		x.w.Header()["Content-Type"] = nil // or the server would guess one
 	}
+	x.buffers.isEvents = ok && strings.HasPrefix(contentType[0], "text/event-stream")
 	return nil
 }
 

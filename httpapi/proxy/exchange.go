@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"net/http"
+	"net/http/httputil"
 	"net/url"
 	"sync/atomic"
 	"time"
@@ -29,22 +30,22 @@ type exchange struct {
 	websocket   bool                        // a valid upgrade to WebSocket
 	watch       *idleWatch                  // nil: no idle limit
 	body        atomic.Pointer[requestBody] // nil: none, or not yet forwarded
-	abort       func()                      // x.cut, made once
+	reverse     httputil.ReverseProxy       // with buffers of its own
+	buffers     copyBuffers
+	abort       func() // x.cut, made once
 }
 
 func (x *exchange) begin(w http.ResponseWriter, r *http.Request, cancel context.CancelFunc) {
 	x.w, x.request, x.cancel = w, r, cancel
 	x.control = http.NewResponseController(w)
 	x.writer = writer{ResponseWriter: w, x: x}
-	if x.abort == nil {
-		x.abort = x.cut
-	}
 }
 
 func (x *exchange) end() {
 	x.w, x.writer, x.control, x.request, x.cancel = nil, writer{}, nil, nil, nil
 	x.url = url.URL{}
 	x.trustedPeer, x.websocket, x.watch = false, false, nil
+	x.buffers.isEvents = false
 	x.body.Store(nil)
 }
 

@@ -49,7 +49,6 @@ type Proxy struct {
 
 	credentials *headername.Set // the headers that may hold a key
 	transport   *http.Transport
-	reverse     *httputil.ReverseProxy
 	exchanges   sync.Pool
 	active      atomic.Int64
 }
@@ -68,15 +67,20 @@ func New(opts Options) (*Proxy, error) {
 		credentials: headername.NewSet(opts.Engine.CredentialHeaders()...),
 		transport:   newTransport(opts),
 	}
-	p.exchanges.New = func() any { return new(exchange) }
-	p.reverse = &httputil.ReverseProxy{
+	shared := newBuffers()
+	reverse := httputil.ReverseProxy{
 		Rewrite:        p.rewrite,
 		Transport:      p.transport,
 		FlushInterval:  -1, // every chunk as it arrives
 		ErrorLog:       slog.NewLogLogger(opts.Logger.Handler(), slog.LevelDebug),
-		BufferPool:     newBufferPool(),
 		ModifyResponse: p.answer,
 		ErrorHandler:   p.fail,
+	}
+	p.exchanges.New = func() any {
+		x := &exchange{reverse: reverse, buffers: copyBuffers{from: shared}}
+		x.reverse.BufferPool = &x.buffers
+		x.abort = x.cut
+		return x
 	}
 	return p, nil
 }
@@ -181,5 +185,5 @@ func (p *Proxy) forward(ctx context.Context, x *exchange, r *http.Request) {
 		r.Body = body
 		x.body.Store(body)
 	}
-	p.reverse.ServeHTTP(&x.writer, r.WithContext(&exchangeContext{ctx, x}))
+	x.reverse.ServeHTTP(&x.writer, r.WithContext(&exchangeContext{ctx, x}))
 }

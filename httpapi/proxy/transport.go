@@ -12,9 +12,9 @@ const (
 	idleConnections     = 4096 // to the downstream, kept open
 	idleConnectionAge   = 90 * time.Second
 	expectContinueAfter = time.Second
-	// copyBufferBytes is what an answer under way holds: small, for there may be
-	// thousands of streams, and large enough that a big body is not slowed.
-	copyBufferBytes = 16 << 10
+	// connBufferBytes is what each connection to the downstream holds each way;
+	// most heads fit, and bodies go past it.
+	connBufferBytes = 1 << 10
 )
 
 // newTransport returns the way to the downstream. It uses no proxy from the
@@ -32,21 +32,49 @@ func newTransport(opts Options) *http.Transport {
 		MaxIdleConnsPerHost:   idleConnections,
 		IdleConnTimeout:       idleConnectionAge,
 		DisableCompression:    true,
+		ReadBufferSize:        connBufferBytes,
+		WriteBufferSize:       connBufferBytes,
 	}
 }
 
-// bufferPool lends the buffers that answers are copied through.
-type bufferPool struct{ pool sync.Pool }
+// Sizes of the buffers that answers are copied through: an event is short, and
+// there may be thousands of streams; a large body wants fewer system calls.
+const (
+	eventBufferBytes = 4 << 10
+	bodyBufferBytes  = 32 << 10
+)
 
-func newBufferPool() *bufferPool {
-	return &bufferPool{sync.Pool{New: func() any { return new([copyBufferBytes]byte) }}}
+// buffers lends them. It is safe for concurrent use.
+type buffers struct{ events, bodies sync.Pool }
+
+func newBuffers() *buffers {
+	return &buffers{
+		events: sync.Pool{New: func() any { return new([eventBufferBytes]byte) }},
+		bodies: sync.Pool{New: func() any { return new([bodyBufferBytes]byte) }},
+	}
 }
 
-// Get lends a buffer.
-func (b *bufferPool) Get() []byte {
-	buf, _ := b.pool.Get().(*[copyBufferBytes]byte)
+// copyBuffers is the httputil.BufferPool of one exchange.
+type copyBuffers struct {
+	from     *buffers
+	isEvents bool // the answer is a stream of events
+}
+
+// Get lends a buffer that suits the answer.
+func (c *copyBuffers) Get() []byte {
+	if c.isEvents {
+		buf, _ := c.from.events.Get().(*[eventBufferBytes]byte)
+		return buf[:]
+	}
+	buf, _ := c.from.bodies.Get().(*[bodyBufferBytes]byte)
 	return buf[:]
 }
 
 // Put takes it back.
-func (b *bufferPool) Put(buf []byte) { b.pool.Put((*[copyBufferBytes]byte)(buf)) }
+func (c *copyBuffers) Put(buf []byte) {
+	if len(buf) == eventBufferBytes {
+		c.from.events.Put((*[eventBufferBytes]byte)(buf))
+		return
+	}
+	c.from.bodies.Put((*[bodyBufferBytes]byte)(buf))
+}

@@ -22,6 +22,7 @@ func (s *Store) Binding(ctx context.Context, hash store.KeyHash) (b store.Bindin
 		b, err = decodeBinding(hash[:], value)
 		return err
 	})
+	s.noteRead()
 	return b, err
 }
 

@@ -75,6 +75,7 @@ type Store struct {
 	file *file // nil once closed, or while it cannot be opened again
 	down error // why file is nil
 
+	reads   atomic.Uint64                 // of single bindings
 	durable atomic.Int64                  // ID of the last transaction known to be on disk
 	syncing atomic.Pointer[chan struct{}] // closed when the commit under way is over
 

@@ -67,6 +67,7 @@ func (s *Store) runCommitter() {
 				break
 			}
 			s.serve(batch)
+			s.trimNow() // applying it has read pages
 		}
 	}
 }

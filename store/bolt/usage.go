@@ -59,10 +59,10 @@ func (w *writeTx) addUsage(touches []store.Touch, counters []store.Counter) erro
 }
 
 func (w *writeTx) addTouch(t store.Touch) error {
-	if w.bucket(bucketBindings).Get(t.Hash[:]) == nil {
-		return nil
-	}
 	value := w.bucket(bucketUsage).Get(t.Hash[:])
+	if value == nil && w.bucket(bucketBindings).Get(t.Hash[:]) == nil {
+		return nil // usage goes with its binding, so where there is usage, there is a binding
+	}
 	u, err := decodeUsage(value)
 	if err != nil {
 		value, u = nil, store.Usage{} // begun anew, or it would hold up all others
