@@ -109,8 +109,11 @@ func (e *Engine) carryOut(policy *Policy, x *Exchange, d Decision) Decision {
 }
 
 func (e *Engine) register(x *Exchange) {
+	if n := x.keys.Len() - inlineFlights; n > 0 {
+		x.more = make([]flight, n) // flights are linked by pointer: never moved
+	}
 	for i := range x.keys.Len() {
-		f := &x.flights[i]
+		f := x.flight(i)
 		f.hash, f.x, f.key = x.keys.Hash(i), x, i
 		e.flights.add(f)
 		x.flying++
@@ -216,9 +219,9 @@ func (e *Engine) warnOfUnnamedProxy(x *Exchange, now time.Time) {
 // Done ends an exchange: nothing can cut it any more, and x may be used again.
 func (e *Engine) Done(x *Exchange) {
 	for i := range x.flying {
-		e.flights.remove(&x.flights[i])
+		e.flights.remove(x.flight(i))
 	}
-	x.flying = 0
+	x.flying, x.more = 0, nil
 	if _, cut := x.Cut(); cut {
 		e.recordCut(x)
 	}

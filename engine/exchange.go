@@ -30,7 +30,8 @@ type Exchange struct {
 	keys    credential.Set
 	cancel  func()
 
-	flights  [credential.MaxKeys]flight
+	flights  [inlineFlights]flight
+	more     []flight // of the keys beyond, which hardly any request has
 	flying   int
 	unknown  uint32 // bit i: key i was not bound when it was looked up
 	degraded bool   // of the keys at least one could not be looked up
@@ -45,6 +46,17 @@ type Exchange struct {
 type cut struct {
 	decision Decision
 	key      int // which of the exchange's keys
+}
+
+// inlineFlights is how many keys an exchange takes without another allocation.
+const inlineFlights = 2
+
+// flight returns the flight of key i.
+func (x *Exchange) flight(i int) *flight {
+	if i < inlineFlights {
+		return &x.flights[i]
+	}
+	return &x.more[i-inlineFlights]
 }
 
 // HasKeys reports whether the request carries any key, bound or not.

@@ -40,7 +40,7 @@ func newTransport(opts Options) *http.Transport {
 // Sizes of the buffers that answers are copied through: an event is short, and
 // there may be thousands of streams; a large body wants fewer system calls.
 const (
-	eventBufferBytes = 4 << 10
+	eventBufferBytes = 2 << 10
 	bodyBufferBytes  = 32 << 10
 )
 
