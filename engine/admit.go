@@ -31,7 +31,7 @@ func (e *Engine) Arrive(x *Exchange, r *http.Request, peer clientip.Peer, cancel
 		e.usage.count(CountRateLimited)
 		d := refuse(RateLimited)
 		d.RetryAfter = after
-		return d
+		return e.carryOut(e.policy.Load(), x, d)
 	}
 	return Decision{}
 }
@@ -130,8 +130,7 @@ func (e *Engine) judgeAll(ctx context.Context, policy *Policy, x *Exchange, now 
 			if d := e.lookupFailed(ctx, policy, x, err); !d.Passes() {
 				return d
 			}
-			x.degraded = true // the other keys are judged all the same
-			continue
+			continue // the other keys are judged all the same
 		case entry == nil:
 			x.unknown |= 1 << i
 			continue
@@ -146,6 +145,9 @@ func (e *Engine) judgeAll(ctx context.Context, policy *Policy, x *Exchange, now 
 		}
 	}
 	e.usage.count(CountAllowed)
+	if x.degraded {
+		e.usage.count(CountFailsafeOpen)
+	}
 	for _, entry := range bound[:x.keys.Len()] {
 		if entry != nil {
 			e.usage.touch(entry, x.ClientIP, now)
@@ -191,14 +193,14 @@ func (e *Engine) lookupFailed(ctx context.Context, policy *Policy, x *Exchange, 
 	if ctx.Err() != nil {
 		return refuse(StoreUnavailable) // the client has gone: nobody sees it
 	}
-	return e.failsafe(policy, "look up key", err)
+	return e.failsafe(policy, x, "look up key", err)
 }
 
 // failsafe is the answer where the store gave none.
-func (e *Engine) failsafe(policy *Policy, doing string, cause error) Decision {
+func (e *Engine) failsafe(policy *Policy, x *Exchange, doing string, cause error) Decision {
 	e.storeFailed(doing, cause)
 	if policy.Failsafe == FailsafeOpen || policy.Mode == ModeObserve {
-		e.usage.count(CountFailsafeOpen)
+		x.degraded = true // counted once it is let pass
 		return Decision{}
 	}
 	e.usage.count(CountFailsafeClosed)
@@ -222,7 +224,7 @@ func (e *Engine) Done(x *Exchange) {
 		e.flights.remove(x.flight(i))
 	}
 	x.flying, x.more = 0, nil
-	if _, cut := x.Cut(); cut {
+	if _, cut := x.Cut(); cut && !x.recorded {
 		e.recordCut(x)
 	}
 	x.keys.Reset() // lets go of the request's strings

@@ -46,7 +46,11 @@ func (e *Engine) bind(ctx context.Context, policy *Policy, x *Exchange) Decision
 	// the one that serves the request would keep it while the answer streams.
 	decided := make(chan Decision)
 	go func() { decided <- e.bindNow(ctx, policy, x) }()
-	return <-decided
+	d := <-decided
+	if d.Passes() && x.degraded {
+		e.usage.count(CountFailsafeOpen)
+	}
+	return d
 }
 
 func (e *Engine) bindNow(ctx context.Context, policy *Policy, x *Exchange) Decision {
@@ -74,12 +78,12 @@ func (e *Engine) bindNow(ctx context.Context, policy *Policy, x *Exchange) Decis
 		return err
 	})
 	if err != nil {
-		return e.failsafe(policy, "bind key", err)
+		return e.failsafe(policy, x, "bind key", err)
 	}
 	if created {
 		e.usage.count(CountBound)
 		e.logger.Info("key bound", "hint", b.Hint, "prefix", prefix, "client_ip", x.ClientIP, "request_id", x.RequestID())
-		e.reexamine(ctx, hash)
+		e.reexamine(b)
 	}
 	return e.judgeBound(ctx, policy, x, primary)
 }
@@ -89,7 +93,7 @@ func (e *Engine) bindNow(ctx context.Context, policy *Policy, x *Exchange) Decis
 func (e *Engine) judgeBound(ctx context.Context, policy *Policy, x *Exchange, i int) Decision {
 	entry, err := e.cache.Get(ctx, x.keys.Hash(i))
 	if err != nil {
-		return e.failsafe(policy, "look up key", err)
+		return e.failsafe(policy, x, "look up key", err)
 	}
 	if entry == nil {
 		return Decision{} // unbound again by an administrator meanwhile

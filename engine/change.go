@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/key-ip-sentinel/sentinel/engine/bindcache"
 	"github.com/key-ip-sentinel/sentinel/store"
 )
 
@@ -70,7 +71,7 @@ func (e *Engine) Preset(ctx context.Context, b store.Binding) (store.Binding, er
 	case !created:
 		return b, fmt.Errorf("preset binding: %w", store.ErrConflict)
 	}
-	e.reexamine(ctx, b.Hash)
+	e.reexamine(b)
 	return b, nil
 }
 
@@ -88,11 +89,11 @@ func (e *Engine) change(ctx context.Context, doing string, hash store.KeyHash, e
 			return err
 		})
 	})
-	// Even a change that failed may have happened: look again.
-	e.reexamine(ctx, hash)
 	if err != nil {
+		e.reexamineStored(ctx, hash) // a change that failed may have happened
 		return store.Binding{}, fmt.Errorf("%s: %w", doing, err)
 	}
+	e.reexamine(b)
 	return b, nil
 }
 
@@ -106,20 +107,34 @@ func retryConflict(try func() error) error {
 	return err
 }
 
-// reexamine cuts the exchanges of a key that its binding no longer lets pass.
-func (e *Engine) reexamine(ctx context.Context, hash store.KeyHash) {
-	if e.policy.Load().Mode == ModeObserve {
+// reexamine cuts the exchanges of a key that its changed binding no longer lets
+// pass.
+func (e *Engine) reexamine(b store.Binding) {
+	entry, err := bindcache.NewEntry(b)
+	if err != nil {
+		e.storeFailed("read changed binding", err)
 		return
 	}
+	e.cutRefused(entry)
+}
+
+// reexamineStored does the same with what is stored, if that can be read.
+func (e *Engine) reexamineStored(ctx context.Context, hash store.KeyHash) {
 	entry, err := e.cache.Get(context.WithoutCancel(ctx), hash)
 	if err != nil {
 		e.storeFailed("look up changed key", err)
 		return
 	}
-	if entry == nil {
+	if entry != nil {
+		e.cutRefused(entry)
+	}
+}
+
+func (e *Engine) cutRefused(entry *bindcache.Entry) {
+	if e.policy.Load().Mode == ModeObserve {
 		return
 	}
-	e.flights.each(hash, func(f *flight) {
+	e.flights.each(entry.Hash, func(f *flight) {
 		why := judge(entry, f.x.ClientIP)
 		if why != "" && f.x.cut.CompareAndSwap(nil, &cut{refuse(why), f.key}) {
 			f.x.cancel()

@@ -37,6 +37,7 @@ type Exchange struct {
 	degraded bool   // of the keys at least one could not be looked up
 	pending  bool   // the primary key is to be bound once it is accepted
 	byField  bool   // accepted is only what says so in its body
+	recorded bool   // as an intercept
 	answered atomic.Bool
 
 	cut atomic.Pointer[cut] // set by whoever changes a binding
@@ -89,7 +90,7 @@ func (x *Exchange) RequestID() string { return x.prefix + strconv.FormatUint(x.i
 func (x *Exchange) reset() {
 	x.ClientIP, x.Observed = netip.Addr{}, ""
 	x.request, x.peer, x.ipErr, x.cancel = nil, clientip.Peer{}, nil, nil
-	x.flying, x.unknown, x.degraded, x.pending, x.byField = 0, 0, false, false, false
+	x.flying, x.unknown, x.degraded, x.pending, x.byField, x.recorded = 0, 0, false, false, false, false
 	x.answered.Store(false)
 	x.cut.Store(nil)
 }

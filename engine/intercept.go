@@ -3,6 +3,7 @@ package engine
 import (
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/key-ip-sentinel/sentinel/store"
 )
@@ -22,6 +23,7 @@ func (e *Engine) intercept(x *Exchange, i int, reason store.Reason, observed boo
 	} else {
 		e.usage.count(CountIntercepted)
 	}
+	x.recorded = true
 	r := x.request
 	e.recorder.Add(store.Intercept{
 		At: e.now(), Reason: reason, Observed: observed,
@@ -50,11 +52,16 @@ func (e *Engine) recordCut(x *Exchange) {
 // clip copies at most n bytes of s, without half a character at the end, and
 // with control characters and broken UTF-8 replaced: s is the client's.
 func clip(s string, n int) string {
-	clean := strings.ToValidUTF8(strings.Map(func(r rune) rune {
+	if len(s) > n {
+		for n > 0 && !utf8.RuneStart(s[n]) {
+			n--
+		}
+		s = s[:n]
+	}
+	return strings.Clone(strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {
 			return unicode.ReplacementChar
 		}
 		return r
-	}, s[:min(len(s), n)]), "")
-	return strings.Clone(clean)
+	}, s))
 }
