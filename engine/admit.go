@@ -43,6 +43,12 @@ func (e *Engine) Arrive(x *Exchange, r *http.Request, peer clientip.Peer, cancel
 // A request with keys whose reading differs between versions of the downstream
 // loses those that are not to be bound: x's request header is changed.
 func (e *Engine) Admit(ctx context.Context, x *Exchange, sentPath string) Decision {
+	d := e.admit(ctx, x, sentPath)
+	x.admitted = d.Passes() && x.flying > 0
+	return d
+}
+
+func (e *Engine) admit(ctx context.Context, x *Exchange, sentPath string) Decision {
 	policy := e.policy.Load()
 	req := credential.Request{
 		Method: x.request.Method, Header: x.request.Header, Path: x.request.URL.Path, SentPath: sentPath, RawQuery: x.request.URL.RawQuery,
@@ -52,10 +58,12 @@ func (e *Engine) Admit(ctx context.Context, x *Exchange, sentPath string) Decisi
 		return e.carryOut(policy, x, d)
 	}
 	if e.credentials.RefusesPath(&req) {
+		e.usage.count(CountDashboardRefused)
 		return e.carryOut(policy, x, refuse(DashboardRefused))
 	}
 	if x.keys.Len() == 0 {
 		if policy.Anonymous == AnonymousReject && !x.keys.Dashboard() {
+			e.usage.count(CountCredentialRequired)
 			return e.carryOut(policy, x, refuse(CredentialRequired))
 		}
 		e.usage.count(CountAnonymous)
@@ -144,7 +152,6 @@ func (e *Engine) judgeAll(ctx context.Context, policy *Policy, x *Exchange, now 
 			x.Observed = why
 		}
 	}
-	e.usage.count(CountAllowed)
 	if x.degraded {
 		e.usage.count(CountFailsafeOpen)
 	}
@@ -163,7 +170,13 @@ func (e *Engine) prepareBinding(ctx context.Context, policy *Policy, x *Exchange
 		return Decision{} // a refused request binds nothing, and this one would be
 	}
 	primary := x.keys.Primary()
-	if x.keys.Ambiguous() && primary >= 0 && policy.Mode != ModeObserve {
+	if x.keys.Ambiguous() && policy.Mode == ModeObserve {
+		// What is only observed is not changed, and then its success proves
+		// nothing of the primary key.
+		e.usage.count(CountUnbound)
+		return Decision{}
+	}
+	if x.keys.Ambiguous() && primary >= 0 {
 		// Threat: versions of the downstream read different keys of this
 		// request, so that its success would bind one key and spend another.
 		// Answer: what is forwarded has one reading left.
@@ -191,6 +204,7 @@ func (e *Engine) lookupFailed(ctx context.Context, policy *Policy, x *Exchange, 
 		return d
 	}
 	if ctx.Err() != nil {
+		e.usage.count(CountClientGone)
 		return refuse(StoreUnavailable) // the client has gone: nobody sees it
 	}
 	return e.failsafe(policy, x, "look up key", err)
@@ -204,6 +218,7 @@ func (e *Engine) failsafe(policy *Policy, x *Exchange, doing string, cause error
 		return Decision{}
 	}
 	e.usage.count(CountFailsafeClosed)
+	x.settled = true
 	d := refuse(StoreUnavailable)
 	d.RetryAfter = storeRetryAfter
 	return d
@@ -224,8 +239,12 @@ func (e *Engine) Done(x *Exchange) {
 		e.flights.remove(x.flight(i))
 	}
 	x.flying, x.more = 0, nil
-	if _, cut := x.Cut(); cut && !x.recorded {
+	_, cut := x.Cut()
+	switch {
+	case cut && !x.settled:
 		e.recordCut(x)
+	case x.admitted && !cut && !x.counted:
+		e.usage.count(CountAllowed) // passed on, and never answered
 	}
 	x.keys.Reset() // lets go of the request's strings
 }

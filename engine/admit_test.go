@@ -50,7 +50,7 @@ func TestEveryReason(t *testing.T) {
 		{"banned", nil, atHome, pathChat, []string{bearer(keyB)}, engine.KeyBanned, map[string]uint64{"intercepted": 1}},
 		{"banned, from elsewhere", nil, elsewhere, pathChat, []string{bearer(keyB)}, engine.KeyBanned, map[string]uint64{"intercepted": 1}},
 		{"no key", nil, elsewhere, pathChat, nil, "", map[string]uint64{"anonymous": 1}},
-		{"no key, and none is refused", rejecting, atHome, pathChat, nil, engine.CredentialRequired, nil},
+		{"no key, and none is refused", rejecting, atHome, pathChat, nil, engine.CredentialRequired, map[string]uint64{"credential_required": 1}},
 		{"trusted proxy without the header", nil, trustedAt, pathChat, []string{bearer(keyA)}, engine.InvalidClientIP, map[string]uint64{"invalid_client_ip": 1}},
 		{"health check of a trusted proxy", nil, trustedAt, "/", nil, "", map[string]uint64{"anonymous": 1}},
 		{
@@ -79,7 +79,7 @@ func TestEveryReason(t *testing.T) {
 		{"playground", nil, elsewhere, "/pg/chat/completions", []string{"Authorization: Bearer " + loginToken()}, "", map[string]uint64{"anonymous": 1}},
 		{
 			"playground, refused", dashboards, elsewhere, "/pg/chat/completions", []string{"Authorization: Bearer " + loginToken()},
-			engine.DashboardRefused, nil,
+			engine.DashboardRefused, map[string]uint64{"dashboard_refused": 1},
 		},
 		{"beyond the limit", limited(2), atHome, pathChat, []string{bearer(keyA)}, engine.RateLimited, map[string]uint64{"rate_limited": 1}},
 	}

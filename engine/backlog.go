@@ -76,3 +76,11 @@ func (b *backlog) putBack(batch store.UsageBatch) (lost uint64) {
 	}
 	return lost
 }
+
+// hits returns how many hits are waiting.
+func (b *backlog) hits() (n uint64) {
+	for _, t := range b.touches {
+		n += t.Hits
+	}
+	return n
+}

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"net/netip"
+	"runtime/debug"
 	"time"
 
 	"github.com/key-ip-sentinel/sentinel/store"
@@ -26,6 +27,7 @@ func (e *Engine) Accept(ctx context.Context, x *Exchange, accepted bool) Decisio
 		if !accepted {
 			e.usage.count(CountUnbound)
 		} else if d := e.bind(ctx, e.policy.Load(), x); !d.Passes() {
+			x.admitted = false
 			return d
 		}
 		x.pending = false
@@ -36,6 +38,10 @@ func (e *Engine) Accept(ctx context.Context, x *Exchange, accepted bool) Decisio
 		x.answered.Store(false)
 		return d
 	}
+	if x.admitted {
+		x.counted = true
+		e.usage.count(CountAllowed)
+	}
 	return Decision{}
 }
 
@@ -45,7 +51,16 @@ func (e *Engine) bind(ctx context.Context, policy *Policy, x *Exchange) Decision
 	// On a goroutine of its own, since writing and logging take a deep stack:
 	// the one that serves the request would keep it while the answer streams.
 	decided := make(chan Decision)
-	go func() { decided <- e.bindNow(ctx, policy, x) }()
+	go func() {
+		d := refuse(StoreUnavailable)
+		defer func() {
+			if v := recover(); v != nil { // as net/http does for the request's own
+				e.logger.Error("binding panicked", "panic", v, "stack", string(debug.Stack()))
+			}
+			decided <- d
+		}()
+		d = e.bindNow(ctx, policy, x)
+	}()
 	d := <-decided
 	if d.Passes() && x.degraded {
 		e.usage.count(CountFailsafeOpen)

@@ -38,6 +38,7 @@ func (e *Engine) SetRule(ctx context.Context, hash store.KeyHash, rule store.Rul
 // Unbind removes the binding of a key: its next accepted use binds it anew.
 // Exchanges under way go on until that happens.
 func (e *Engine) Unbind(ctx context.Context, hash store.KeyHash) error {
+	used, _ := e.cache.Get(ctx, hash) // an error comes again below
 	err := e.cache.Change(hash, func() error {
 		return retryConflict(func() error {
 			b, err := e.store.Binding(ctx, hash)
@@ -50,6 +51,9 @@ func (e *Engine) Unbind(ctx context.Context, hash store.KeyHash) error {
 	})
 	if err != nil {
 		return fmt.Errorf("unbind key: %w", err)
+	}
+	if used != nil {
+		used.TakeUsage() // which went with the binding, and is not the next one's
 	}
 	return nil
 }

@@ -50,7 +50,7 @@ func TestEachRequestIsCountedOnce(t *testing.T) {
 				if random.IntN(10) == 0 {
 					lines = append(lines, bearer(keyA))
 				}
-				from := []string{atHome, elsewhere, trustedAt, "@"}[random.IntN(4)]
+				from := []string{atHome, atHome, atHome, elsewhere, elsewhere, trustedAt, "@"}[random.IntN(7)]
 				target := []string{pathChat, pathPublic, "/pg/x", "/api/log/token"}[random.IntN(4)]
 				_ = r.serve(from, request(t, target, lines...), random.IntN(2) == 0)
 				requests++
@@ -70,6 +70,43 @@ func TestEachRequestIsCountedOnce(t *testing.T) {
 	}
 }
 
+// TestRefusedAfterAllIsNotAllowed: a request that was forwarded and whose answer
+// was withheld is a refused one, and one whose answer was cut an allowed one.
+func TestRefusedAfterAllIsNotAllowed(t *testing.T) {
+	cases := []struct {
+		name string
+		run  func(r *rig, f *flight)
+		want map[string]uint64
+	}{
+		{"lost the race", func(r *rig, f *flight) {
+			bindElsewhere(t, r, keyA)
+			wantReason(t, "answer", f.accept(true).Refused, engine.IPNotAllowed)
+		}, map[string]uint64{"intercepted": 1}},
+		{"cut before the answer", func(r *rig, f *flight) {
+			wantReason(t, "winner", r.use(atHome, keyA), "")
+			wantReason(t, "answer", f.accept(true).Refused, engine.IPNotAllowed)
+		}, map[string]uint64{"allowed": 1, "bound": 1, "intercepted": 1, "cut": 1}},
+		{"cut after the answer", func(r *rig, f *flight) {
+			wantReason(t, "answer", f.accept(true).Refused, "")
+			r.ban(keyA)
+		}, map[string]uint64{"allowed": 1, "bound": 1, "cut": 1}},
+		{"not bound for want of the store", func(r *rig, f *flight) {
+			r.store.set(func(s *faultyStore) { s.bind = failAlways })
+			wantReason(t, "answer", f.accept(true).Refused, engine.StoreUnavailable)
+		}, map[string]uint64{"failsafe_closed": 1}},
+		{"without an answer", func(*rig, *flight) {}, map[string]uint64{"allowed": 1}},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRig(t)
+			f := r.open(elsewhere, request(t, pathChat, bearer(keyA)))
+			c.run(r, f)
+			f.done()
+			r.wantCounts(c.want)
+		})
+	}
+}
+
 func TestCountsFromOutside(t *testing.T) {
 	r := newRig(t)
 	for _, c := range []engine.Counted{engine.CountDownstreamFailed, engine.CountBodyTooLarge, engine.CountHeadTooLarge} {
@@ -81,7 +118,7 @@ func TestCountsFromOutside(t *testing.T) {
 // usageOf returns what is stored of a key's use.
 func (r *rig) usageOf(key string) store.Usage {
 	r.t.Helper()
-	u, err := r.store.Store.Usage(r.t.Context(), r.hash(key))
+	u, err := r.store.Usage(r.t.Context(), r.hash(key))
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -92,7 +129,7 @@ func (r *rig) usageOf(key string) store.Usage {
 func (r *rig) storedCounts() map[string]uint64 {
 	r.t.Helper()
 	now := time.Now()
-	list, err := r.store.Store.Counters(r.t.Context(), now.Add(-100*time.Hour), now.Add(100*time.Hour))
+	list, err := r.store.Counters(r.t.Context(), now.Add(-100*time.Hour), now.Add(100*time.Hour))
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -188,8 +225,6 @@ func TestFailedUsageIsWrittenLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t).bound(keyA, keyB, keyC)
 		random := rand.New(rand.NewPCG(5, 6))
-		down := true
-		r.store.set(func(s *faultyStore) { s.addUsage = func(batch store.UsageBatch) error { return failInPart(t, r, batch, down, random) } })
 		hits := map[string]uint64{keyA: 1, keyB: 1, keyC: 1}
 		allowed := uint64(3)
 		for range 200 {
@@ -200,7 +235,11 @@ func TestFailedUsageIsWrittenLater(t *testing.T) {
 				allowed++
 			}
 			time.Sleep(5 * time.Second)
-			down = random.IntN(3) > 0
+			synctest.Wait()
+			down, written := random.IntN(3) > 0, random.IntN(4)
+			r.store.set(func(s *faultyStore) {
+				s.addUsage = func(batch store.UsageBatch) error { return failInPart(t, r, batch, down, written) }
+			})
 		}
 		if r.store.set(func(s *faultyStore) { s.addUsage = nil }); r.usageOf(keyA).Hits == 0 {
 			t.Error("nothing was written before the end")
@@ -219,15 +258,15 @@ func TestFailedUsageIsWrittenLater(t *testing.T) {
 	})
 }
 
-// failInPart is a store that is down, or writes a part of what it is given.
-func failInPart(t *testing.T, r *rig, batch store.UsageBatch, down bool, random *rand.Rand) error {
+// failInPart is a store that is down, or writes so many touches of what it is
+// given.
+func failInPart(t *testing.T, r *rig, batch store.UsageBatch, down bool, n int) error {
 	t.Helper()
 	cause := fmt.Errorf("%w: %w", store.ErrUnavailable, errBroken)
 	if down {
 		return cause
 	}
-	n := random.IntN(len(batch.Touches) + 1)
-	if n == len(batch.Touches) {
+	if n >= len(batch.Touches) {
 		return nil
 	}
 	if err := r.store.Store.AddUsage(t.Context(), store.UsageBatch{Touches: batch.Touches[:n], Counters: batch.Counters}); err != nil {

@@ -183,6 +183,43 @@ func TestRefusedIsRecordedOnce(t *testing.T) {
 	})
 }
 
+// TestFailsafeRefusalIsCountedOnce has a refusal for want of the store overtaken
+// by a ban, once the store is back.
+func TestFailsafeRefusalIsCountedOnce(t *testing.T) {
+	r := newRig(t)
+	bindElsewhere(t, r, keyA)
+	r.store.set(func(s *faultyStore) { s.binding = failAlways })
+	f, d := r.send(atHome, request(t, pathChat, bearer(keyA)))
+	wantReason(t, "without store", d.Refused, engine.StoreUnavailable)
+	r.store.set(func(s *faultyStore) { s.binding = nil })
+	r.ban(keyA)
+	f.done()
+	r.wantCounts(map[string]uint64{"failsafe_closed": 1})
+	if got := r.reasons(); got != "" {
+		t.Errorf("recorded %q", got)
+	}
+}
+
+// TestObservedIsCutLater: what was passed and only noted is cut like all others
+// once decisions are carried out.
+func TestObservedIsCutLater(t *testing.T) {
+	r := newRig(t, observing).bound(keyA)
+	f := r.open(elsewhere, request(t, pathChat, bearer(keyA)))
+	wantReason(t, "answer", f.accept(true).Refused, "")
+	if err := r.SetPolicy(engine.DefaultPolicy()); err != nil {
+		t.Fatal(err)
+	}
+	r.ban(keyA)
+	if !f.wasCancelled() {
+		t.Error("not cut")
+	}
+	f.done()
+	r.wantCounts(map[string]uint64{"allowed": 2, "bound": 1, "observed": 1, "cut": 1})
+	if got := r.reasons(); got != "ip_not_allowed? stream_cut" {
+		t.Errorf("recorded %q", got)
+	}
+}
+
 // TestBanCutsWithoutStore: the ban is stored, and then the store fails.
 func TestBanCutsWithoutStore(t *testing.T) {
 	r := newRig(t).bound(keyA)

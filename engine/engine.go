@@ -64,6 +64,7 @@ type Engine struct {
 
 	stop    chan struct{}
 	stopped sync.WaitGroup
+	cancel  context.CancelFunc // of a write under way
 	closing sync.Once
 }
 
@@ -101,7 +102,9 @@ func New(opts Options) (*Engine, error) {
 		idPrefix: strings.ToLower(rand.Text()[:8]) + "-",
 	}
 	e.policy.Store(&opts.Policy)
-	e.stopped.Go(e.flushUsage)
+	ctx, cancel := context.WithCancel(context.Background())
+	e.cancel = cancel
+	e.stopped.Go(func() { e.flushUsage(ctx) })
 	return e, nil
 }
 
@@ -142,8 +145,11 @@ func (e *Engine) Close(ctx context.Context) error {
 	var err error
 	e.closing.Do(func() {
 		close(e.stop)
+		release := context.AfterFunc(ctx, e.cancel)
 		e.stopped.Wait()
-		err = errors.Join(e.recorder.Close(ctx), e.writeUsage(ctx))
+		release()
+		e.cancel()
+		err = errors.Join(e.recorder.Close(ctx), e.closeUsage(ctx))
 		e.cache.Close()
 	})
 	return err

@@ -37,7 +37,9 @@ type Exchange struct {
 	degraded bool   // of the keys at least one could not be looked up
 	pending  bool   // the primary key is to be bound once it is accepted
 	byField  bool   // accepted is only what says so in its body
-	recorded bool   // as an intercept
+	settled  bool   // recorded as an intercept, or counted as another refusal
+	admitted bool   // with keys, and not refused since
+	counted  bool   // as allowed
 	answered atomic.Bool
 
 	cut atomic.Pointer[cut] // set by whoever changes a binding
@@ -90,7 +92,8 @@ func (x *Exchange) RequestID() string { return x.prefix + strconv.FormatUint(x.i
 func (x *Exchange) reset() {
 	x.ClientIP, x.Observed = netip.Addr{}, ""
 	x.request, x.peer, x.ipErr, x.cancel = nil, clientip.Peer{}, nil, nil
-	x.flying, x.unknown, x.degraded, x.pending, x.byField, x.recorded = 0, 0, false, false, false, false
+	x.flying, x.unknown, x.degraded, x.pending, x.byField = 0, 0, false, false, false
+	x.settled, x.admitted, x.counted = false, false, false
 	x.answered.Store(false)
 	x.cut.Store(nil)
 }

@@ -23,7 +23,11 @@ func (e *Engine) intercept(x *Exchange, i int, reason store.Reason, observed boo
 	} else {
 		e.usage.count(CountIntercepted)
 	}
-	x.recorded = true
+	x.settled = x.settled || !observed
+	e.record(x, i, reason, observed)
+}
+
+func (e *Engine) record(x *Exchange, i int, reason store.Reason, observed bool) {
 	r := x.request
 	e.recorder.Add(store.Intercept{
 		At: e.now(), Reason: reason, Observed: observed,
@@ -38,30 +42,30 @@ func (e *Engine) intercept(x *Exchange, i int, reason store.Reason, observed boo
 // that was cut, or as a refusal where no answer had begun.
 func (e *Engine) recordCut(x *Exchange) {
 	c := x.cut.Load()
-	reason := interceptReason(c.decision.Refused)
+	e.usage.count(CountCut)
 	switch {
 	case x.answered.Load():
-		reason = store.ReasonCut
+		e.record(x, c.key, store.ReasonCut, false) // it was let pass, and is counted so
 	case x.pending && c.decision.Refused == IPNotAllowed:
-		reason = store.ReasonLostRace
+		e.intercept(x, c.key, store.ReasonLostRace, false)
+	default:
+		e.intercept(x, c.key, interceptReason(c.decision.Refused), false)
 	}
-	e.usage.count(CountCut)
-	e.intercept(x, c.key, reason, false)
 }
 
-// clip copies at most n bytes of s, without half a character at the end, and
-// with control characters and broken UTF-8 replaced: s is the client's.
+// clip copies s up to n bytes, without half a character at the end, and with
+// everything replaced that is broken UTF-8 or could mislead who reads it in a
+// terminal or a console: s is the client's.
 func clip(s string, n int) string {
-	if len(s) > n {
-		for n > 0 && !utf8.RuneStart(s[n]) {
-			n--
+	var b strings.Builder
+	for _, r := range s {
+		if !unicode.IsPrint(r) {
+			r = unicode.ReplacementChar
 		}
-		s = s[:n]
+		if b.Len()+utf8.RuneLen(r) > n {
+			break
+		}
+		b.WriteRune(r)
 	}
-	return strings.Clone(strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return unicode.ReplacementChar
-		}
-		return r
-	}, s))
+	return b.String()
 }

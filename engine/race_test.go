@@ -21,7 +21,9 @@ const racers = 64
 // do, and allow it again. After such a change has returned, nothing that begins
 // later passes, and all that had passed is cut.
 func TestChangeIsInForce(t *testing.T) {
-	changes := map[string]struct{ refuse, allow func(context.Context, *rig, store.KeyHash) error }{
+	changes := map[string]struct {
+		refuse, allow func(context.Context, *rig, store.KeyHash) error
+	}{
 		"ban": {
 			func(ctx context.Context, r *rig, h store.KeyHash) error { _, err := r.Ban(ctx, h); return err },
 			func(ctx context.Context, r *rig, h store.KeyHash) error { _, err := r.Unban(ctx, h); return err },

@@ -38,7 +38,7 @@ func CheckSecret(ctx context.Context, s store.Store, secret []byte) error {
 		return fmt.Errorf("check HMAC secret: %w", err)
 	}
 	if n > 0 {
-		return fmt.Errorf("%w (%d bindings)", ErrOtherSecret, n)
+		return fmt.Errorf("%w (bindings: %d)", ErrOtherSecret, n)
 	}
 	if err := s.PutSetting(ctx, secretMark, mark); err != nil {
 		return fmt.Errorf("note HMAC secret: %w", err)

@@ -16,30 +16,34 @@ import (
 // Counted is one of the things that are counted.
 type Counted int
 
-// What is counted. A request is counted once as allowed, anonymous or refused;
-// the others say more of some of these.
+// What is counted. A request is counted once as allowed, anonymous, or by the
+// reason for which it is refused (or would be, where Sentinel only observes and
+// the reason is not a binding); the others say more of some of these.
 const (
-	CountAllowed           Counted = iota // with a key, and let pass
-	CountAnonymous                        // without a key, and let pass
-	CountIntercepted                      // refused by a binding
-	CountObserved                         // would have been refused by a binding
-	CountBound                            // keys bound by a first use
-	CountUnbound                          // let pass with a key that stayed unbound
-	CountInvalidCredential                // keys that cannot be read
-	CountInvalidClientIP                  // client IP that cannot be read
+	CountAllowed            Counted = iota // with a key, and let pass
+	CountAnonymous                         // without a key, and let pass
+	CountIntercepted                       // refused by a binding
+	CountObserved                          // would have been refused by a binding
+	CountBound                             // keys bound by a first use
+	CountUnbound                           // let pass with a key that stayed unbound
+	CountInvalidCredential                 // keys that cannot be read
+	CountInvalidClientIP                   // client IP that cannot be read
+	CountCredentialRequired                // no key, and one is wanted
+	CountDashboardRefused                  // spends quota without a key
 	CountRateLimited
 	CountFailsafeOpen   // let pass although the store did not answer
 	CountFailsafeClosed // refused because the store did not answer
 	CountDownstreamFailed
 	CountBodyTooLarge
 	CountHeadTooLarge
-	CountCut // exchanges ended by a change of a binding
-	counted  // how many there are
+	CountClientGone // before its keys were looked up
+	CountCut        // exchanges ended by a change of a binding
+	counted         // how many there are
 )
 
 var countedNames = [counted]string{
 	"allowed", "anonymous", "intercepted", "observed", "bound", "unbound", "invalid_credential", "invalid_client_ip",
-	"rate_limited", "failsafe_open", "failsafe_closed", "downstream_failed", "body_too_large", "head_too_large", "cut",
+	"credential_required", "dashboard_refused", "rate_limited", "failsafe_open", "failsafe_closed", "downstream_failed", "body_too_large", "head_too_large", "client_gone", "cut",
 }
 
 // String returns the name under which it is stored.
@@ -47,7 +51,6 @@ func (c Counted) String() string { return countedNames[c] }
 
 const (
 	flushEvery    = 5 * time.Second
-	writeTimeout  = time.Minute
 	complainEvery = 10 * time.Second
 	usageShards   = 16
 )
@@ -98,6 +101,17 @@ func (e *Engine) storeFailed(doing string, cause error) {
 	})
 }
 
+// closeUsage writes the rest, and counts as lost what cannot be written.
+func (e *Engine) closeUsage(ctx context.Context) error {
+	err := e.writeUsage(ctx)
+	if err != nil {
+		lost := e.usage.unwritten.hits()
+		e.usage.lost.Add(lost)
+		e.logger.Error("usage not written", "hits", lost, "error", err)
+	}
+	return err
+}
+
 // Count counts one of the things that happen outside the engine.
 func (e *Engine) Count(c Counted) { e.usage.count(c) }
 
@@ -112,7 +126,7 @@ func (e *Engine) Counts() map[string]uint64 {
 	return counts
 }
 
-func (e *Engine) flushUsage() {
+func (e *Engine) flushUsage(ctx context.Context) {
 	tick := time.NewTicker(flushEvery)
 	defer tick.Stop()
 	for {
@@ -120,11 +134,11 @@ func (e *Engine) flushUsage() {
 		case <-e.stop:
 			return
 		case <-tick.C:
-			ctx, cancel := context.WithTimeout(context.Background(), writeTimeout)
+			// Without a time limit: a write that is broken off may have
+			// happened, and would be counted twice.
 			if err := e.writeUsage(ctx); err != nil {
 				e.storeFailed("write usage", err)
 			}
-			cancel()
 		}
 	}
 }

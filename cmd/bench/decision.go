@@ -18,10 +18,10 @@ var decision = measurement{
 	name:  "decision",
 	title: text{"Decision on a hit", "命中时的判定"},
 	how: text{
-		"`go test -bench BenchmarkDecisionHit -benchmem ./engine`, with 1,000,000 bindings in the data file and in the cache: client IP, " +
+		"`go test -bench BenchmarkDecisionHit -benchmem ./cmd/bench`, with 1,000,000 bindings in the data file and in the cache: client IP, " +
 			"finding and reading the credentials, HMAC, cache, rule, usage, and being found by a later ban. Keys are chosen at random. " +
 			"This is what a request of a bound key costs on top of net/http's own work.",
-		"`go test -bench BenchmarkDecisionHit -benchmem ./engine`，数据文件和缓存中有 1,000,000 条绑定：包括客户端 IP、" +
+		"`go test -bench BenchmarkDecisionHit -benchmem ./cmd/bench`，数据文件和缓存中有 1,000,000 条绑定：包括客户端 IP、" +
 			"查找并读取凭据、HMAC、缓存、规则、用量统计，以及登记以便之后的封禁能找到它。密钥随机选取。这是已绑定密钥的请求在 net/http 自身开销之外的成本。",
 	},
 	run: runDecision,
@@ -32,7 +32,7 @@ func runDecision(ctx context.Context, b *bench) ([]result, error) {
 	if b.quick {
 		args = append(args, "-benchtime", "100x", "-bench", "^BenchmarkDecisionHit$/^bindings=1000$")
 	}
-	cmd := exec.CommandContext(ctx, "go", append(args, "./engine")...) // #nosec G204 -- constant words
+	cmd := exec.CommandContext(ctx, "go", append(args, "./cmd/bench")...) // #nosec G204 -- constant words
 	cmd.Env = append(os.Environ(), "TMPDIR="+b.dir)
 	output, err := cmd.CombinedOutput()
 	if err != nil {

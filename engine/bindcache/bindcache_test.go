@@ -47,7 +47,7 @@ func (t *table) put(b store.Binding) {
 func hashOf(n uint64) store.KeyHash {
 	var h store.KeyHash
 	for i := range 4 {
-		binary.LittleEndian.PutUint64(h[8*i:], (n+1)*0x9e3779b97f4a7c15+uint64(i)) //nolint:gosec // G115: i is 0 to 3
+		binary.LittleEndian.PutUint64(h[8*i:], (n+1)*0x9e3779b97f4a7c15+uint64(i))
 	}
 	return h
 }
@@ -177,7 +177,7 @@ func TestABanIsNeverTakenBackByFills(t *testing.T) {
 	var wg sync.WaitGroup
 	for g := range 6 {
 		wg.Go(func() {
-			for i := uint64(g); left.Add(-1) > 0 || !done.Load(); i++ { //nolint:gosec // G115: g is 0 to 5
+			for i := uint64(g); left.Add(-1) > 0 || !done.Load(); i++ {
 				n := i * 31 % 4096
 				if i%2 == 0 {
 					n = i / 2 % keys

@@ -32,7 +32,7 @@ func (b *requestBody) Read(buf []byte) (int, error) {
 	if err == nil {
 		return n, nil
 	}
-	if err == io.EOF { //nolint:errorlint // io.Reader returns it bare
+	if err == io.EOF {
 		b.ended.Store(true)
 	}
 	if b.clean != nil {
