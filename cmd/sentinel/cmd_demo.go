@@ -5,8 +5,10 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -23,9 +25,18 @@ func newDemoCommand() *cobra.Command {
 			if _, _, err := net.SplitHostPort(opts.Listen); err != nil {
 				return usagef("--listen: %v; want host:port, e.g. 127.0.0.1:7000", err)
 			}
+			// A pipe that closes, or a terminal, must not end the demo before it
+			// has tidied up: the write fails, and the demo ends by that.
+			signal.Ignore(syscall.SIGPIPE)
+			ctx := cmd.Context()
+			if !signal.Ignored(syscall.SIGHUP) { // by nohup
+				var stop context.CancelFunc
+				ctx, stop = signal.NotifyContext(ctx, syscall.SIGHUP)
+				defer stop()
+			}
 			opts.Out = cmd.OutOrStdout()
 			opts.Start = startForDemo(cmd.ErrOrStderr())
-			return demo.Run(cmd.Context(), opts)
+			return demo.Run(ctx, opts)
 		},
 	}
 	cmd.Flags().StringVar(&opts.Listen, "listen", "127.0.0.1:7000", "address for Sentinel; if the port is taken, another is used")

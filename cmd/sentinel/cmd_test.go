@@ -131,7 +131,7 @@ func TestHash(t *testing.T) {
 		t.Errorf("another spelling: got %q, want %q", again, first)
 	}
 	dir := t.TempDir()
-	if _, err := loadSecrets(dir, &Config{}); err != nil {
+	if _, err := loadSecrets(dir, &Config{}, false); err != nil {
 		t.Fatal(err)
 	}
 	if code, kept, stderr := runCommand(t, key, "hash", "--data-dir", dir); code != exitOK || kept == first {

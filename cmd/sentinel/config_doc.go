@@ -35,8 +35,9 @@ What is wrong stops the start with exit code 2: all faults at once, one line eac
 - Lists of prefixes are separated by commas, spaces or both; ` + "`10.0.0.7`" + ` alone is one address. ` + "`10.0.0.1/8`" + ` is refused:
   it could mean either.
 - Secrets that are still a sample's placeholder, or shorter than 16 bytes, are refused; shorter than 32 are warned of.
-  They can be flags too, but then everybody on the machine can read them. Those that are not given are made at the
-  first start, and kept in ` + "`secrets.json`" + ` in the data directory, which belongs into every backup.
+  They can be flags too, but then everybody on the machine can read them. ` + "`SENTINEL_HMAC_SECRET`" + ` and
+  ` + "`ADMIN_JWT_SECRET`" + ` are made at the first start if they are not given, and kept in ` + "`secrets.json`" + ` in the data directory,
+  which belongs into every backup: without the first of them, Sentinel refuses to start on data that was made with it.
 - The file is read as python-dotenv reads it: ` + "`export`" + `, quotes, comments, values over several lines in quotes. What
   differs: ` + "`${NAME}`" + ` is not expanded, and a line that is no assignment is a fault.
 - The ` + "`.env`" + ` of the earlier Python deployment works unchanged. What this version does not use is accepted, checked
@@ -63,7 +64,8 @@ var chinesePage = pageTexts{
   的数字。布尔值可写 ` + "`true`、`false`、`1`、`0`、`yes`、`no`、`on`、`off`" + `。
 - 网段列表以逗号或空格分隔；单独的 ` + "`10.0.0.7`" + ` 表示一个地址。` + "`10.0.0.1/8`" + ` 会被拒绝，因为含义不明。
 - 仍为示例占位符或短于 16 字节的密钥会被拒绝，短于 32 字节会警告。密钥也可以用命令行参数给出，但本机所有用户都能看到。
-  未给出的密钥在首次启动时生成，保存在数据目录的 ` + "`secrets.json`" + ` 中，备份时必须包含该文件。
+  ` + "`SENTINEL_HMAC_SECRET` 和 `ADMIN_JWT_SECRET`" + ` 未给出时在首次启动时生成，保存在数据目录的 ` + "`secrets.json`" + ` 中，备份时必须包含
+  该文件：缺少前者时，Sentinel 拒绝在用它生成的数据上启动。
 - 文件的读法与 python-dotenv 相同：` + "`export`" + `、引号、注释、引号内的多行值。不同之处：不展开 ` + "`${NAME}`" + `；不是赋值的行视为错误。
 - 早期 Python 部署的 ` + "`.env`" + ` 可原样使用。此版本不使用的配置项会被接受、检查，并在每次启动时警告；表中已注明。
 

@@ -62,7 +62,7 @@ func isPlaceholder(value string) bool {
 func parseOwnSecret(value string) (secretText, error) {
 	switch {
 	case strings.TrimSpace(value) == "":
-		return "", errors.New("is empty; leave the name out to have a secret made at the first start")
+		return "", errors.New("is empty; leave the name out instead")
 	case isPlaceholder(value):
 		return "", errors.New("is still the placeholder of a sample")
 	case len(value) < minSecretBytes:

@@ -89,7 +89,7 @@ func TestDefaults(t *testing.T) {
 		DownstreamURL: c.DownstreamURL, Listen: ":7000", DataDir: "data", RealIPHeader: "X-Real-IP", CredentialProfile: "newapi",
 		Mode: "enforce", BindOn: "accepted", BindPrefixV4: 32, BindPrefixV6: 64, Anonymous: "pass", FailsafeMode: "closed",
 		MaxBodyBytes: 32 << 20, RateBurst: 20, ConnectTimeout: 10 * time.Second, IdleTimeout: 15 * time.Minute, ShutdownGrace: 30 * time.Second,
-		CacheEntries: 200_000, LogLevel: slog.LevelInfo, LogFormat: "json", AlertThresholdCount: 5, AlertWindow: 5 * time.Minute,
+		CacheEntries: 150_000, LogLevel: slog.LevelInfo, LogFormat: "json", AlertThresholdCount: 5, AlertWindow: 5 * time.Minute,
 		ArchiveDays: 90, ArchiveSchedulerLockKey: 2026030502, appPort: 7000,
 	}
 	if !reflect.DeepEqual(*c, want) {

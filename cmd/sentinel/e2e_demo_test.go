@@ -50,3 +50,21 @@ func TestDemoCommandLines(t *testing.T) {
 		t.Errorf("left behind: %v, %v", left, err)
 	}
 }
+
+// TestDemoIntoAPipeThatCloses is sentinel demo | head -1.
+func TestDemoIntoAPipeThatCloses(t *testing.T) {
+	p := startCommand(t, nil, func(cmd *exec.Cmd) {
+		cmd.Args = []string{"sh", "-c", `"$0" demo --listen 127.0.0.1:0 | head -1`, cmd.Path}
+		cmd.Path = "/bin/sh"
+	}, "demo")
+	<-p.ended
+	if got := p.stdout.String(); got != "Key-IP Sentinel: a demo\n" {
+		t.Errorf("got %q", got)
+	}
+	if got := p.stderr.String(); !strings.Contains(got, "broken pipe") || strings.Count(got, "\n") != 1 {
+		t.Errorf("got %q, want one line about the pipe", got)
+	}
+	if left, err := os.ReadDir(p.cmd.Dir); err != nil || len(left) != 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}

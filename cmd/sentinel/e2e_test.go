@@ -71,6 +71,12 @@ type process struct {
 // to stop, and has to.
 func startProcess(t *testing.T, environ []string, args ...string) *process {
 	t.Helper()
+	return startCommand(t, environ, nil, args...)
+}
+
+// startCommand does the same, after change, if not nil, has changed the command.
+func startCommand(t *testing.T, environ []string, change func(cmd *exec.Cmd), args ...string) *process {
+	t.Helper()
 	usedBinary = true
 	path, err := binary()
 	must(t, err)
@@ -78,6 +84,9 @@ func startProcess(t *testing.T, environ []string, args ...string) *process {
 	p.cmd.Dir = t.TempDir()
 	p.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + p.cmd.Dir}, environ...)
 	p.cmd.Stdout, p.cmd.Stderr = p.stdout, p.stderr
+	if change != nil {
+		change(p.cmd)
+	}
 	must(t, p.cmd.Start())
 	go func() {
 		p.err = p.cmd.Wait()

@@ -22,7 +22,6 @@ const (
 // secrets are what the settings gave, or else what the first start made.
 type secrets struct {
 	HMACSecret     secretText
-	AdminPassword  secretText
 	AdminJWTSecret secretText
 
 	// Made names what this start made, by setting.
@@ -35,7 +34,6 @@ type secrets struct {
 type keptSecrets struct {
 	Version        int    `json:"version"`
 	HMACSecret     string `json:"hmacSecret,omitempty"`
-	AdminPassword  string `json:"adminPassword,omitempty"`
 	AdminJWTSecret string `json:"adminJwtSecret,omitempty"`
 }
 
@@ -44,15 +42,22 @@ type keptSecrets struct {
 // either; new ones are on disk when it returns. The directory must be there, and
 // the caller must hold its lock, so that no other start makes others.
 //
-// A file that cannot be understood is an error and stays as it is: a new HMAC
-// secret in place of the old would make every key unknown, and let whoever came
-// first bind it.
-func loadSecrets(dataDir string, cfg *Config) (secrets, error) {
-	s := secrets{HMACSecret: cfg.HMACSecret, AdminPassword: cfg.AdminPassword, AdminJWTSecret: cfg.AdminJWTSecret}
+// A new HMAC secret in place of a lost one would make every key unknown, and let
+// whoever came first bind it. So a file that cannot be understood is an error and
+// stays as it is, and with hasData, which says that the data was made with a
+// secret already, so is one that is not there.
+//
+// No password is made: one that nobody chose is one that nobody guards.
+func loadSecrets(dataDir string, cfg *Config, hasData bool) (secrets, error) {
+	s := secrets{HMACSecret: cfg.HMACSecret, AdminJWTSecret: cfg.AdminJWTSecret}
 	path := filepath.Join(dataDir, secretsName)
 	kept, err := readSecrets(path)
 	if err != nil {
 		return secrets{}, err
+	}
+	if s.HMACSecret == "" && kept.HMACSecret == "" && hasData {
+		return secrets{}, fmt.Errorf("the HMAC secret that the data in %s was made with is missing: restore %s from a backup, or set SENTINEL_HMAC_SECRET to it",
+			dataDir, path)
 	}
 	if s.Warnings, err = protectSecrets(path); err != nil {
 		return secrets{}, err
@@ -63,7 +68,6 @@ func loadSecrets(dataDir string, cfg *Config) (secrets, error) {
 		kept   *string
 	}{
 		{"SENTINEL_HMAC_SECRET", &s.HMACSecret, &kept.HMACSecret},
-		{"ADMIN_PASSWORD", &s.AdminPassword, &kept.AdminPassword},
 		{"ADMIN_JWT_SECRET", &s.AdminJWTSecret, &kept.AdminJWTSecret},
 	} {
 		if *one.secret != "" {
@@ -110,7 +114,7 @@ func readSecrets(path string) (keptSecrets, error) {
 	if kept.Version != secretsVersion {
 		return keptSecrets{}, fmt.Errorf("secrets file %s: is of version %d, and this program reads version %d", path, kept.Version, secretsVersion)
 	}
-	for name, value := range map[string]string{"hmacSecret": kept.HMACSecret, "adminPassword": kept.AdminPassword, "adminJwtSecret": kept.AdminJWTSecret} {
+	for name, value := range map[string]string{"hmacSecret": kept.HMACSecret, "adminJwtSecret": kept.AdminJWTSecret} {
 		if value != "" && len(value) < minSecretBytes {
 			return keptSecrets{}, fmt.Errorf("secrets file %s: %s is shorter than %d bytes", path, name, minSecretBytes)
 		}

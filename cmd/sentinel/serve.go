@@ -44,8 +44,7 @@ func serve(ctx context.Context, cfg *Config, env serveEnv) error {
 		return errors.Join(err, n.close())
 	}
 	n.start()
-	n.logger.Info("serving", "version", currentBuild().String(), "address", n.public.Addr().String(),
-		"downstream", cfg.DownstreamURL.Redacted(), "profile", cfg.CredentialProfile, "mode", cfg.Mode, "bindings", n.bindings)
+	n.logStart()
 	if env.ready != nil {
 		env.ready(n.public.Addr())
 	}
@@ -57,6 +56,15 @@ func serve(ctx context.Context, cfg *Config, env serveEnv) error {
 	err := errors.Join(n.stop(), n.close())
 	n.logger.Info("stopped")
 	return err
+}
+
+func (n *node) logStart() {
+	about := []any{"version", currentBuild().Version, "address", n.public.Addr().String()}
+	if n.admin != nil {
+		about = append(about, "admin_address", n.admin.Addr().String())
+	}
+	n.logger.Info("serving", append(about, "downstream", n.cfg.DownstreamURL.Redacted(), "profile", n.cfg.CredentialProfile,
+		"mode", n.cfg.Mode, "bindings", n.bindings)...)
 }
 
 // node is a running Sentinel. Its parts are opened in the order of the fields,
@@ -165,7 +173,11 @@ func openStore(dir string, logger *slog.Logger) (*bolt.Store, error) {
 // loadSecret returns the HMAC secret, which must be the one that the data was
 // made with.
 func (n *node) loadSecret(ctx context.Context) ([]byte, error) {
-	s, err := loadSecrets(n.cfg.DataDir, n.cfg)
+	hasData, err := engine.HasSecret(ctx, n.store)
+	if err != nil {
+		return nil, err
+	}
+	s, err := loadSecrets(n.cfg.DataDir, n.cfg, hasData)
 	if err != nil {
 		return nil, err
 	}
@@ -175,7 +187,7 @@ func (n *node) loadSecret(ctx context.Context) ([]byte, error) {
 	if len(s.Made) > 0 {
 		n.logger.Info("secrets made and kept: back them up with the data", "file", filepath.Join(n.cfg.DataDir, secretsName), "settings", s.Made)
 	}
-	secret := []byte(s.HMACSecret)
+	secret := []byte(s.HMACSecret.Reveal())
 	if err := engine.CheckSecret(ctx, n.store, secret); errors.Is(err, engine.ErrOtherSecret) {
 		return nil, fmt.Errorf("SENTINEL_HMAC_SECRET does not fit the data in %s: %w; give the one that it was made with, or another SENTINEL_DATA_DIR",
 			n.cfg.DataDir, err)

@@ -45,19 +45,24 @@ type demo struct {
 	gateway *gateway.Gateway
 	people  people
 	url     string // of Sentinel
+
+	giveUp     context.CancelCauseFunc // ends Run
+	writeError error                   // the first of Out; nothing is shown from then on
 }
 
 // Run starts both, plays the script, and stays until ctx ends, unless asked
-// otherwise. It returns an error if anything did not go as it should. Nothing of
-// it is left on disk.
+// otherwise or until Out fails. It returns an error if anything did not go as it
+// should. Nothing of it is left on disk.
 func Run(ctx context.Context, opts Options) (err error) {
+	ctx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
 	dataDir, err := os.MkdirTemp("", "sentinel-demo-")
 	if err != nil {
 		return fmt.Errorf("make data directory: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dataDir)) }()
 
-	d := &demo{opts: opts}
+	d := &demo{opts: opts, giveUp: giveUp}
 	downstream, stopGateway, err := d.startGateway()
 	if err != nil {
 		return err
@@ -81,12 +86,12 @@ func Run(ctx context.Context, opts Options) (err error) {
 
 	d.printHead(downstream, dataDir, taken)
 	if err := d.play(ctx); err != nil || opts.Once {
-		return err
+		return errors.Join(err, d.writeError)
 	}
 	d.printTry()
 	<-ctx.Done()
 	d.println("\nStopped. Nothing was kept.")
-	return nil
+	return d.writeError
 }
 
 // startGateway starts the downstream on a free port.

@@ -95,3 +95,29 @@ func TestRunReturnsTheErrorOfTheStart(t *testing.T) {
 		t.Errorf("got %v, want %v", err, broken)
 	}
 }
+
+// closing is an output that fails after so many writes, as a pipe into head does.
+type closing struct{ left int }
+
+var errClosed = errors.New("closed")
+
+func (c *closing) Write(p []byte) (int, error) {
+	if c.left == 0 {
+		return 0, errClosed
+	}
+	c.left--
+	return len(p), nil
+}
+
+func TestRunEndsWhenItsOutputDoes(t *testing.T) {
+	for _, writes := range []int{0, 5, 10, 15, 25} {
+		var sentinel careless
+		err := demo.Run(t.Context(), demo.Options{Start: sentinel.start, Out: &closing{writes}, Listen: "127.0.0.1:0", Once: true})
+		if !errors.Is(err, errClosed) {
+			t.Errorf("after %d writes: got %v, want the error of the output", writes, err)
+		}
+		if _, err := os.Stat(sentinel.asked.DataDir); !errors.Is(err, os.ErrNotExist) || !sentinel.stopped {
+			t.Errorf("after %d writes: stopped %v, data directory %v, want both gone", writes, sentinel.stopped, err)
+		}
+	}
+}

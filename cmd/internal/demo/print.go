@@ -9,8 +9,17 @@ import (
 	"unicode/utf8"
 )
 
-func (d *demo) printf(format string, args ...any) { _, _ = fmt.Fprintf(d.opts.Out, format, args...) }
-func (d *demo) println(text string)               { d.printf("%s\n", text) }
+func (d *demo) printf(format string, args ...any) {
+	if d.writeError != nil {
+		return
+	}
+	if _, err := fmt.Fprintf(d.opts.Out, format, args...); err != nil {
+		d.writeError = fmt.Errorf("show the demo: %w", err)
+		d.giveUp(d.writeError)
+	}
+}
+
+func (d *demo) println(text string) { d.printf("%s\n", text) }
 
 func (d *demo) printHead(downstream *url.URL, dataDir string, taken error) {
 	d.println("Key-IP Sentinel: a demo")

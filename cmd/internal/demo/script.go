@@ -88,7 +88,10 @@ func (d *demo) play(ctx context.Context) error {
 		if !d.take(ctx, table, s) {
 			failures++
 		}
-		if ctx.Err() != nil {
+		switch {
+		case d.writeError != nil:
+			return nil // Run returns it
+		case ctx.Err() != nil:
 			return fmt.Errorf("demo was interrupted: %w", context.Cause(ctx))
 		}
 	}
