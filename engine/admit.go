@@ -143,8 +143,10 @@ func (e *Engine) judgeAll(ctx context.Context, policy *Policy, x *Exchange, now 
 			x.unknown |= 1 << i
 			continue
 		}
-		bound[i] = entry
-		if why := judge(entry, x.ClientIP); why != "" {
+		why := judge(entry, x.ClientIP)
+		if why == "" {
+			bound[i] = entry
+		} else {
 			e.intercept(x, i, interceptReason(why), policy.Mode == ModeObserve)
 			if policy.Mode != ModeObserve {
 				return refuse(why)

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"encoding/binary"
 	"sync"
 
 	"github.com/key-ip-sentinel/sentinel/store"
@@ -12,19 +13,22 @@ import (
 // An exchange is registered before its keys are looked up. So a change is
 // either seen by the look-up, or finds the exchange here: nothing slips through
 // between the two.
+//
+// It is a hash table with a lock for each slot, and lists that the exchanges
+// themselves are the elements of: registering one allocates nothing.
 type flights struct {
-	shards [flightShards]flightShard
+	slots [flightSlots]flightSlot
 }
 
-const flightShards = 256
+const flightSlots = 1 << 12
 
-type flightShard struct {
-	mu    sync.Mutex
-	byKey map[store.KeyHash]*flight // head of a list
+type flightSlot struct {
+	mu   sync.Mutex
+	head *flight
 }
 
-// flight is one exchange under one of its keys: an element of the list of all
-// flights of that key. Its fields are guarded by the shard's lock.
+// flight is one exchange under one of its keys: an element of the list of its
+// slot. Its fields are guarded by the slot's lock.
 type flight struct {
 	hash       store.KeyHash
 	x          *Exchange
@@ -32,67 +36,59 @@ type flight struct {
 	prev, next *flight
 }
 
-func newFlights() *flights {
-	fs := new(flights)
-	for i := range fs.shards {
-		fs.shards[i].byKey = make(map[store.KeyHash]*flight)
-	}
-	return fs
+func newFlights() *flights { return new(flights) }
+
+func (fs *flights) slot(hash *store.KeyHash) *flightSlot {
+	return &fs.slots[binary.LittleEndian.Uint16(hash[30:])%flightSlots]
 }
 
-func (fs *flights) shard(hash store.KeyHash) *flightShard { return &fs.shards[hash[31]] }
-
 func (fs *flights) add(f *flight) {
-	s := fs.shard(f.hash)
+	s := fs.slot(&f.hash)
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	head := s.byKey[f.hash]
-	f.prev, f.next = nil, head
-	if head != nil {
-		head.prev = f
+	f.prev, f.next = nil, s.head
+	if s.head != nil {
+		s.head.prev = f
 	}
-	s.byKey[f.hash] = f
+	s.head = f
+	s.mu.Unlock()
 }
 
 func (fs *flights) remove(f *flight) {
-	s := fs.shard(f.hash)
+	s := fs.slot(&f.hash)
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case f.prev != nil:
+	if f.prev != nil {
 		f.prev.next = f.next
-	case f.next != nil:
-		s.byKey[f.hash] = f.next
-	default:
-		delete(s.byKey, f.hash)
+	} else {
+		s.head = f.next
 	}
 	if f.next != nil {
 		f.next.prev = f.prev
 	}
 	f.prev, f.next, f.x = nil, nil, nil
+	s.mu.Unlock()
 }
 
-// each calls do for every flight of a key, with the shard's lock held: none
-// of them ends meanwhile, and do must not block.
+// each calls do for every flight of a key, with the slot's lock held: none of
+// them ends meanwhile, and do must not block.
 func (fs *flights) each(hash store.KeyHash, do func(*flight)) {
-	s := fs.shard(hash)
+	s := fs.slot(&hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for f := s.byKey[hash]; f != nil; f = f.next {
-		do(f)
+	for f := s.head; f != nil; f = f.next {
+		if f.hash == hash {
+			do(f)
+		}
 	}
 }
 
 // count returns how many exchanges are registered, each once for each key.
 func (fs *flights) count() int {
 	n := 0
-	for i := range fs.shards {
-		s := &fs.shards[i]
+	for i := range fs.slots {
+		s := &fs.slots[i]
 		s.mu.Lock()
-		for _, f := range s.byKey {
-			for ; f != nil; f = f.next {
-				n++
-			}
+		for f := s.head; f != nil; f = f.next {
+			n++
 		}
 		s.mu.Unlock()
 	}

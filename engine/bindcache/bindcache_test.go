@@ -251,7 +251,7 @@ func TestAHitAllocatesNothing(t *testing.T) {
 }
 
 func TestTouchesAddUp(t *testing.T) {
-	e, err := NewEntry(bound(1, "192.0.2.1/32"))
+	e, err := NewEntry(bound(1, "192.0.2.0/24"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -269,5 +269,17 @@ func TestTouchesAddUp(t *testing.T) {
 	}
 	if got := e.TakeUsage(); got.Hits != 0 {
 		t.Errorf("got %d hits a second time, want 0", got.Hits)
+	}
+}
+
+func TestTheOneAddressOfARuleIsTheLastOne(t *testing.T) {
+	e, err := NewEntry(bound(1, "192.0.2.1/32"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ip := netip.MustParseAddr("192.0.2.1")
+	e.Touch(ip, time.UnixMilli(1))
+	if got := e.TakeUsage().LastIP; got != ip {
+		t.Errorf("got %v, want %v", got, ip)
 	}
 }

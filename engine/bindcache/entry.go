@@ -22,9 +22,10 @@ type Entry struct {
 
 	seq uint64 // of its stripe, when it was read
 
-	hits   atomic.Uint64 // since the last TakeUsage
-	lastMs atomic.Int64  // Unix milliseconds
-	lastIP atomic.Pointer[netip.Addr]
+	hits   atomic.Uint64              // since the last TakeUsage
+	lastMs atomic.Int64               // Unix milliseconds
+	lastIP atomic.Pointer[netip.Addr] // not used where the rule is one address
+	_      [16]byte                   // to two cache lines: with many keys, each line is a wait
 }
 
 func newEntry(b store.Binding) (*Entry, error) {
@@ -63,12 +64,14 @@ func (e *Entry) Covers(ip netip.Addr) bool {
 	}
 }
 
-// Touch notes one allowed use, and reports whether it is the first one since
+// Touch notes one allowed use, from an address that the rule covers, and reports whether it is the first one since
 // the last TakeUsage: the caller then sees to it that TakeUsage is called.
 func (e *Entry) Touch(ip netip.Addr, now time.Time) (first bool) {
 	e.lastMs.Store(now.UnixMilli())
-	if last := e.lastIP.Load(); last == nil || *last != ip {
-		e.storeLastIP(ip)
+	if !e.single.IsSingleIP() {
+		if last := e.lastIP.Load(); last == nil || *last != ip {
+			e.storeLastIP(ip)
+		}
 	}
 	return e.hits.Add(1) == 1
 }
@@ -83,6 +86,8 @@ func (e *Entry) TakeUsage() store.Touch {
 	t := store.Touch{Hash: e.Hash, Hits: e.hits.Swap(0), LastUsed: time.UnixMilli(e.lastMs.Load()).UTC()}
 	if ip := e.lastIP.Load(); ip != nil {
 		t.LastIP = *ip
+	} else if e.single.IsSingleIP() && t.Hits > 0 {
+		t.LastIP = e.single.Addr()
 	}
 	return t
 }
