@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -39,6 +40,9 @@ type serveEnv struct {
 // serve runs Sentinel until ctx ends, and then lets what is under way finish.
 func serve(ctx context.Context, cfg *Config, env serveEnv) error {
 	n := &node{cfg: cfg, logger: newLogger(cfg, env.stderr), failed: make(chan struct{})}
+	// net/http writes what a downstream sends out of turn to the standard logger.
+	log.SetOutput(slog.NewLogLogger(n.logger.Handler(), slog.LevelDebug).Writer())
+	log.SetFlags(0)
 	n.base, n.cancelBase = context.WithCancel(context.Background())
 	if err := n.open(ctx); err != nil {
 		return errors.Join(err, n.close())

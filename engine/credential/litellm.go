@@ -230,7 +230,9 @@ func liteLLMIsPublic(path string) bool {
 			return true
 		}
 	}
-	return strings.Contains(path, "/.well-known/")
+	// A server may cut a fragment off, or resolve dot segments, and find another
+	// path than a public one.
+	return strings.Contains(path, "/.well-known/") && !strings.Contains(path, "/../") && !strings.Contains(path, "#")
 }
 
 // unreadableHeaders never hold a key of a downstream.

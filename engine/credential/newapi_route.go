@@ -1,11 +1,17 @@
 package credential
 
-import "strings"
+import (
+	"path"
+	"strings"
+)
 
 // newAPIChecks reports whether New API or One API accepts a key, and nothing
 // else, on this path (router/relay-router.go, video-router.go, dashboard.go and
 // api-router.go; for /v1/videos/*/content see settleNewAPI).
 func newAPIChecks(path string) bool {
+	if rest, ok := midjourney(path); ok {
+		return !strings.HasPrefix(rest, "image/") // pictures are public
+	}
 	if strings.HasPrefix(path, "/v1/") || strings.HasPrefix(path, "/v1beta/") {
 		return true
 	}
@@ -14,23 +20,28 @@ func newAPIChecks(path string) bool {
 			return true
 		}
 	}
-	return path == "/jimeng" || path == "/api/usage/token" || path == "/api/usage/token/" || isMidjourney(path)
+	return path == "/jimeng" || path == "/api/usage/token" || path == "/api/usage/token/"
 }
 
-// isMidjourney reports whether the path is one of /mj/ or /:mode/mj/ that checks
-// keys. Images there are public.
-func isMidjourney(path string) bool {
-	rest, ok := strings.CutPrefix(path, "/mj/")
-	if !ok {
-		mode, after, found := strings.Cut(strings.TrimPrefix(path, "/"), "/")
-		if !found || mode == "" || mode == "api" { // /api/mj is the dashboard's
-			return false
-		}
-		if rest, ok = strings.CutPrefix(after, "mj/"); !ok {
-			return false
-		}
+// newAPIChecksCleaned also judges the path that a server in between would make
+// of one with empty or dot segments. If there is none in between, New API
+// answers such a path with its page, which proves nothing.
+func newAPIChecksCleaned(sent string) bool {
+	if newAPIChecks(sent) {
+		return true
 	}
-	return !strings.HasPrefix(rest, "image/")
+	return (strings.Contains(sent, "//") || strings.Contains(sent, "/.")) && newAPIChecks(path.Clean(sent))
+}
+
+// midjourney returns what follows /mj/ or /:mode/mj/ in a path that has either.
+// A mode may be any segment, v1 and mj among them, and for gin an empty one too.
+// Below /api/mj/ two routes are the dashboard's.
+func midjourney(path string) (rest string, ok bool) {
+	mode, after, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	if rest, ok = strings.CutPrefix(after, "mj/"); ok {
+		return rest, mode != "api" || rest != "" && rest != "self"
+	}
+	return strings.CutPrefix(path, "/mj/")
 }
 
 // isVideoContent reports whether the path is the one of the APIs where the

@@ -306,7 +306,7 @@ func (r *Reader) ChecksKeys(req *Request) bool {
 	}
 	switch r.profile {
 	case ProfileNewAPI:
-		return req.anyPath(newAPIChecks)
+		return req.anyPath(newAPIChecksCleaned)
 	case ProfileLiteLLM:
 		return !req.anyPath(liteLLMIsPublic)
 	case ProfileOpenAI:

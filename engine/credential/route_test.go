@@ -17,12 +17,12 @@ func TestChecksKeys(t *testing.T) {
 			credential.ProfileNewAPI,
 			[]string{
 				"/v1/chat/completions", "/v1/messages", "/v1/models", "/v1beta/models/m:generateContent", "/v1/realtime", "/v1/videos/1/content",
-				"/v1/oneapi/proxy/1/x", "/v1/dashboard/billing/usage", "/dashboard/billing/subscription", "/mj/submit/imagine",
+				"/v1/oneapi/proxy/1/x", "/x/../v1/chat/completions", "//v1/chat/completions", "/v1/dashboard/billing/usage", "/dashboard/billing/subscription", "/mj/submit/imagine",
 				"/fast/mj/task/1/fetch", "/suno/submit/music", "/kling/v1/videos/text2video", "/jimeng/", "/jimeng", "/api/usage/token/",
 			},
 			[]string{
 				"", "/", "/v1", "/v2/x", "/console", "/api/status", "/api/user/self", "/api/log/token", "/api/mj/self", "/mj/image/1",
-				"/fast/mj/image/1", "/mj", "/mjx/submit", "//mj/submit", "/pg/chat/completions", "/index.html", "/suno", "/x/y/mj/z",
+				"/fast/mj/image/1", "/mj", "/mjx/submit", "/pg/chat/completions", "/index.html", "/suno", "/x/y/mj/z",
 			},
 		},
 		{

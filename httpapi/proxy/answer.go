@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -25,6 +26,11 @@ func (p *Proxy) answer(res *http.Response) error {
 	x := exchangeOf(res.Request.Context())
 	if res.StatusCode < http.StatusOK && res.StatusCode != http.StatusSwitchingProtocols {
 		return fmt.Errorf("%w: status %d", errBadAnswer, res.StatusCode)
+	}
+	if conn, ok := res.Body.(io.ReadWriteCloser); ok && res.StatusCode == http.StatusSwitchingProtocols {
+		g := &gate{ReadWriteCloser: conn}
+		res.Body = g
+		x.gate.Store(g) // before Accept: a cut finds it, or Accept finds the cut
 	}
 	if d := p.engine.Accept(res.Request.Context(), &x.Exchange, p.proves(x, res)); !d.Passes() {
 		return &refusedError{d}

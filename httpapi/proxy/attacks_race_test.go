@@ -158,8 +158,9 @@ func TestAttackUnbindAndRebind(t *testing.T) {
 // Both racers' answers have begun downstream when neither has the key: one gets
 // its answer, and the other one nothing of its own.
 func TestAttackBothRacersAreAnsweredEarly(t *testing.T) {
-	var begun sync.WaitGroup
+	var round atomic.Pointer[sync.WaitGroup]
 	s := newSite(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		begun := round.Load()
 		begun.Done()
 		begun.Wait()
 		w.Header().Set("Link", "</secret>")
@@ -168,7 +169,9 @@ func TestAttackBothRacersAreAnsweredEarly(t *testing.T) {
 	}), setup{})
 	clients := []*http.Client{s.client(home), s.client(away)}
 	for n := range 300 {
+		begun := new(sync.WaitGroup)
 		begun.Add(len(clients))
+		round.Store(begun)
 		var won, lost atomic.Int32
 		var wg sync.WaitGroup
 		for _, c := range clients {

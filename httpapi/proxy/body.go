@@ -3,6 +3,7 @@ package proxy
 import (
 	"io"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -15,6 +16,8 @@ const drainTimeout = time.Second
 // requestBody is the body of a request on its way to the downstream.
 type requestBody struct {
 	io.ReadCloser
+	mu    sync.Mutex  // held while reading
+	over  bool        // guarded by mu: the handler has ended
 	watch *idleWatch  // nil: no idle limit
 	clean func()      // of the trailers, which are there at the end
 	ended atomic.Bool // all of it has been read
@@ -25,7 +28,15 @@ type requestBody struct {
 
 // Read reads the next bytes.
 func (b *requestBody) Read(buf []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.over {
+		return 0, http.ErrBodyReadAfterClose
+	}
 	n, err := b.ReadCloser.Read(buf)
+	if b.brokenOff.Load() {
+		return 0, http.ErrBodyReadAfterClose // what comes after a cut is not sent on
+	}
 	if b.watch != nil {
 		b.watch.touch()
 	}
@@ -90,6 +101,15 @@ func (x *exchange) boundRest() {
 	forwarded := x.body.Load()
 	if b := x.request.Body; b == nil || b == http.NoBody || forwarded != nil && forwarded.ended.Load() {
 		return
+	}
+	if forwarded != nil {
+		// The transport may still be reading. Were it to reach the end of the body
+		// while net/http aborts that read, net/http would begin another read, take
+		// the deadline away, and wait for it for as long as the client likes.
+		_ = x.control.SetReadDeadline(longAgo)
+		forwarded.mu.Lock()
+		forwarded.over = true
+		forwarded.mu.Unlock()
 	}
 	_ = x.control.SetReadDeadline(time.Now().Add(drainTimeout)) // a hijacked connection has no rest
 }

@@ -32,7 +32,8 @@ type exchange struct {
 	body        atomic.Pointer[requestBody] // nil: none, or not yet forwarded
 	reverse     httputil.ReverseProxy       // with buffers of its own
 	buffers     copyBuffers
-	abort       func() // x.cut, made once
+	gate        atomic.Pointer[gate] // nil: no upgrade
+	abort       func()               // x.cut, made once
 }
 
 func (x *exchange) begin(w http.ResponseWriter, r *http.Request, cancel context.CancelFunc) {
@@ -47,6 +48,7 @@ func (x *exchange) end() {
 	x.trustedPeer, x.websocket, x.watch = false, false, nil
 	x.buffers.isEvents = false
 	x.body.Store(nil)
+	x.gate.Store(nil)
 }
 
 // cut ends the exchange because its key may no longer be used. An answer that
@@ -61,6 +63,9 @@ func (x *exchange) cut() {
 // breakOff cancels the request to the downstream. The transport would wait for
 // a client that stalls in the middle of its body, so that is not read on.
 func (x *exchange) breakOff() {
+	if g := x.gate.Load(); g != nil {
+		g.shut.Store(true)
+	}
 	x.cancel()
 	if b := x.body.Load(); b != nil && !b.ended.Load() {
 		b.brokenOff.Store(true)

@@ -38,6 +38,11 @@ var errPathForm = errors.New("the path of the request cannot be passed on as it 
 // locate sets u to where a request goes, with path and query byte for byte as
 // they came in: net/url alone would percent-encode what it finds unusual.
 func (t *target) locate(r *http.Request, u *url.URL) error {
+	// Threat: "http:x/v1/models" has no path for net/url, so that another one
+	// would be judged than is sent.
+	if r.URL.Opaque != "" {
+		return errPathForm
+	}
 	raw := rawPath(r)
 	*u = url.URL{
 		Scheme: t.scheme, Host: t.host, RawQuery: r.URL.RawQuery, ForceQuery: r.URL.ForceQuery,
@@ -45,6 +50,10 @@ func (t *target) locate(r *http.Request, u *url.URL) error {
 	if raw == "*" { // OPTIONS *
 		u.Opaque = raw
 		return nil
+	}
+	// Whatever the form of the target: what is sent is what is judged.
+	if decoded, err := url.PathUnescape(raw); err != nil || decoded != r.URL.Path && (raw != "/" || r.URL.Path != "") {
+		return errPathForm
 	}
 	u.Path, u.RawPath = t.prefix+r.URL.Path, t.rawPrefix+raw
 	if u.EscapedPath() == u.RawPath {
@@ -59,7 +68,8 @@ func (t *target) locate(r *http.Request, u *url.URL) error {
 
 // rawPath is the path of a request as it stood in the request line.
 func rawPath(r *http.Request) string {
-	raw := r.RequestURI
+	// The query goes first: it may hold what looks like the start of a path.
+	raw, _, _ := strings.Cut(r.RequestURI, "?")
 	if r.URL.IsAbs() { // absolute form, RFC 9112 section 3.2.2
 		raw = strings.TrimPrefix(raw[len(r.URL.Scheme):], "://")
 		_, path, found := strings.Cut(raw, "/")
@@ -68,6 +78,5 @@ func rawPath(r *http.Request) string {
 		}
 		raw = "/" + path
 	}
-	raw, _, _ = strings.Cut(raw, "?")
 	return raw
 }
