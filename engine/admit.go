@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"time"
 
 	"github.com/key-ip-sentinel/sentinel/engine/bindcache"
 	"github.com/key-ip-sentinel/sentinel/engine/clientip"
@@ -69,10 +68,9 @@ func (e *Engine) admit(ctx context.Context, x *Exchange, sentPath string) Decisi
 		e.usage.count(CountAnonymous)
 		return Decision{}
 	}
-	now := e.now()
-	e.warnOfUnnamedProxy(x, now)
+	e.warnOfUnnamedProxy(x)
 	e.register(x)
-	d := e.judgeAll(ctx, policy, x, now)
+	d := e.judgeAll(ctx, policy, x)
 	if !d.Passes() || x.unknown == 0 || x.degraded || !x.ClientIP.IsValid() {
 		return d
 	}
@@ -129,7 +127,7 @@ func (e *Engine) register(x *Exchange) {
 }
 
 // judgeAll looks up every key. All bound ones must pass.
-func (e *Engine) judgeAll(ctx context.Context, policy *Policy, x *Exchange, now time.Time) Decision {
+func (e *Engine) judgeAll(ctx context.Context, policy *Policy, x *Exchange) Decision {
 	var bound [credential.MaxKeys]*bindcache.Entry
 	for i := range x.keys.Len() {
 		entry, err := e.cache.Get(ctx, x.keys.Hash(i))
@@ -159,7 +157,7 @@ func (e *Engine) judgeAll(ctx context.Context, policy *Policy, x *Exchange, now 
 	}
 	for _, entry := range bound[:x.keys.Len()] {
 		if entry != nil {
-			e.usage.touch(entry, x.ClientIP, now)
+			e.usage.touch(entry, x.ClientIP)
 		}
 	}
 	return Decision{}
@@ -226,8 +224,8 @@ func (e *Engine) failsafe(policy *Policy, x *Exchange, doing string, cause error
 	return d
 }
 
-func (e *Engine) warnOfUnnamedProxy(x *Exchange, now time.Time) {
-	if x.peer.Trusted || !e.unnamed.Observe(x.peer, x.request.Header, x.keys.Hash(0), now) {
+func (e *Engine) warnOfUnnamedProxy(x *Exchange) {
+	if x.peer.Trusted || !e.unnamed.Observe(x.peer, x.request.Header, x.keys.Hash(0), e.now) {
 		return
 	}
 	e.logger.Warn("many keys arrive from one private address with forwarding headers: if it is a proxy of yours, "+

@@ -115,7 +115,7 @@ func (e *Engine) judgeBound(ctx context.Context, policy *Policy, x *Exchange, i 
 	}
 	why := judge(entry, x.ClientIP)
 	if why == "" {
-		e.usage.touch(entry, x.ClientIP, e.now())
+		e.usage.touch(entry, x.ClientIP)
 		return Decision{}
 	}
 	reason := interceptReason(why)

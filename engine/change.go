@@ -53,7 +53,7 @@ func (e *Engine) Unbind(ctx context.Context, hash store.KeyHash) error {
 		return fmt.Errorf("unbind key: %w", err)
 	}
 	if used != nil {
-		used.TakeUsage() // which went with the binding, and is not the next one's
+		used.TakeUsage(e.now()) // which went with the binding, and is not the next one's
 	}
 	return nil
 }

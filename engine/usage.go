@@ -74,8 +74,8 @@ func newUsage() *usage { return new(usage) }
 
 func (u *usage) count(c Counted) { u.now[c].Add(1) }
 
-func (u *usage) touch(entry *bindcache.Entry, ip netip.Addr, now time.Time) {
-	if !entry.Touch(ip, now) {
+func (u *usage) touch(entry *bindcache.Entry, ip netip.Addr) {
+	if !entry.Touch(ip) {
 		return
 	}
 	s := &u.shards[entry.Hash[30]%usageShards]
@@ -147,7 +147,8 @@ func (e *Engine) flushUsage(ctx context.Context) {
 // for the next time.
 func (e *Engine) writeUsage(ctx context.Context) error {
 	u := e.usage
-	hour := e.now().UTC().Truncate(time.Hour)
+	now := e.now().UTC().Truncate(time.Millisecond)
+	hour := now.Truncate(time.Hour)
 	for c := range counted {
 		if n := u.now[c].Swap(0); n > 0 {
 			u.total[c].Add(n)
@@ -161,7 +162,7 @@ func (e *Engine) writeUsage(ctx context.Context) error {
 		s.touched = nil
 		s.mu.Unlock()
 		for _, entry := range touched {
-			u.lost.Add(u.unwritten.addTouch(entry.TakeUsage()))
+			u.lost.Add(u.unwritten.addTouch(entry.TakeUsage(now)))
 		}
 	}
 	if u.unwritten.empty() {

@@ -16,7 +16,7 @@ type Usage struct {
 // Touch is the use of one key since the last batch.
 type Touch struct {
 	Hash     KeyHash
-	LastUsed time.Time
+	LastUsed time.Time // of the batch: up to 5 s after the use
 	LastIP   netip.Addr
 	Hits     uint64 // added to what is stored
 }

@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"net/netip"
@@ -69,6 +70,11 @@ PASS`
 	got, err := parseBenchmark(output)
 	if want := (benchmarkLine{1_000_000, 987.5, 5, 1}); err != nil || got != want {
 		t.Errorf("got %+v, %v, want %+v", got, err, want)
+	}
+	line := "BenchmarkDecisionHit/bindings=1000000-2 \t 1 \t %d ns/op \t 0 B/op \t 0 allocs/op\n"
+	runs := fmt.Sprintf(strings.Repeat(line, 5), 900, 5000, 800, 1000, 950)
+	if got, err := parseBenchmark(runs); err != nil || got.nsPerOp != 950 {
+		t.Errorf("of five runs: got %v ns/op, %v, want the median, 950", got.nsPerOp, err)
 	}
 	if _, err := parseBenchmark("PASS\nok engine 0.1s\n"); err == nil {
 		t.Error("no error for an output without the benchmark")

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -43,7 +44,7 @@ var manyFile struct {
 var manyHit struct {
 	once   sync.Once
 	engine *engine.Engine
-	loads  []*http.Request
+	keys   []string
 	err    error
 }
 
@@ -114,53 +115,67 @@ func newDecider(s *bolt.Store, cached int) (*engine.Engine, error) {
 	})
 }
 
-// randomRequests are requests of keys chosen at random of so many.
-func randomRequests(bindings int) ([]*http.Request, error) {
-	requests := make([]*http.Request, 1<<16)
+// randomKeys are the Authorization headers of keys chosen at random of so many.
+func randomKeys(bindings int) []string {
+	headers := make([]string, 1<<16)
 	random := rand.New(rand.NewPCG(1, 2)) // the same ones each time
-	for i := range requests {
-		r, err := http.NewRequestWithContext(context.Background(), http.MethodPost, "http://h"+pathChat, nil)
-		if err != nil {
-			return nil, err
-		}
-		r.Header = http.Header{
-			"Authorization": {"Bearer " + wire.Key(storedSeries, random.IntN(bindings))}, "Content-Type": {"application/json"},
-			"User-Agent": {"OpenAI/JS 6.0"}, "Accept": {"application/json"}, "Accept-Encoding": {"gzip"},
-		}
-		requests[i] = r
+	for i := range headers {
+		headers[i] = "Bearer " + wire.Key(storedSeries, random.IntN(bindings))
 	}
-	return requests, nil
+	return headers
+}
+
+// caller is one connection on which requests are decided. Their heads are in
+// the processor's cache, as net/http has just written them; the bindings are
+// not.
+type caller struct {
+	engine  *engine.Engine
+	peer    clientip.Peer
+	request *http.Request
+	header  []string // the value of Authorization
+	x       engine.Exchange
+}
+
+func newCaller(e *engine.Engine) *caller {
+	r := &http.Request{Method: http.MethodPost, URL: &url.URL{Path: pathChat}, Host: "h"}
+	header := []string{""}
+	r.Header = http.Header{
+		"Authorization": header, "Content-Type": {"application/json"}, "User-Agent": {"OpenAI/JS 6.0"},
+		"Accept": {"application/json"}, "Accept-Encoding": {"gzip"},
+	}
+	return &caller{engine: e, peer: e.Peer(benchPeer), request: r, header: header}
 }
 
 // decide is all that Sentinel does for a request before it is forwarded, and
 // afterwards.
-func decide(b *testing.B, e *engine.Engine, x *engine.Exchange, peer clientip.Peer, r *http.Request) {
-	d := e.Arrive(x, r, peer, func() {})
+func (c *caller) decide(b *testing.B, authorization string) {
+	c.header[0] = authorization
+	d := c.engine.Arrive(&c.x, c.request, c.peer, nil)
 	if d.Passes() {
-		d = e.Admit(r.Context(), x, r.URL.Path)
+		d = c.engine.Admit(context.Background(), &c.x, pathChat)
 	}
-	if !d.Passes() || x.Pending() {
-		b.Errorf("got %+v, pending %v", d, x.Pending()) // not Fatal: this may be another goroutine
+	if !d.Passes() || c.x.Pending() {
+		b.Errorf("got %+v, pending %v", d, c.x.Pending()) // not Fatal: this may be another goroutine
 	}
-	e.Done(x)
+	c.engine.Done(&c.x)
 }
 
-// warm has every request decided so often that its binding is in the cache.
-func warm(b *testing.B, e *engine.Engine, requests []*http.Request) {
+// warm has every key decided so often that its binding is in the cache.
+func warm(b *testing.B, e *engine.Engine, keys []string) {
 	b.Helper()
-	peer, x := e.Peer(benchPeer), new(engine.Exchange)
+	c := newCaller(e)
 	for range 3 { // ristretto admits in the background
-		for _, r := range requests {
-			decide(b, e, x, peer, r)
+		for _, key := range keys {
+			c.decide(b, key)
 		}
 	}
 }
 
 var benchPeer = netip.AddrPortFrom(benchHome, 40000).String()
 
-// manyDecider returns an engine with manyBindings in its cache, and requests of
-// their keys.
-func manyDecider(b *testing.B) (*engine.Engine, []*http.Request) {
+// manyDecider returns an engine over manyBindings, and keys that are in its
+// cache.
+func manyDecider(b *testing.B) (*engine.Engine, []string) {
 	b.Helper()
 	h := &manyHit
 	h.once.Do(func() {
@@ -168,21 +183,19 @@ func manyDecider(b *testing.B) (*engine.Engine, []*http.Request) {
 		if err == nil {
 			h.engine, err = newDecider(s, 2*manyBindings)
 		}
-		if err == nil {
-			h.loads, err = randomRequests(manyBindings)
-		}
 		if h.err = err; err == nil {
-			warm(b, h.engine, h.loads)
+			h.keys = randomKeys(manyBindings)
+			warm(b, h.engine, h.keys)
 		}
 	})
 	if h.err != nil {
 		b.Fatal(h.err)
 	}
-	return h.engine, h.loads
+	return h.engine, h.keys
 }
 
 // fewDecider is the same with fewBindings, for this benchmark alone.
-func fewDecider(b *testing.B) (*engine.Engine, []*http.Request) {
+func fewDecider(b *testing.B) (*engine.Engine, []string) {
 	b.Helper()
 	s, err := storeWith(b.TempDir(), fewBindings)
 	if err != nil {
@@ -197,12 +210,9 @@ func fewDecider(b *testing.B) (*engine.Engine, []*http.Request) {
 			b.Error(err)
 		}
 	})
-	requests, err := randomRequests(fewBindings)
-	if err != nil {
-		b.Fatal(err)
-	}
-	warm(b, e, requests)
-	return e, requests
+	keys := randomKeys(fewBindings)
+	warm(b, e, keys)
+	return e, keys
 }
 
 // BenchmarkDecisionHit is all that Sentinel adds to a request of a bound key
@@ -211,14 +221,14 @@ func fewDecider(b *testing.B) (*engine.Engine, []*http.Request) {
 func BenchmarkDecisionHit(b *testing.B) {
 	for _, c := range []struct {
 		bindings int
-		decider  func(*testing.B) (*engine.Engine, []*http.Request)
+		decider  func(*testing.B) (*engine.Engine, []string)
 	}{{fewBindings, fewDecider}, {manyBindings, manyDecider}} {
 		b.Run(fmt.Sprintf("bindings=%d", c.bindings), func(b *testing.B) {
-			e, requests := c.decider(b)
-			peer, x := e.Peer(benchPeer), new(engine.Exchange)
+			e, keys := c.decider(b)
+			caller := newCaller(e)
 			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {
-				decide(b, e, x, peer, requests[i%len(requests)])
+				caller.decide(b, keys[i%len(keys)])
 			}
 		})
 	}
@@ -226,14 +236,13 @@ func BenchmarkDecisionHit(b *testing.B) {
 
 // BenchmarkDecisionHitParallel is the same on all cores.
 func BenchmarkDecisionHitParallel(b *testing.B) {
-	e, requests := manyDecider(b)
-	peer := e.Peer(benchPeer)
+	e, keys := manyDecider(b)
 	b.ReportAllocs()
 	b.ResetTimer()
 	b.RunParallel(func(pb *testing.PB) {
-		x := new(engine.Exchange)
-		for i := rand.IntN(len(requests)); pb.Next(); i++ {
-			decide(b, e, x, peer, requests[i%len(requests)])
+		caller := newCaller(e)
+		for i := rand.IntN(len(keys)); pb.Next(); i++ {
+			caller.decide(b, keys[i%len(keys)])
 		}
 	})
 }
@@ -254,13 +263,10 @@ func BenchmarkDecisionMiss(b *testing.B) {
 			b.Error(err)
 		}
 	})
-	requests, err := randomRequests(manyBindings)
-	if err != nil {
-		b.Fatal(err)
-	}
-	peer, x := e.Peer(benchPeer), new(engine.Exchange)
+	keys := randomKeys(manyBindings)
+	caller := newCaller(e)
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
-		decide(b, e, x, peer, requests[i%len(requests)])
+		caller.decide(b, keys[i%len(keys)])
 	}
 }

@@ -237,14 +237,14 @@ func TestAHitAllocatesNothing(t *testing.T) {
 	c := newCache(t, rows, 100)
 	mustGet(t, c, hashOf(1))
 	c.entries.Wait()
-	ctx, ip, now := t.Context(), netip.MustParseAddr("192.0.2.1"), time.Unix(1_700_000_000, 0)
+	ctx, ip := t.Context(), netip.MustParseAddr("192.0.2.1")
 	hash := hashOf(1)
 	if n := testing.AllocsPerRun(1000, func() {
 		e, err := c.Get(ctx, hash)
 		if err != nil || !e.Covers(ip) {
 			t.Fatal("no hit")
 		}
-		e.Touch(ip, now)
+		e.Touch(ip)
 	}); n != 0 {
 		t.Errorf("a hit allocates %v times, want 0", n)
 	}
@@ -257,17 +257,17 @@ func TestTouchesAddUp(t *testing.T) {
 	}
 	at := time.UnixMilli(1_700_000_000_123).UTC()
 	a, b := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
-	if !e.Touch(a, at) {
+	if !e.Touch(a) {
 		t.Error("the first touch is not reported as the first")
 	}
-	if e.Touch(b, at.Add(time.Second)) {
+	if e.Touch(b) {
 		t.Error("the second touch is reported as the first")
 	}
-	want := store.Touch{Hash: hashOf(1), LastUsed: at.Add(time.Second), LastIP: b, Hits: 2}
-	if got := e.TakeUsage(); got != want {
+	want := store.Touch{Hash: hashOf(1), LastUsed: at, LastIP: b, Hits: 2}
+	if got := e.TakeUsage(at); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
-	if got := e.TakeUsage(); got.Hits != 0 {
+	if got := e.TakeUsage(at); got.Hits != 0 {
 		t.Errorf("got %d hits a second time, want 0", got.Hits)
 	}
 }
@@ -278,8 +278,8 @@ func TestTheOneAddressOfARuleIsTheLastOne(t *testing.T) {
 		t.Fatal(err)
 	}
 	ip := netip.MustParseAddr("192.0.2.1")
-	e.Touch(ip, time.UnixMilli(1))
-	if got := e.TakeUsage().LastIP; got != ip {
+	e.Touch(ip)
+	if got := e.TakeUsage(time.UnixMilli(1)).LastIP; got != ip {
 		t.Errorf("got %v, want %v", got, ip)
 	}
 }

@@ -25,7 +25,7 @@ type Entry struct {
 	hits   atomic.Uint64              // since the last TakeUsage
 	lastMs atomic.Int64               // Unix milliseconds
 	lastIP atomic.Pointer[netip.Addr] // not used where the rule is one address
-	_      [16]byte                   // to two cache lines: with many keys, each line is a wait
+	_      [24]byte                   // to two cache lines: with many keys, each line is a wait
 }
 
 func newEntry(b store.Binding) (*Entry, error) {
@@ -64,10 +64,10 @@ func (e *Entry) Covers(ip netip.Addr) bool {
 	}
 }
 
-// Touch notes one allowed use, from an address that the rule covers, and reports whether it is the first one since
-// the last TakeUsage: the caller then sees to it that TakeUsage is called.
-func (e *Entry) Touch(ip netip.Addr, now time.Time) (first bool) {
-	e.lastMs.Store(now.UnixMilli())
+// Touch notes one allowed use, from an address that the rule covers, and reports
+// whether it is the first one since the last TakeUsage: the caller then sees to
+// it that TakeUsage is called.
+func (e *Entry) Touch(ip netip.Addr) (first bool) {
 	if !e.single.IsSingleIP() {
 		if last := e.lastIP.Load(); last == nil || *last != ip {
 			e.storeLastIP(ip)
@@ -82,8 +82,10 @@ func (e *Entry) Touch(ip netip.Addr, now time.Time) (first bool) {
 func (e *Entry) storeLastIP(ip netip.Addr) { e.lastIP.Store(&ip) }
 
 // TakeUsage returns what Touch has noted since the last call, and begins anew.
-func (e *Entry) TakeUsage() store.Touch {
-	t := store.Touch{Hash: e.Hash, Hits: e.hits.Swap(0), LastUsed: time.UnixMilli(e.lastMs.Load()).UTC()}
+// The uses are taken to have been now: asking the clock at each of them would
+// cost more than it tells.
+func (e *Entry) TakeUsage(now time.Time) store.Touch {
+	t := store.Touch{Hash: e.Hash, Hits: e.hits.Swap(0), LastUsed: now}
 	if ip := e.lastIP.Load(); ip != nil {
 		t.LastIP = *ip
 	} else if e.single.IsSingleIP() && t.Hits > 0 {

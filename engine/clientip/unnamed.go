@@ -37,11 +37,12 @@ type sighting struct {
 
 // Observe notes a request with a key, and reports whether its peer has just
 // been found to look like a proxy: at the fifth distinct key within an hour,
-// and at most once an hour for a peer.
-func (u *UnnamedProxy) Observe(p Peer, h http.Header, key store.KeyHash, now time.Time) (warn bool) {
+// and at most once an hour for a peer. The clock is only asked where it matters.
+func (u *UnnamedProxy) Observe(p Peer, h http.Header, key store.KeyHash, clock func() time.Time) (warn bool) {
 	if p.Trusted || !p.Addr.IsValid() || !isInternal(p.Addr) || key.IsZero() || !forwards(h) {
 		return false
 	}
+	now := clock()
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	s := u.peers[p.Addr]

@@ -29,7 +29,7 @@ func peer(s string) clientip.Peer { return clientip.Peer{Addr: netip.MustParseAd
 // many of them warned.
 func observe(u *clientip.UnnamedProxy, p clientip.Peer, h http.Header, from, n int, now time.Time) (warned int) {
 	for i := range n {
-		if u.Observe(p, h, key(from+i), now) {
+		if u.Observe(p, h, key(from+i), func() time.Time { return now }) {
 			warned++
 		}
 	}
@@ -144,8 +144,8 @@ func TestUnnamedProxyDoesNotAllocate(t *testing.T) {
 	var u clientip.UnnamedProxy
 	observe(&u, peer("10.0.0.1"), forwarded, 0, 1, start)
 	allocs := testing.AllocsPerRun(100, func() {
-		u.Observe(peer("10.0.0.1"), forwarded, key(0), start)
-		u.Observe(peer("203.0.113.9"), forwarded, key(0), start)
+		u.Observe(peer("10.0.0.1"), forwarded, key(0), func() time.Time { return start })
+		u.Observe(peer("203.0.113.9"), forwarded, key(0), func() time.Time { return start })
 	})
 	if allocs != 0 {
 		t.Errorf("got %v allocations, want 0", allocs)

@@ -82,6 +82,18 @@ func (s *Set) add(key string, p *place) (int, error) {
 	return i, nil
 }
 
+// lower maps ASCII letters to lower case, without a branch for each of them.
+var lower = func() (table [256]byte) {
+	for i := range table {
+		c := byte(i)
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		table[i] = c
+	}
+	return table
+}()
+
 // digest computes the key hash of a canonical key: HMAC-SHA256 of it, in lower
 // case where the downstream ignores case. The state is kept and reset, which
 // spares the allocation and two of four blocks.
@@ -91,9 +103,7 @@ func (s *Set) digest(key string, to *store.KeyHash) {
 		n := copy(s.scratch[:], key)
 		if s.reader.foldsCase {
 			for i, c := range s.scratch[:n] {
-				if 'A' <= c && c <= 'Z' {
-					s.scratch[i] = c + ('a' - 'A')
-				}
+				s.scratch[i] = lower[c]
 			}
 		}
 		_, _ = s.mac.Write(s.scratch[:n]) // never fails: hash.Hash
