@@ -48,7 +48,7 @@ type Proxy struct {
 	idle    time.Duration
 
 	credentials *headername.Set // the headers that may hold a key
-	transport   *http.Transport
+	carrier     carrier
 	exchanges   sync.Pool
 	active      atomic.Int64
 }
@@ -65,12 +65,14 @@ func New(opts Options) (*Proxy, error) {
 	p := &Proxy{
 		engine: opts.Engine, target: t, logger: opts.Logger, maxBody: opts.MaxBodyBytes, idle: opts.IdleTimeout,
 		credentials: headername.NewSet(opts.Engine.CredentialHeaders()...),
-		transport:   newTransport(opts),
+	}
+	if p.carrier, err = newCarrier(opts); err != nil {
+		return nil, err
 	}
 	shared := newBuffers()
 	reverse := httputil.ReverseProxy{
 		Rewrite:        p.rewrite,
-		Transport:      p.transport,
+		Transport:      p.carrier,
 		FlushInterval:  -1, // every chunk as it arrives
 		ErrorLog:       slog.NewLogLogger(opts.Logger.Handler(), slog.LevelDebug),
 		ModifyResponse: p.answer,
@@ -86,7 +88,7 @@ func New(opts Options) (*Proxy, error) {
 }
 
 // Close closes the connections to the downstream that are idle.
-func (p *Proxy) Close() { p.transport.CloseIdleConnections() }
+func (p *Proxy) Close() { p.carrier.CloseIdleConnections() }
 
 // Active returns how many exchanges are under way, WebSockets among them.
 func (p *Proxy) Active() int { return int(p.active.Load()) }

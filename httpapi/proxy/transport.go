@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/key-ip-sentinel/sentinel/httpapi/downstream"
 )
 
 const (
@@ -17,9 +19,32 @@ const (
 	connBufferBytes = 1 << 10
 )
 
-// newTransport returns the way to the downstream. It uses no proxy from the
-// environment, for the downstream is the next hop, and leaves bodies compressed
-// as they are.
+// carrier brings requests to the downstream.
+type carrier interface {
+	http.RoundTripper
+	CloseIdleConnections()
+}
+
+// newCarrier returns the way to the downstream: connections of our own to one
+// that speaks plain HTTP, and net/http's for the rest.
+func newCarrier(opts Options) (carrier, error) {
+	general := newTransport(opts)
+	if opts.Downstream.Scheme != "http" || !downstream.Supported {
+		return general, nil
+	}
+	address := opts.Downstream.Host
+	if opts.Downstream.Port() == "" {
+		address = net.JoinHostPort(opts.Downstream.Hostname(), "80")
+	}
+	return downstream.New(downstream.Options{
+		Address: address, Fallback: general, Dial: general.DialContext, ResponseTimeout: opts.ResponseTimeout,
+		MaxIdle: idleConnections, IdleAge: idleConnectionAge,
+	})
+}
+
+// newTransport returns net/http's way to the downstream. It uses no proxy from
+// the environment, for the downstream is the next hop, and leaves bodies
+// compressed as they are.
 func newTransport(opts Options) *http.Transport {
 	dialer := &net.Dialer{Timeout: opts.ConnectTimeout, KeepAlive: keepAlive}
 	return &http.Transport{
