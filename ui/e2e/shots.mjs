@@ -1,0 +1,41 @@
+// Pictures of every page, in both languages and both themes, for people to look at.
+import { mkdirSync } from 'node:fs'
+import { Site, launch, person, password, signIn } from './site.mjs'
+
+const out = process.argv[2] ?? '/tmp/sentinel-shots'
+const only = process.argv[3]?.split(",")
+mkdirSync(out, { recursive: true })
+const site = await Site.start()
+await site.fill()
+await site.api('POST', '/accounts', { name: 'wei', role: 'operator', password })
+await site.api('POST', '/accounts', { name: 'auditor', role: 'viewer', password })
+await site.api('POST', '/tokens', { name: 'backup-job', role: 'admin', networks: ['10.0.0.0/8'], neverExpires: true })
+await site.api('POST', '/tokens', { name: 'grafana', role: 'viewer', expiresAt: new Date(Date.now() + 80 * 86_400_000).toISOString() })
+const first = (await site.api('GET', '/bindings?limit=1&sort=hits')).items[0]
+await new Promise((done) => setTimeout(done, 5500)) // usage is written every 5 s
+const browser = await launch()
+const pages = [
+  ['dashboard', '/dashboard'], ['bindings', '/bindings'], ['drawer', `/bindings?open=${first.hash}`], ['intercepts', '/intercepts'], ['archive', '/archive'], ['settings', '/settings'],
+  ['accounts', '/accounts'], ['tokens', '/tokens'], ['audit', '/audit'], ['about', '/about'], ['profile', '/profile'],
+]
+const looks = [['en', 'en-US', 'light'], ['zh', 'zh-CN', 'dark'], ['en', 'en-US', 'dark'], ['zh', 'zh-CN', 'light']].filter(([l, , t]) => !only || only.includes(`${l}-${t}`))
+for (const [name, locale, colorScheme] of looks) {
+  for (const [size, viewport] of [['', { width: 1440, height: 900 }], ['-phone', { width: 390, height: 844 }]]) {
+    if (only && size && !only.includes('phone')) continue
+    const { context, page, complaints, foreign } = await person(browser, site, { locale, colorScheme, viewport })
+    await page.goto(`${site.console}/login`)
+    await page.waitForSelector('form')
+    await page.screenshot({ path: `${out}/login-${name}-${colorScheme}${size}.png` })
+    await signIn(page, site)
+    for (const [title, path] of pages) {
+      await page.goto(site.console + path)
+      await page.waitForTimeout(900)
+      if (title === 'dashboard') await page.waitForSelector('canvas')
+      await page.screenshot({ path: `${out}/${title}-${name}-${colorScheme}${size}.png`, fullPage: false })
+    }
+    if (complaints.length || foreign.length) console.log(name, colorScheme, size, [...new Set(complaints)], foreign)
+    await context.close()
+  }
+}
+await browser.close()
+await site.stop()

@@ -1,0 +1,54 @@
+import type { components } from './schema'
+
+export type Problem = components['schemas']['Problem']
+
+/** What is wrong with one field of a request. */
+export interface FieldFault {
+  location: string
+  message: string
+}
+
+/** An answer of the API that is no success, or none at all (status 0). */
+export class ApiError extends Error {
+  readonly status: number
+  readonly code: string
+  readonly fields: FieldFault[]
+  readonly retryAfter: number | undefined
+  readonly requestId: string | undefined
+
+  constructor(status: number, problem: Partial<Problem>, retryAfter?: number) {
+    super(problem.detail ?? problem.title ?? '')
+    this.name = 'ApiError'
+    this.status = status
+    this.code = problem.code ?? (status === 0 ? 'unreachable' : '')
+    this.fields = problem.errors ?? []
+    this.retryAfter = retryAfter
+    this.requestId = problem.requestId
+  }
+
+  /** The fault of one field, such as body.rule.prefixes[0], or of one below it. */
+  field(location: string): string | undefined {
+    return this.fields.find(
+      (f) => f.location === location || f.location.startsWith(location + '.') || f.location.startsWith(location + '['),
+    )?.message
+  }
+}
+
+/** Makes an ApiError of whatever was thrown. */
+export function toApiError(thrown: unknown): ApiError {
+  if (thrown instanceof ApiError) return thrown
+  return new ApiError(0, { detail: thrown instanceof Error ? thrown.message : String(thrown) })
+}
+
+/** Reads a problem out of an answer that is none of success. */
+export async function readProblem(response: Response): Promise<ApiError> {
+  const after = Number(response.headers.get('Retry-After'))
+  let problem: Partial<Problem> = {}
+  try {
+    problem = (await response.json()) as Partial<Problem>
+  } catch {
+    // Not from Sentinel: a proxy in front of it, most likely.
+    problem = { title: response.statusText }
+  }
+  return new ApiError(response.status, problem, after > 0 ? after : undefined)
+}

@@ -1,0 +1,18 @@
+import { address } from './bindings'
+import { api, body, compact } from './client'
+import type { components, operations } from './schema'
+
+export type Intercept = components['schemas']['InterceptBody']
+export type Reason = Intercept['reason']
+export type InterceptQuery = NonNullable<operations['list-logs']['parameters']['query']>
+export type InterceptFilter = Omit<NonNullable<operations['export-logs']['parameters']['query']>, 'format'>
+
+export const reasons: Reason[] = ['ip_not_allowed', 'key_banned', 'lost_race', 'stream_cut']
+
+export function listIntercepts(query: InterceptQuery, signal: AbortSignal) {
+  return body(api.GET('/admin/api/logs', { params: { query: compact(query) }, signal }))
+}
+
+export function exportInterceptsAddress(format: 'csv' | 'jsonl', filter: InterceptFilter): string {
+  return address('/admin/api/logs/export', { format, ...compact(filter) })
+}

@@ -1,0 +1,18 @@
+/** A column of DataTable. */
+export interface Column {
+  key: string
+  label: string
+  /** The order of the API that its head asks for. */
+  sort?: string
+  firstOrder?: 'asc' | 'desc'
+  align?: 'right'
+  /** shrink: as narrow as its text; wide, mid: takes what is left, and truncates. */
+  class?: 'shrink' | 'wide' | 'mid'
+  hideLabel?: boolean
+  /** Where it goes on a phone, where a row is a card. */
+  phone?: 'title' | 'corner' | 'plain' | 'hide'
+  /** Whether the reader may take it away. */
+  optional?: boolean
+  /** Whether it is away until it is asked for. */
+  off?: boolean
+}

@@ -1,0 +1,15 @@
+import { expect, it } from 'vitest'
+import { differences } from './difference'
+
+it('shows the fields in which two values differ', () => {
+  expect(differences({ status: 'active', rule: { kind: 'single', prefixes: ['a'] }, label: 'x' }, { status: 'banned', rule: { kind: 'multiple', prefixes: ['a', 'b'] }, label: 'x' })).toEqual([
+    { field: 'status', before: 'active', after: 'banned' },
+    { field: 'rule.kind', before: 'single', after: 'multiple' },
+    { field: 'rule.prefixes', before: 'a', after: 'a\nb' },
+  ])
+})
+
+it('shows all of what was made or is gone', () => {
+  expect(differences(undefined, { role: 'admin', disabled: false })).toEqual([{ field: 'role', after: 'admin' }, { field: 'disabled', after: 'false' }])
+  expect(differences(null, undefined)).toEqual([])
+})

@@ -1,0 +1,30 @@
+/** One field of what an act changed. */
+export interface Difference {
+  field: string
+  before?: string
+  after?: string
+}
+
+/** The fields in which two values differ; those that are the same are left out where both are there. */
+export function differences(before: unknown, after: unknown): Difference[] {
+  const from = flatten(before)
+  const to = flatten(after)
+  return [...new Set([...from.keys(), ...to.keys()])].flatMap((field) => {
+    const was = from.get(field)
+    const is = to.get(field)
+    if (was === is) return []
+    return [{ field, ...(was === undefined ? {} : { before: was }), ...(is === undefined ? {} : { after: is }) }]
+  })
+}
+
+function flatten(value: unknown, at = '', into = new Map<string, string>()): Map<string, string> {
+  if (value === undefined || value === null) return into
+  if (Array.isArray(value)) {
+    into.set(at || 'value', value.map((one) => (typeof one === 'object' ? JSON.stringify(one) : String(one))).join('\n'))
+  } else if (typeof value === 'object') {
+    for (const [name, one] of Object.entries(value)) flatten(one, at ? `${at}.${name}` : name, into)
+  } else {
+    into.set(at || 'value', String(value as string | number | boolean))
+  }
+  return into
+}
