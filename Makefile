@@ -22,7 +22,7 @@ ROUNDS ?= 100
 BUILDVCS := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo auto || echo false)
 export GOFLAGS := $(GOFLAGS) -buildvcs=$(BUILDVCS)
 
-.PHONY: help build demo test docs fmt-check vet lint vuln unit sdk fuzz bench microbench soak clean need-go need-cc need-node
+.PHONY: help build demo test docs fmt-check vet lint vuln ui ui-types ui-check ui-e2e unit sdk fuzz bench microbench soak clean need-go need-cc need-node
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,7 +33,7 @@ build: need-go ## Build bin/sentinel, one static binary
 demo: build ## Show what Sentinel does; nothing to configure
 	bin/sentinel demo
 
-test: need-go need-cc need-node fmt-check vet lint vuln unit ## Everything that must hold: format, linters, known vulnerabilities, tests
+test: need-go need-cc need-node fmt-check vet lint vuln ui-check unit ## Everything that must hold: format, linters, known vulnerabilities, tests
 
 docs: ## Make the pages that come from the code
 	@mkdir -p docs/zh
@@ -57,6 +57,25 @@ vuln: $(GOVULNCHECK) ## Look for known vulnerabilities in what is used
 	elif [ $$code -eq 124 ] || grep -qE 'fetching vulnerabilities|dial tcp|no such host|HTTP [45]' <<<"$$output" && [ $$code -ne 3 ]; then \
 	  printf '%s\n' '*** NOT CHECKED: the list of known vulnerabilities cannot be fetched from here.' "$$(tail -n 3 <<<"$$output")"; \
 	else printf '%s\n' "$$output"; exit 1; fi
+
+ui: ui/node_modules/.package-lock.json ## Check the console, and build ui/dist, which is committed
+	cd ui && npm run -s check && npm run -s lint && npm run -s test && npm run -s build
+
+# The types of the console come from the API's own description.
+ui-types: need-go ui/node_modules/.package-lock.json ## Make the console's types anew after a change of the API
+	go test ./ui -run '^TestOpenAPI$$' -count=1 -update
+	cd ui && npm run -s types
+
+ui-check: ui/node_modules/.package-lock.json ## Check the console, and that ui/dist is what it builds to
+	cd ui && npm run -s check && npm run -s lint && npm run -s test && npm run -s fresh
+
+ui-e2e: build ui/node_modules/.package-lock.json ## Drive the console with Chromium against the built program
+	@command -v chromium >/dev/null || { echo 'missing: chromium, which the tests of the console drive: apt-get install chromium'; exit 1; }
+	cd ui && SENTINEL_BIN=../bin/sentinel npm run -s e2e
+
+ui/node_modules/.package-lock.json: ui/package.json ui/package-lock.json | need-node
+	npm ci --prefix ui --no-audit --no-fund
+	@touch $@
 
 unit: need-cc sdk
 	SENTINEL_REQUIRE_SERVERS=1 go test -race -timeout 20m ./...
@@ -85,7 +104,7 @@ soak: build ## Kill it under load ROUNDS (100) times, and the like
 	go run ./cmd/bench soak -sentinel bin/sentinel -rounds $(ROUNDS)
 
 clean: ## Remove what was built and installed here
-	rm -rf bin .tools $(SDK)/node_modules
+	rm -rf bin .tools $(SDK)/node_modules ui/node_modules
 
 $(GOLANGCI_LINT): | need-go
 	GOBIN=$(TOOLS) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
@@ -102,6 +121,6 @@ need-cc:
 	@command -v "$${CC:-cc}" >/dev/null || command -v gcc >/dev/null || { echo 'missing: a C compiler, which the race detector needs: apt-get install gcc libc6-dev'; exit 1; }
 
 need-node:
-	@command -v node >/dev/null && command -v npm >/dev/null || { echo 'missing: node and npm, which the tests with the official clients need: apt-get install nodejs npm'; exit 1; }
-	@node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || a === 20 && b >= 18 ? 0 : 1)' \
-	  || { echo "too old: node $$(node --version); the tests with the official clients need 20.18 or newer"; exit 1; }
+	@command -v node >/dev/null && command -v npm >/dev/null || { echo 'missing: node and npm, which the console and the tests with the official clients need: apt-get install nodejs npm'; exit 1; }
+	@node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || a === 20 && b >= 19 ? 0 : 1)' \
+	  || { echo "too old: node $$(node --version); the console and the tests with the official clients need 20.19 or newer"; exit 1; }

@@ -145,7 +145,7 @@ func (e *Engine) judgeAll(ctx context.Context, policy *Policy, x *Exchange) Deci
 		if why == "" {
 			bound[i] = entry
 		} else {
-			e.intercept(x, i, interceptReason(why), policy.Mode == ModeObserve)
+			e.intercept(x, i, entry, interceptReason(why), policy.Mode == ModeObserve)
 			if policy.Mode != ModeObserve {
 				return refuse(why)
 			}

@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/key-ip-sentinel/sentinel/store"
@@ -31,22 +33,49 @@ func (b *backlog) addCounter(c store.Counter) {
 
 // addTouch returns how many hits could not be kept.
 func (b *backlog) addTouch(t store.Touch) (lost uint64) {
-	if t.Hits == 0 {
+	if t.Hits == 0 && t.Refused == 0 && len(t.Addresses) == 0 {
 		return 0
 	}
 	if b.touches == nil {
 		b.touches = make(map[store.KeyHash]store.Touch)
 	}
 	have, ok := b.touches[t.Hash]
-	if !ok && len(b.touches) >= backlogKeys {
+	switch {
+	case ok:
+		t = mergeTouches(have, t)
+	case len(b.touches) >= backlogKeys:
 		return t.Hits
-	}
-	t.Hits += have.Hits
-	if have.LastUsed.After(t.LastUsed) {
-		t.LastUsed, t.LastIP = have.LastUsed, have.LastIP
 	}
 	b.touches[t.Hash] = t
 	return 0
+}
+
+// mergeTouches makes one touch of two of a key. The time is that of the newer
+// one with a hit; refusals may so be counted on an earlier day than theirs.
+func mergeTouches(a, b store.Touch) store.Touch {
+	newer, older := b, a
+	if (a.Hits > 0) != (b.Hits > 0) && a.Hits > 0 || (a.Hits > 0) == (b.Hits > 0) && a.LastUsed.After(b.LastUsed) {
+		newer, older = a, b
+	}
+	m := newer
+	m.Hits += older.Hits
+	m.Refused += older.Refused
+	m.Addresses = nil
+	add := func(ip netip.Addr) {
+		if ip.IsValid() && ip != m.LastIP && !slices.Contains(m.Addresses, ip) && len(m.Addresses) < store.UsageAddresses {
+			m.Addresses = append(m.Addresses, ip)
+		}
+	}
+	for _, ip := range newer.Addresses {
+		add(ip)
+	}
+	if older.Hits > 0 {
+		add(older.LastIP)
+	}
+	for _, ip := range older.Addresses {
+		add(ip)
+	}
+	return m
 }
 
 // take empties the backlog into a batch.

@@ -32,6 +32,7 @@ func (e *Engine) Accept(ctx context.Context, x *Exchange, accepted bool) Decisio
 		}
 		x.pending = false
 	}
+	e.downstream.answered()
 	x.answered.Store(true)
 	// Either this sees a cut that came meanwhile, or the cut sees the answer.
 	if d, cut := x.Cut(); cut {
@@ -99,6 +100,7 @@ func (e *Engine) bindNow(ctx context.Context, policy *Policy, x *Exchange) Decis
 		e.usage.count(CountBound)
 		e.logger.Info("key bound", "hint", b.Hint, "prefix", prefix, "client_ip", x.ClientIP, "request_id", x.RequestID())
 		e.reexamine(b)
+		e.tellBound(b)
 	}
 	return e.judgeBound(ctx, policy, x, primary)
 }
@@ -122,7 +124,7 @@ func (e *Engine) judgeBound(ctx context.Context, policy *Policy, x *Exchange, i 
 	if why == IPNotAllowed {
 		reason = store.ReasonLostRace
 	}
-	e.intercept(x, i, reason, policy.Mode == ModeObserve)
+	e.intercept(x, i, entry, reason, policy.Mode == ModeObserve)
 	if policy.Mode == ModeObserve {
 		x.Observed = why
 		return Decision{}

@@ -255,7 +255,7 @@ func TestGenericProfileBindsOnItsPaths(t *testing.T) {
 			t.Errorf("after %s: bound to %q, want %q", target, got, want)
 		}
 		if want != "" {
-			if err := r.Unbind(t.Context(), r.hash(keyA)); err != nil {
+			if _, err := r.Unbind(t.Context(), r.hash(keyA), 0); err != nil {
 				t.Error(err)
 			}
 		}

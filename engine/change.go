@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/key-ip-sentinel/sentinel/engine/bindcache"
+	"github.com/key-ip-sentinel/sentinel/engine/event"
 	"github.com/key-ip-sentinel/sentinel/store"
 )
 
@@ -14,97 +16,253 @@ import (
 // changed the binding meanwhile.
 const changeAttempts = 8
 
-// Ban bars a key. It is in force on the next request, and the exchanges of the
-// key that are under way are cut. Returns store.ErrNotFound for a key without a
-// binding.
-func (e *Engine) Ban(ctx context.Context, hash store.KeyHash) (store.Binding, error) {
-	return e.change(ctx, "ban", hash, func(b *store.Binding) { b.Status = store.StatusBanned })
+// BindingEdit changes a binding; nil fields stay.
+type BindingEdit struct {
+	// Revision is the one that the binding must still have; 0: any.
+	Revision uint64
+	Status   *store.Status
+	Rule     *store.Rule
+	Label    *string
+	Note     *string
 }
 
-// Unban lets a banned key be used again where its rule lets it.
-func (e *Engine) Unban(ctx context.Context, hash store.KeyHash) (store.Binding, error) {
-	return e.change(ctx, "unban", hash, func(b *store.Binding) { b.Status = store.StatusActive })
-}
-
-// SetRule gives a key another rule. It is in force on the next request, and the
-// exchanges under way that it does not cover are cut.
-func (e *Engine) SetRule(ctx context.Context, hash store.KeyHash, rule store.Rule) (store.Binding, error) {
-	if err := rule.Validate(); err != nil {
-		return store.Binding{}, fmt.Errorf("set rule: %w", err)
+// Edit changes a binding, and returns it as it was and as it is. The change is
+// in force on the next request, and the exchanges under way that the binding no
+// longer lets pass are cut. An edit that changes nothing writes nothing: then
+// both are the same. Returns store.ErrNotFound, store.ErrConflict on another
+// revision, or an error that wraps store.ErrInvalid and names the field.
+func (e *Engine) Edit(ctx context.Context, hash store.KeyHash, edit BindingEdit) (before, after store.Binding, err error) {
+	if edit, err = edit.clean(); err != nil {
+		return store.Binding{}, store.Binding{}, fmt.Errorf("edit binding: %w", err)
 	}
-	return e.change(ctx, "set rule", hash, func(b *store.Binding) { b.Rule = rule })
+	if before, after, err = e.edit(ctx, hash, edit); err != nil {
+		return before, after, err
+	}
+	if after.Revision != before.Revision {
+		e.tellBinding(editAction(before, after), after)
+	}
+	return before, after, nil
 }
 
-// Unbind removes the binding of a key: its next accepted use binds it anew.
-// Exchanges under way go on until that happens.
-func (e *Engine) Unbind(ctx context.Context, hash store.KeyHash) error {
+// edit is Edit of what has been cleaned, and tells nobody.
+func (e *Engine) edit(ctx context.Context, hash store.KeyHash, edit BindingEdit) (before, after store.Binding, err error) {
+	change := func(b *store.Binding) { edit.apply(b) }
+	return e.change(ctx, "edit binding", hash, edit.Revision, change)
+}
+
+// clean returns the edit as it is stored.
+func (edit BindingEdit) clean() (BindingEdit, error) {
+	if s := edit.Status; s != nil && *s != store.StatusActive && *s != store.StatusBanned {
+		return edit, fmt.Errorf("%w: status %q, want %q or %q", store.ErrInvalid, *s, store.StatusActive, store.StatusBanned)
+	}
+	if edit.Rule != nil {
+		if err := edit.Rule.Validate(); err != nil {
+			return edit, err
+		}
+	}
+	var err error
+	if edit.Label != nil {
+		label := ""
+		if label, err = cleanLabel(*edit.Label); err != nil {
+			return edit, err
+		}
+		edit.Label = &label
+	}
+	if edit.Note != nil {
+		note := ""
+		if note, err = cleanNote(*edit.Note); err != nil {
+			return edit, err
+		}
+		edit.Note = &note
+	}
+	return edit, nil
+}
+
+func (edit BindingEdit) apply(b *store.Binding) {
+	if edit.Status != nil {
+		b.Status = *edit.Status
+	}
+	if edit.Rule != nil {
+		b.Rule = store.Rule{Kind: edit.Rule.Kind, Prefixes: slices.Clone(edit.Rule.Prefixes)}
+	}
+	if edit.Label != nil {
+		b.Label = *edit.Label
+	}
+	if edit.Note != nil {
+		b.Note = *edit.Note
+	}
+}
+
+// Ban bars a key, as Edit does.
+func (e *Engine) Ban(ctx context.Context, hash store.KeyHash) (store.Binding, error) {
+	status := store.StatusBanned
+	_, b, err := e.Edit(ctx, hash, BindingEdit{Status: &status})
+	return b, err
+}
+
+// Unban lets a banned key be used again where its rule lets it, as Edit does.
+func (e *Engine) Unban(ctx context.Context, hash store.KeyHash) (store.Binding, error) {
+	status := store.StatusActive
+	_, b, err := e.Edit(ctx, hash, BindingEdit{Status: &status})
+	return b, err
+}
+
+// SetRule gives a key another rule, as Edit does.
+func (e *Engine) SetRule(ctx context.Context, hash store.KeyHash, rule store.Rule) (store.Binding, error) {
+	_, b, err := e.Edit(ctx, hash, BindingEdit{Rule: &rule})
+	return b, err
+}
+
+// Unbind removes the binding of a key, if its revision is still the one given
+// or that one is 0, and returns it: the key's next accepted use binds it anew.
+// Exchanges under way go on until that happens. Returns store.ErrNotFound or
+// store.ErrConflict.
+func (e *Engine) Unbind(ctx context.Context, hash store.KeyHash, revision uint64) (before store.Binding, err error) {
+	if before, err = e.unbind(ctx, hash, revision); err == nil {
+		e.tellBinding(event.Unbound, before)
+	}
+	return before, err
+}
+
+func (e *Engine) unbind(ctx context.Context, hash store.KeyHash, revision uint64) (before store.Binding, err error) {
 	used, _ := e.cache.Get(ctx, hash) // an error comes again below
-	err := e.cache.Change(hash, func() error {
-		return retryConflict(func() error {
-			b, err := e.store.Binding(ctx, hash)
-			if err != nil {
+	err = e.cache.Change(hash, func() error {
+		return retryConflict(revision, func() error {
+			var err error
+			if before, err = e.bindingAt(ctx, hash, revision); err != nil {
 				return err
 			}
-			_, err = e.store.DeleteBinding(ctx, hash, b.Revision)
+			_, err = e.store.DeleteBinding(ctx, hash, before.Revision)
 			return err
 		})
 	})
 	if err != nil {
-		return fmt.Errorf("unbind key: %w", err)
+		return store.Binding{}, fmt.Errorf("unbind key: %w", err)
 	}
 	if used != nil {
 		used.TakeUsage(e.now()) // which went with the binding, and is not the next one's
 	}
-	return nil
+	return before, nil
 }
 
 // Preset stores a binding ahead of the key's first use. Returns
-// store.ErrConflict if the key has one already.
+// store.ErrConflict with the binding that is there if the key has one already,
+// or an error that wraps store.ErrInvalid and names the field.
 func (e *Engine) Preset(ctx context.Context, b store.Binding) (store.Binding, error) {
-	b.CreatedAt = e.now().UTC().Truncate(time.Millisecond)
-	b.UpdatedAt = b.CreatedAt
-	created := false
-	err := e.cache.Change(b.Hash, func() error {
-		var err error
-		b, created, err = e.store.Bind(ctx, b)
-		return err
-	})
+	b, err := cleanTexts(b)
+	if err != nil {
+		return store.Binding{}, fmt.Errorf("preset binding: %w", err)
+	}
+	b, created, err := e.preset(ctx, b)
 	switch {
 	case err != nil:
-		return store.Binding{}, fmt.Errorf("preset binding: %w", err)
+		return store.Binding{}, err
 	case !created:
 		return b, fmt.Errorf("preset binding: %w", store.ErrConflict)
 	}
-	e.reexamine(b)
+	e.tellBinding(event.Preset, b)
 	return b, nil
 }
 
-func (e *Engine) change(ctx context.Context, doing string, hash store.KeyHash, edit func(*store.Binding)) (store.Binding, error) {
+func (e *Engine) preset(ctx context.Context, b store.Binding) (stored store.Binding, created bool, err error) {
+	b.CreatedAt = e.now().UTC().Truncate(time.Millisecond)
+	b.UpdatedAt = b.CreatedAt
+	err = e.cache.Change(b.Hash, func() error {
+		var err error
+		stored, created, err = e.store.Bind(ctx, b)
+		return err
+	})
+	if err != nil {
+		e.reexamineStored(ctx, b.Hash) // a change that failed may have happened
+		return store.Binding{}, false, fmt.Errorf("preset binding: %w", err)
+	}
+	if created {
+		e.reexamine(stored)
+	}
+	return stored, created, nil
+}
+
+// Restore moves the binding of a key back from the archive. It is as new as if
+// it had just been made, so that it is not archived again at once. Exchanges
+// under way that it does not let pass are cut. Returns store.ErrNotFound if the
+// archive has none, or store.ErrConflict if the key was bound anew.
+func (e *Engine) Restore(ctx context.Context, hash store.KeyHash) (store.Binding, error) {
 	var b store.Binding
 	err := e.cache.Change(hash, func() error {
-		return retryConflict(func() error {
+		var err error
+		b, err = e.store.RestoreBinding(ctx, hash, e.now().UTC().Truncate(time.Millisecond))
+		return err
+	})
+	if err != nil {
+		e.reexamineStored(ctx, hash)
+		return store.Binding{}, fmt.Errorf("restore binding: %w", err)
+	}
+	e.reexamine(b)
+	e.tellBinding(event.Restored, b)
+	return b, nil
+}
+
+// HashKey returns the key hash and the hint of a key that an administrator
+// typed or pasted, in any spelling that the downstream accepts. The error wraps
+// store.ErrInvalid and the *credential.Error, and holds no part of the key.
+func (e *Engine) HashKey(key string) (hash store.KeyHash, hint string, err error) {
+	if hash, hint, err = e.credentials.HashKey(key); err != nil {
+		return store.KeyHash{}, "", fmt.Errorf("%w: %w", store.ErrInvalid, err)
+	}
+	return hash, hint, nil
+}
+
+// bindingAt reads the binding of a key, which must have the revision given,
+// unless that is 0.
+func (e *Engine) bindingAt(ctx context.Context, hash store.KeyHash, revision uint64) (store.Binding, error) {
+	b, err := e.store.Binding(ctx, hash)
+	if err == nil && revision != 0 && b.Revision != revision {
+		return store.Binding{}, store.ErrConflict
+	}
+	return b, err
+}
+
+// change applies a change to a binding, durably, and cuts what the binding no
+// longer lets pass.
+func (e *Engine) change(
+	ctx context.Context, doing string, hash store.KeyHash, revision uint64, apply func(*store.Binding),
+) (before, after store.Binding, err error) {
+	err = e.cache.Change(hash, func() error {
+		return retryConflict(revision, func() error {
 			var err error
-			if b, err = e.store.Binding(ctx, hash); err != nil {
+			if before, err = e.bindingAt(ctx, hash, revision); err != nil {
 				return err
 			}
-			edit(&b)
-			b.UpdatedAt = e.now().UTC().Truncate(time.Millisecond)
-			b, err = e.store.ReplaceBinding(ctx, b)
+			after = before
+			apply(&after)
+			if sameBinding(before, after) {
+				return nil
+			}
+			after.UpdatedAt = e.now().UTC().Truncate(time.Millisecond)
+			after, err = e.store.ReplaceBinding(ctx, after)
 			return err
 		})
 	})
 	if err != nil {
 		e.reexamineStored(ctx, hash) // a change that failed may have happened
-		return store.Binding{}, fmt.Errorf("%s: %w", doing, err)
+		return store.Binding{}, store.Binding{}, fmt.Errorf("%s: %w", doing, err)
 	}
-	e.reexamine(b)
-	return b, nil
+	e.reexamine(after)
+	return before, after, nil
 }
 
-func retryConflict(try func() error) error {
+// sameBinding compares what a change may change.
+func sameBinding(a, b store.Binding) bool {
+	return a.Status == b.Status && a.Hint == b.Hint && a.Label == b.Label && a.Note == b.Note &&
+		a.Rule.Kind == b.Rule.Kind && slices.Equal(a.Rule.Prefixes, b.Rule.Prefixes)
+}
+
+// retryConflict tries again where another node was faster, unless the change
+// was to be made to one revision only.
+func retryConflict(revision uint64, try func() error) error {
 	var err error
 	for range changeAttempts {
-		if err = try(); !errors.Is(err, store.ErrConflict) {
+		if err = try(); !errors.Is(err, store.ErrConflict) || revision != 0 {
 			return err
 		}
 	}
@@ -140,7 +298,7 @@ func (e *Engine) cutRefused(entry *bindcache.Entry) {
 	}
 	e.flights.each(entry.Hash, func(f *flight) {
 		why := judge(entry, f.x.ClientIP)
-		if why != "" && f.x.cut.CompareAndSwap(nil, &cut{refuse(why), f.key}) {
+		if why != "" && f.x.cut.CompareAndSwap(nil, &cut{refuse(why), f.key, entry}) {
 			f.x.cancel()
 		}
 	})

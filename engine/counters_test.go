@@ -199,8 +199,8 @@ func TestCloseWritesTheRest(t *testing.T) {
 		if got := r.storedCounts(); got["allowed"] != 1 || got["intercepted"] != 1 {
 			t.Errorf("stored counts %v", got)
 		}
-		if list, err := r.store.ListIntercepts(t.Context(), store.InterceptFilter{}); err != nil || len(list) != 1 {
-			t.Errorf("got %v, %v, want one record", list, err)
+		if page, err := r.store.ListIntercepts(t.Context(), store.InterceptFilter{}); err != nil || len(page.Records) != 1 {
+			t.Errorf("got %v, %v, want one record", page.Records, err)
 		}
 	})
 }

@@ -17,7 +17,7 @@ func TestCut(t *testing.T) {
 	widen := func(r *rig) { r.setRule(keyA, single("192.0.2.0/24")) }
 	all := func(r *rig) { r.setRule(keyA, store.Rule{Kind: store.RuleAll}) }
 	unbind := func(r *rig) {
-		if err := r.Unbind(context.Background(), r.hash(keyA)); err != nil {
+		if _, err := r.Unbind(context.Background(), r.hash(keyA), 0); err != nil {
 			r.t.Fatal(err)
 		}
 	}
@@ -246,7 +246,8 @@ func TestChanges(t *testing.T) {
 		_, ban := r.Ban(ctx, hash)
 		_, unban := r.Unban(ctx, hash)
 		_, rule := r.SetRule(ctx, hash, store.Rule{Kind: store.RuleAll})
-		for name, err := range map[string]error{"ban": ban, "unban": unban, "set rule": rule, "unbind": r.Unbind(ctx, hash)} {
+		_, unbind := r.Unbind(ctx, hash, 0)
+		for name, err := range map[string]error{"ban": ban, "unban": unban, "set rule": rule, "unbind": unbind} {
 			if !errors.Is(err, store.ErrNotFound) {
 				t.Errorf("%s: got %v", name, err)
 			}
@@ -268,7 +269,7 @@ func TestChanges(t *testing.T) {
 		wantReason(t, "outside of the rule", r.use(atHome, keyA), engine.IPNotAllowed)
 		wantReason(t, "inside", r.use(elsewhere, keyA), "")
 		wantReason(t, "inside, v6", r.use("[2001:db8::1]:1", keyA), "")
-		if err := r.Unbind(ctx, hash); err != nil {
+		if _, err := r.Unbind(ctx, hash, 0); err != nil {
 			t.Error(err)
 		}
 		wantReason(t, "first use again", r.use(atHome, keyA), "")

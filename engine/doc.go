@@ -17,4 +17,15 @@
 //     both become counters (usage.go).
 //  6. Done ends the exchange. A ban or a new rule in between (change.go) has
 //     cut it if it no longer matches.
+//
+// Beside the requests:
+//
+//   - Administrators change bindings one by one (change.go), many at once
+//     (bulk.go) or from a list (import.go).
+//   - One goroutine writes what is gathered in memory (writer.go): usage and
+//     counters, and who was refused most (ranking.go, package top).
+//   - Housekeeping (housekeeping.go) archives what is not used any more and
+//     removes what is old, as Retention says (retention.go).
+//   - Dashboard (dashboard.go) adds up counters; it never reads the records.
+//   - Whoever wants to know at once subscribes to Events (package event).
 package engine

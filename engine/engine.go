@@ -13,9 +13,12 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/singleflight"
+
 	"github.com/key-ip-sentinel/sentinel/engine/bindcache"
 	"github.com/key-ip-sentinel/sentinel/engine/clientip"
 	"github.com/key-ip-sentinel/sentinel/engine/credential"
+	"github.com/key-ip-sentinel/sentinel/engine/event"
 	"github.com/key-ip-sentinel/sentinel/engine/ratelimit"
 	"github.com/key-ip-sentinel/sentinel/engine/record"
 	"github.com/key-ip-sentinel/sentinel/store"
@@ -25,7 +28,7 @@ import (
 // otherwise: some 40 MB.
 const DefaultCacheEntries = 150_000
 
-// Options of an Engine. All but the last four are required.
+// Options of an Engine. Those from Limiter on may be left out.
 type Options struct {
 	Store       store.Store
 	Resolver    *clientip.Resolver
@@ -37,6 +40,9 @@ type Options struct {
 	RealIPHeader string             // named in warnings; default X-Real-IP
 	CacheEntries int                // default DefaultCacheEntries
 	Now          func() time.Time   // default time.Now
+	Retention    Retention          // default: nothing ever goes
+	NodeName     string             // shown on the dashboard; default "local"
+	Version      string             // likewise
 }
 
 // Engine decides. It is safe for concurrent use.
@@ -55,6 +61,22 @@ type Engine struct {
 	recorder *record.Recorder
 	usage    *usage
 	unnamed  *clientip.UnnamedProxy
+	events   *event.Bus
+
+	rankings    rankings
+	oldRankings map[string]storedRanking // of the goroutine that writes usage
+	told        perSecond                // intercepts; of the goroutine that records
+
+	retention    atomic.Pointer[Retention]
+	housekept    atomic.Pointer[housekept]
+	doubtSince   time.Time     // of the clock; only keepHouse uses it
+	housekeeping chan struct{} // holds a value while one runs
+
+	node        Node
+	storeHealth *storeHealth
+	downstream  downstream
+	dashboard   atomic.Pointer[kept]
+	dashboards  singleflight.Group
 
 	storeCry cry
 	ipCry    cry
@@ -62,9 +84,12 @@ type Engine struct {
 	idPrefix string // of request IDs: differs from start to start
 	ids      atomic.Uint64
 
+	jobs    chan job // for the goroutine that writes usage
 	stop    chan struct{}
 	stopped sync.WaitGroup
 	cancel  context.CancelFunc // of a write under way
+	life    context.Context    // done as soon as Close is called
+	endLife context.CancelFunc
 	closing sync.Once
 }
 
@@ -76,6 +101,39 @@ func New(opts Options) (*Engine, error) {
 	if err := opts.Policy.Validate(); err != nil {
 		return nil, fmt.Errorf("engine policy: %w", err)
 	}
+	if err := opts.Retention.Validate(); err != nil {
+		return nil, fmt.Errorf("engine retention: %w", err)
+	}
+	opts = opts.withDefaults()
+	cache, err := bindcache.New(opts.Store, opts.CacheEntries)
+	if err != nil {
+		return nil, err
+	}
+	start := opts.Now()
+	e := &Engine{
+		store: opts.Store, resolver: opts.Resolver, credentials: opts.Credentials, limiter: opts.Limiter,
+		logger: opts.Logger, header: opts.RealIPHeader, now: opts.Now,
+		cache: cache, flights: newFlights(), usage: newUsage(),
+		unnamed: new(clientip.UnnamedProxy), events: event.NewBus(opts.Now),
+		node:        Node{Name: opts.NodeName, Version: opts.Version, Started: store.StoredTime(start)},
+		storeHealth: newStoreHealth(start), housekeeping: make(chan struct{}, 1),
+		jobs: make(chan job), stop: make(chan struct{}),
+		idPrefix: strings.ToLower(rand.Text()[:8]) + "-",
+	}
+	e.policy.Store(&opts.Policy)
+	e.retention.Store(&opts.Retention)
+	e.recorder, err = record.New(record.Options{
+		Writer: opts.Store, Logger: opts.Logger, Now: opts.Now, Written: e.recorded, Dropped: e.notRecorded,
+	})
+	if err != nil {
+		cache.Close()
+		return nil, err
+	}
+	e.start()
+	return e, nil
+}
+
+func (opts Options) withDefaults() Options {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
@@ -85,27 +143,18 @@ func New(opts Options) (*Engine, error) {
 	if opts.RealIPHeader == "" {
 		opts.RealIPHeader = "X-Real-IP"
 	}
-	cache, err := bindcache.New(opts.Store, opts.CacheEntries)
-	if err != nil {
-		return nil, err
+	if opts.NodeName == "" {
+		opts.NodeName = "local"
 	}
-	recorder, err := record.New(record.Options{Writer: opts.Store, Logger: opts.Logger, Now: opts.Now})
-	if err != nil {
-		cache.Close()
-		return nil, err
-	}
-	e := &Engine{
-		store: opts.Store, resolver: opts.Resolver, credentials: opts.Credentials, limiter: opts.Limiter,
-		logger: opts.Logger, header: opts.RealIPHeader, now: opts.Now,
-		cache: cache, flights: newFlights(), recorder: recorder, usage: newUsage(),
-		unnamed: new(clientip.UnnamedProxy), stop: make(chan struct{}),
-		idPrefix: strings.ToLower(rand.Text()[:8]) + "-",
-	}
-	e.policy.Store(&opts.Policy)
-	ctx, cancel := context.WithCancel(context.Background())
+	return opts
+}
+
+func (e *Engine) start() {
+	e.life, e.endLife = context.WithCancel(context.Background())
+	writing, cancel := context.WithCancel(context.Background())
 	e.cancel = cancel
-	e.stopped.Go(func() { e.flushUsage(ctx) })
-	return e, nil
+	e.stopped.Go(func() { e.runWriter(writing) })
+	e.stopped.Go(e.keepHouse)
 }
 
 // Policy returns what decisions follow now.
@@ -144,6 +193,11 @@ func (e *Engine) StripForwarding(h http.Header) { e.resolver.Strip(h) }
 func (e *Engine) Close(ctx context.Context) error {
 	var err error
 	e.closing.Do(func() {
+		e.endLife()
+		select {
+		case e.housekeeping <- struct{}{}: // one under way has ended, and none begins after it
+		case <-ctx.Done():
+		}
 		close(e.stop)
 		release := context.AfterFunc(ctx, e.cancel)
 		e.stopped.Wait()
@@ -151,6 +205,7 @@ func (e *Engine) Close(ctx context.Context) error {
 		e.cancel()
 		err = errors.Join(e.recorder.Close(ctx), e.closeUsage(ctx))
 		e.cache.Close()
+		e.events.Close()
 	})
 	return err
 }

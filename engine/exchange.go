@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"sync/atomic"
 
+	"github.com/key-ip-sentinel/sentinel/engine/bindcache"
 	"github.com/key-ip-sentinel/sentinel/engine/clientip"
 	"github.com/key-ip-sentinel/sentinel/engine/credential"
 )
@@ -49,6 +50,7 @@ type Exchange struct {
 type cut struct {
 	decision Decision
 	key      int // which of the exchange's keys
+	entry    *bindcache.Entry
 }
 
 // inlineFlights is how many keys an exchange takes without another allocation.

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -52,8 +53,9 @@ type rig struct {
 // setup is what tests change of a rig before it starts.
 type setup struct {
 	engine.Options
-	keys credential.Options
-	ip   clientip.Options
+	keys  credential.Options
+	ip    clientip.Options
+	reuse *memory.Store // of an engine before; nil: an empty one
 }
 
 func newRig(t testing.TB, change ...func(*setup)) *rig {
@@ -66,7 +68,10 @@ func newRig(t testing.TB, change ...func(*setup)) *rig {
 	for _, c := range change {
 		c(&s)
 	}
-	r := &rig{t: t, store: &faultyStore{Store: memory.New()}, log: new(syncBuffer)}
+	if s.reuse == nil {
+		s.reuse = memory.New()
+	}
+	r := &rig{t: t, store: &faultyStore{Store: s.reuse}, log: new(syncBuffer)}
 	var err error
 	if r.keys, err = credential.New(s.keys); err != nil {
 		t.Fatal(err)
@@ -249,14 +254,12 @@ func (r *rig) setRule(key string, rule store.Rule) {
 func (r *rig) records() []store.Intercept {
 	r.t.Helper()
 	r.close()
-	list, err := r.store.ListIntercepts(context.Background(), store.InterceptFilter{Limit: 1000})
+	page, err := r.store.ListIntercepts(context.Background(), store.InterceptFilter{Limit: 1000})
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	for i, j := 0, len(list)-1; i < j; i, j = i+1, j-1 {
-		list[i], list[j] = list[j], list[i]
-	}
-	return list
+	slices.Reverse(page.Records)
+	return page.Records
 }
 
 // reasons closes the engine and returns the reasons that it recorded, each as

@@ -3,6 +3,7 @@ package engine
 import (
 	"encoding/binary"
 	"net/netip"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -172,9 +173,9 @@ func TestBacklogAddsUp(t *testing.T) {
 		for _, touch := range batch.Touches {
 			touches[touch.Hash] = touch
 		}
-		one := store.Touch{Hash: hashOf(1), Hits: 5, LastUsed: late, LastIP: home}
-		two := store.Touch{Hash: hashOf(2), Hits: 2, LastUsed: late, LastIP: away}
-		if len(batch.Touches) != 2 || touches[hashOf(1)] != one || touches[hashOf(2)] != two {
+		one := store.Touch{Hash: hashOf(1), Hits: 5, LastUsed: late, LastIP: home, Addresses: []netip.Addr{away}}
+		two := store.Touch{Hash: hashOf(2), Hits: 2, LastUsed: late, LastIP: away, Addresses: []netip.Addr{home}}
+		if len(batch.Touches) != 2 || !reflect.DeepEqual(touches[hashOf(1)], one) || !reflect.DeepEqual(touches[hashOf(2)], two) {
 			t.Errorf("got touches %+v", batch.Touches)
 		}
 		counters := map[store.Counter]bool{}
@@ -195,6 +196,57 @@ func TestBacklogAddsUp(t *testing.T) {
 		t.Errorf("lost %d", lost)
 	}
 	check(b.take())
+}
+
+// TestMergedTouches: whatever the order, nothing of two touches is lost but
+// addresses beyond those that are kept, the older ones first.
+func TestMergedTouches(t *testing.T) {
+	home, away, third := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("198.51.100.7"), netip.MustParseAddr("2001:db8::1")
+	early, late := time.UnixMilli(1000), time.UnixMilli(2000)
+	many := make([]netip.Addr, store.UsageAddresses)
+	for i := range many {
+		many[i] = netip.AddrFrom4([4]byte{203, 0, 113, byte(i)})
+	}
+	cases := []struct {
+		name               string
+		older, newer, want store.Touch
+	}{
+		{
+			"addresses", store.Touch{Hits: 1, LastUsed: early, LastIP: home, Addresses: []netip.Addr{third, home}},
+			store.Touch{Hits: 1, LastUsed: late, LastIP: away, Addresses: []netip.Addr{away, third}},
+			store.Touch{Hits: 2, LastUsed: late, LastIP: away, Addresses: []netip.Addr{third, home}},
+		},
+		{
+			"refused later", store.Touch{Hits: 2, LastUsed: early, LastIP: home},
+			store.Touch{Refused: 3, LastUsed: late, LastIP: home},
+			store.Touch{Hits: 2, Refused: 3, LastUsed: early, LastIP: home},
+		},
+		{
+			"refused before", store.Touch{Refused: 3, LastUsed: early},
+			store.Touch{Hits: 2, Refused: 1, LastUsed: late, LastIP: home},
+			store.Touch{Hits: 2, Refused: 4, LastUsed: late, LastIP: home},
+		},
+		{
+			"refused only", store.Touch{Refused: 3, LastUsed: early},
+			store.Touch{Refused: 1, LastUsed: late},
+			store.Touch{Refused: 4, LastUsed: late},
+		},
+		{
+			"more addresses than are kept", store.Touch{Hits: 1, LastUsed: early, LastIP: home, Addresses: []netip.Addr{third}},
+			store.Touch{Hits: 1, LastUsed: late, LastIP: away, Addresses: many},
+			store.Touch{Hits: 2, LastUsed: late, LastIP: away, Addresses: many},
+		},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			if got := mergeTouches(c.older, c.newer); !reflect.DeepEqual(got, c.want) {
+				t.Errorf("got %+v, want %+v", got, c.want)
+			}
+			if got := mergeTouches(c.newer, c.older); !reflect.DeepEqual(got, c.want) {
+				t.Errorf("the other way around: got %+v, want %+v", got, c.want)
+			}
+		})
+	}
 }
 
 // TestBacklogIsBounded: while the store takes nothing, memory does not grow with

@@ -5,6 +5,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/key-ip-sentinel/sentinel/engine/bindcache"
 	"github.com/key-ip-sentinel/sentinel/store"
 )
 
@@ -16,13 +17,15 @@ const (
 	maxRecordedMethod    = 32
 )
 
-// intercept records that a key of an exchange was refused, or would have been.
-func (e *Engine) intercept(x *Exchange, i int, reason store.Reason, observed bool) {
+// intercept records that a key of an exchange was refused, or would have been,
+// by the binding that entry is of.
+func (e *Engine) intercept(x *Exchange, i int, entry *bindcache.Entry, reason store.Reason, observed bool) {
 	if observed {
 		e.usage.count(CountObserved)
 	} else {
 		e.usage.count(CountIntercepted)
 	}
+	e.usage.refuse(entry)
 	x.settled = x.settled || !observed
 	e.record(x, i, reason, observed)
 }
@@ -47,9 +50,9 @@ func (e *Engine) recordCut(x *Exchange) {
 	case x.answered.Load():
 		e.record(x, c.key, store.ReasonCut, false) // it was let pass, and is counted so
 	case x.pending && c.decision.Refused == IPNotAllowed:
-		e.intercept(x, c.key, store.ReasonLostRace, false)
+		e.intercept(x, c.key, c.entry, store.ReasonLostRace, false)
 	default:
-		e.intercept(x, c.key, interceptReason(c.decision.Refused), false)
+		e.intercept(x, c.key, c.entry, interceptReason(c.decision.Refused), false)
 	}
 }
 

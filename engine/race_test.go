@@ -207,7 +207,7 @@ func changeAtRandom(t *testing.T, r *rig, hash store.KeyHash, which int) {
 	case 3:
 		_, err = r.SetRule(ctx, hash, store.Rule{Kind: store.RuleAll})
 	case 4:
-		err = r.Unbind(ctx, hash)
+		_, err = r.Unbind(ctx, hash, 0)
 	default:
 		_, err = r.Preset(ctx, store.Binding{Hash: hash, Status: store.StatusActive, Rule: single("198.51.100.0/24")})
 	}

@@ -67,7 +67,7 @@ type usage struct {
 
 type usageShard struct {
 	mu      sync.Mutex
-	touched []*bindcache.Entry // each once
+	touched []*bindcache.Entry // each once, or twice if it was refused as well
 }
 
 func newUsage() *usage { return new(usage) }
@@ -75,45 +75,46 @@ func newUsage() *usage { return new(usage) }
 func (u *usage) count(c Counted) { u.now[c].Add(1) }
 
 func (u *usage) touch(entry *bindcache.Entry, ip netip.Addr) {
-	if !entry.Touch(ip) {
-		return
+	if entry.Touch(ip) {
+		u.note(entry)
 	}
+}
+
+// refuse counts a refusal of a key, or what would have been one.
+func (u *usage) refuse(entry *bindcache.Entry) {
+	if entry.Refuse() {
+		u.note(entry)
+	}
+}
+
+func (u *usage) note(entry *bindcache.Entry) {
 	s := &u.shards[entry.Hash[30]%usageShards]
 	s.mu.Lock()
 	s.touched = append(s.touched, entry)
 	s.mu.Unlock()
 }
 
-// cry is a complaint that is logged now and then, however often it comes up.
-type cry struct{ last atomic.Int64 }
-
-func (c *cry) log(now time.Time, write func()) {
-	last := c.last.Load()
-	if now.UnixNano()-last >= int64(complainEvery) && c.last.CompareAndSwap(last, now.UnixNano()) {
-		write()
+// touchedKeys returns the keys whose use has not been taken to be written.
+func (u *usage) touchedKeys() map[store.KeyHash]struct{} {
+	keys := make(map[store.KeyHash]struct{})
+	for i := range u.shards {
+		s := &u.shards[i]
+		s.mu.Lock()
+		for _, entry := range s.touched {
+			keys[entry.Hash] = struct{}{}
+		}
+		s.mu.Unlock()
 	}
-}
-
-// storeFailed logs that the store does not answer.
-func (e *Engine) storeFailed(doing string, cause error) {
-	e.storeCry.log(e.now(), func() {
-		e.logger.Error("store does not answer", "doing", doing, "error", cause)
-	})
-}
-
-// closeUsage writes the rest, and counts as lost what cannot be written.
-func (e *Engine) closeUsage(ctx context.Context) error {
-	err := e.writeUsage(ctx)
-	if err != nil {
-		lost := e.usage.unwritten.hits()
-		e.usage.lost.Add(lost)
-		e.logger.Error("usage not written", "hits", lost, "error", err)
-	}
-	return err
+	return keys
 }
 
 // Count counts one of the things that happen outside the engine.
-func (e *Engine) Count(c Counted) { e.usage.count(c) }
+func (e *Engine) Count(c Counted) {
+	e.usage.count(c)
+	if c == CountDownstreamFailed {
+		e.downstream.failed(e.now())
+	}
+}
 
 // Counts returns what was counted since the start, by name.
 func (e *Engine) Counts() map[string]uint64 {
@@ -124,23 +125,6 @@ func (e *Engine) Counts() map[string]uint64 {
 	counts["intercepts_dropped"] = e.recorder.Dropped()
 	counts["hits_dropped"] = e.usage.lost.Load()
 	return counts
-}
-
-func (e *Engine) flushUsage(ctx context.Context) {
-	tick := time.NewTicker(flushEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-e.stop:
-			return
-		case <-tick.C:
-			// Without a time limit: a write that is broken off may have
-			// happened, and would be counted twice.
-			if err := e.writeUsage(ctx); err != nil {
-				e.storeFailed("write usage", err)
-			}
-		}
-	}
 }
 
 // writeUsage writes what has been gathered. What the store does not take is kept
@@ -171,6 +155,7 @@ func (e *Engine) writeUsage(ctx context.Context) error {
 	batch := u.unwritten.take()
 	err := e.store.AddUsage(ctx, batch)
 	if err == nil {
+		e.storeHealth.worked(now)
 		return nil
 	}
 	rest := batch

@@ -1,53 +1,75 @@
 // Package httpapi is what Sentinel speaks HTTP with: the proxy (package proxy),
-// health, and the admin API. It is the only importer of gin.
+// administration (package admin), health and metrics. It says which of them are
+// on which listener.
 package httpapi
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
+	"context"
 	"errors"
+	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"net/netip"
 	"strings"
 
-	"github.com/gin-gonic/gin"
-
 	"github.com/key-ip-sentinel/sentinel/engine"
 	"github.com/key-ip-sentinel/sentinel/engine/clientip"
 	"github.com/key-ip-sentinel/sentinel/engine/ipset"
+	"github.com/key-ip-sentinel/sentinel/httpapi/admin"
 	"github.com/key-ip-sentinel/sentinel/store"
+	"github.com/key-ip-sentinel/sentinel/ui"
 )
 
-// Options of the handlers. All but AdminNetworks are required.
+// Options of the handlers. Those up to Logger are required.
 type Options struct {
 	Engine   *engine.Engine
 	Resolver *clientip.Resolver
 	Store    store.Store
 	Proxy    http.Handler
+	Admin    *admin.API
 	Logger   *slog.Logger
-	// LocalToken lets who can read the data directory use the admin API over
-	// TCP.
-	LocalToken string
-	// AdminNetworks may reach /admin at all; empty: every network may.
+
+	// AdminNetworks may reach /admin and /metrics at all; empty: every network
+	// may.
 	AdminNetworks []netip.Prefix
+	// PublicMetrics has /metrics on the public address as well, before the
+	// downstream's own. Nobody has to sign in there.
+	PublicMetrics bool
+	// Downstream asks whether the downstream can be reached; nil: /ready does not
+	// speak of it. It is called once at a time, with a deadline.
+	Downstream func(context.Context) error
+	// ReadyNeedsDownstream makes /ready fail without the downstream. Otherwise it
+	// only says so: taking this node out of service would not bring it back, and
+	// clients would get an error that says less.
+	ReadyNeedsDownstream bool
 }
 
 // API holds the handlers of all listeners.
 type API struct {
-	opts     Options
-	token    [sha256.Size]byte
-	networks *ipset.Set // nil: every network
-	local    http.Handler
-	admin    http.Handler
+	opts       Options
+	networks   *ipset.Set // nil: every network
+	store      *check
+	downstream *check // nil: not asked
+	console    *console
 }
 
 // New returns the handlers.
 func New(opts Options) (*API, error) {
-	if opts.Engine == nil || opts.Resolver == nil || opts.Store == nil || opts.Proxy == nil || opts.Logger == nil || opts.LocalToken == "" {
-		return nil, errors.New("http api without engine, resolver, store, proxy, logger or local token")
+	if opts.Engine == nil || opts.Resolver == nil || opts.Store == nil || opts.Proxy == nil || opts.Admin == nil || opts.Logger == nil {
+		return nil, errors.New("http api without engine, resolver, store, proxy, admin api or logger")
 	}
-	a := &API{opts: opts, token: sha256.Sum256([]byte(opts.LocalToken))}
+	dist, err := fs.Sub(ui.Dist, "dist")
+	if err != nil {
+		return nil, err
+	}
+	a := &API{opts: opts, store: &check{ask: storeCheck(opts.Store)}}
+	if a.console, err = newConsole(dist); err != nil {
+		return nil, fmt.Errorf("console: %w", err)
+	}
+	if opts.Downstream != nil {
+		a.downstream = &check{ask: opts.Downstream}
+	}
 	if len(opts.AdminNetworks) > 0 {
 		set, err := ipset.New(opts.AdminNetworks)
 		if err != nil {
@@ -55,84 +77,103 @@ func New(opts Options) (*API, error) {
 		}
 		a.networks = set
 	}
-	gin.SetMode(gin.ReleaseMode)
-	a.admin = a.routes(a.allowNetworks, a.requireToken)
-	a.local = a.routes()
 	return a, nil
 }
 
-// routes is every route but the proxy's. guards stand before the admin API.
-func (a *API) routes(guards ...gin.HandlerFunc) http.Handler {
-	r := gin.New()
-	_ = r.SetTrustedProxies(nil) // nothing here asks gin for the client IP
-	r.HandleMethodNotAllowed = true
-	r.Use(gin.CustomRecoveryWithWriter(nil, a.recovered))
-	r.NoRoute(notFound)
-	r.NoMethod(func(c *gin.Context) {
-		problem(c, http.StatusMethodNotAllowed, "this path does not take "+c.Request.Method)
-	})
-
-	r.GET("/health", health)
-	r.GET("/ready", a.ready)
-	admin := r.Group("/admin/api", guards...)
-	admin.GET("/logs", a.listLogs)
-	admin.GET("/counts", a.counts)
-	return r
-}
-
 // Public serves the public address: health, and the proxy for everything else.
-// With withAdmin the admin API is there as well, otherwise /admin does not
+// With withAdmin administration is there as well, otherwise /admin does not
 // exist. No request that is forwarded passes the admin routes, nor the other
 // way round.
 func (a *API) Public(withAdmin bool) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch {
-		case isAdmin(r.URL.Path) && !withAdmin:
+		switch path := r.URL.Path; {
+		case isAdmin(path) && !withAdmin:
 			http.NotFound(w, r)
-		case isAdmin(r.URL.Path) || isHealth(r.URL.Path):
-			a.admin.ServeHTTP(w, r)
+		case isAdmin(path):
+			a.administration(w, r)
+		case path == metricsPath && a.opts.PublicMetrics:
+			a.metrics(w, r)
+		case isHealth(path):
+			a.health(w, r)
 		default:
 			a.opts.Proxy.ServeHTTP(w, r)
 		}
 	})
 }
 
-// Admin serves an address of the admin API's own.
-func (a *API) Admin() http.Handler { return a.admin }
+// Admin serves an address of administration's own.
+func (a *API) Admin() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch path := r.URL.Path; {
+		case isAdmin(path):
+			a.administration(w, r)
+		case path == metricsPath:
+			a.metrics(w, r)
+		case isHealth(path):
+			a.health(w, r)
+		default:
+			notFound(w)
+		}
+	})
+}
 
 // Local serves the Unix socket in the data directory: who may open it may do
-// everything.
-func (a *API) Local() http.Handler { return a.local }
+// everything, wherever they are.
+func (a *API) Local() http.Handler {
+	local := a.opts.Admin.Local()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch path := r.URL.Path; {
+		case isAdmin(path):
+			local.ServeHTTP(w, r)
+		case path == metricsPath:
+			a.opts.Admin.Metrics().ServeHTTP(w, r)
+		case isHealth(path):
+			a.health(w, r)
+		default:
+			notFound(w)
+		}
+	})
+}
+
+const metricsPath = "/metrics"
 
 func isAdmin(path string) bool { return path == "/admin" || strings.HasPrefix(path, "/admin/") }
 
 func isHealth(path string) bool { return path == "/health" || path == "/ready" }
 
-// allowNetworks answers 404 to everybody outside the admin networks, and to
-// those whose address cannot be told.
-func (a *API) allowNetworks(c *gin.Context) {
-	if a.networks == nil {
+func (a *API) administration(w http.ResponseWriter, r *http.Request) {
+	if !a.allowed(r) {
+		notFound(w)
 		return
 	}
-	ip, err := a.opts.Resolver.Resolve(a.opts.Engine.Peer(c.Request.RemoteAddr), c.Request.Header)
-	if err != nil || !a.networks.Contains(ip) {
-		notFound(c)
-		c.Abort()
+	if isConsole(r.URL.Path) {
+		a.console.ServeHTTP(w, r)
+		return
 	}
+	a.opts.Admin.Handler().ServeHTTP(w, r)
 }
 
-func (a *API) requireToken(c *gin.Context) {
-	scheme, token, _ := strings.Cut(c.GetHeader("Authorization"), " ")
-	given := sha256.Sum256([]byte(token))
-	if !strings.EqualFold(scheme, "Bearer") || subtle.ConstantTimeCompare(given[:], a.token[:]) != 1 {
-		c.Header("WWW-Authenticate", "Bearer")
-		problem(c, http.StatusUnauthorized, "the admin API needs the local token")
-		c.Abort()
+func (a *API) metrics(w http.ResponseWriter, r *http.Request) {
+	if !a.allowed(r) {
+		notFound(w)
+		return
 	}
+	a.opts.Admin.Metrics().ServeHTTP(w, r)
 }
 
-func (a *API) recovered(c *gin.Context, what any) {
-	a.opts.Logger.Error("admin request panicked", "path", c.FullPath(), "panic", what)
-	problem(c, http.StatusInternalServerError, "an internal error; the log has more")
-	c.Abort()
+// allowed reports whether a request comes from the admin networks. For everybody
+// else, and for those whose address cannot be told, nothing is there.
+func (a *API) allowed(r *http.Request) bool {
+	if a.networks == nil {
+		return true
+	}
+	ip, err := a.opts.Resolver.Resolve(a.opts.Engine.Peer(r.RemoteAddr), r.Header)
+	return err == nil && a.networks.Contains(ip)
+}
+
+func notFound(w http.ResponseWriter) {
+	admin.SetSecurityHeaders(w.Header())
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(http.StatusNotFound)
+	_, _ = w.Write([]byte(`{"type":"about:blank","title":"Not Found","status":404,"detail":"there is nothing here","code":"not_found"}`)) // the client may have left
 }

@@ -3,32 +3,26 @@ package httpapi_test
 import (
 	"bufio"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/json"
-	"encoding/pem"
+	"errors"
 	"io"
 	"log/slog"
-	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/key-ip-sentinel/sentinel/engine"
+	"github.com/key-ip-sentinel/sentinel/engine/account"
 	"github.com/key-ip-sentinel/sentinel/engine/clientip"
 	"github.com/key-ip-sentinel/sentinel/engine/credential"
 	"github.com/key-ip-sentinel/sentinel/httpapi"
+	"github.com/key-ip-sentinel/sentinel/httpapi/admin"
 	"github.com/key-ip-sentinel/sentinel/httpapi/proxy"
 	"github.com/key-ip-sentinel/sentinel/store"
 	"github.com/key-ip-sentinel/sentinel/store/memory"
@@ -51,11 +45,35 @@ func must(t testing.TB, err error) {
 type parts struct {
 	api    *httpapi.API
 	engine *engine.Engine
-	store  store.Store
+	store  *faultyStore
+}
+
+// noSettings is an admin.Settings without any.
+type noSettings struct{}
+
+func (noSettings) List() []admin.Setting { return []admin.Setting{} }
+
+func (noSettings) Change(context.Context, map[string]*string) (before, after []admin.Setting, err error) {
+	return nil, nil, nil
+}
+
+// faultyStore counts probes, and lets them fail.
+type faultyStore struct {
+	*memory.Store
+	probes atomic.Int64
+	broken atomic.Bool
+}
+
+func (s *faultyStore) Probe(ctx context.Context) error {
+	s.probes.Add(1)
+	if s.broken.Load() {
+		return store.ErrUnavailable
+	}
+	return s.Store.Probe(ctx)
 }
 
 // newAPI returns the handlers over a downstream that answers "downstream".
-func newAPI(t *testing.T, trusted, adminNetworks []netip.Prefix) parts {
+func newAPI(t *testing.T, trusted, adminNetworks []netip.Prefix, change ...func(*httpapi.Options)) parts {
 	t.Helper()
 	downstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, "downstream saw "+r.Header.Get("X-Real-Ip"))
@@ -67,7 +85,7 @@ func newAPI(t *testing.T, trusted, adminNetworks []netip.Prefix) parts {
 	must(t, err)
 	keys, err := credential.New(credential.Options{Profile: "newapi", Secret: []byte(strings.Repeat("secret for tests only ", 2))})
 	must(t, err)
-	s := memory.New()
+	s := &faultyStore{Store: memory.New()}
 	e, err := engine.New(engine.Options{
 		Store: s, Resolver: resolver, Credentials: keys, Policy: engine.DefaultPolicy(), Logger: quiet, CacheEntries: 100,
 	})
@@ -80,9 +98,23 @@ func newAPI(t *testing.T, trusted, adminNetworks []netip.Prefix) parts {
 	p, err := proxy.New(proxy.Options{Engine: e, Downstream: target, Logger: quiet})
 	must(t, err)
 	t.Cleanup(p.Close)
-	api, err := httpapi.New(httpapi.Options{
-		Engine: e, Resolver: resolver, Store: s, Proxy: p, Logger: quiet, LocalToken: localToken, AdminNetworks: adminNetworks,
+	secret := []byte(strings.Repeat("secret for tests only ", 2))
+	accounts, err := account.New(t.Context(), account.ForTests(account.Options{Documents: s, Key: secret[:32], Logger: quiet}))
+	must(t, err)
+	t.Cleanup(func() {
+		if err := accounts.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
 	})
+	administration, err := admin.New(admin.Options{
+		Engine: e, Accounts: accounts, Resolver: resolver, Store: s, Settings: noSettings{}, Logger: quiet, JWTSecret: secret, LocalToken: localToken,
+	})
+	must(t, err)
+	opts := httpapi.Options{Engine: e, Resolver: resolver, Store: s, Proxy: p, Admin: administration, Logger: quiet, AdminNetworks: adminNetworks}
+	for _, c := range change {
+		c(&opts)
+	}
+	api, err := httpapi.New(opts)
 	must(t, err)
 	return parts{api, e, s}
 }
@@ -123,6 +155,7 @@ func do(t *testing.T, h http.Handler, method, target, remote string, header http
 
 func TestRoutes(t *testing.T) {
 	p := newAPI(t, nil, nil)
+	open := newAPI(t, nil, nil, func(o *httpapi.Options) { o.PublicMetrics = true })
 	withToken := http.Header{"Authorization": {"Bearer " + localToken}}
 	tests := []struct {
 		name, method, path string
@@ -132,22 +165,27 @@ func TestRoutes(t *testing.T) {
 		body               string
 	}{
 		{"proxy", "GET", "/v1/models", p.api.Public(true), nil, 200, "downstream saw 192.0.2.1"},
-		{"proxy of a dotted path", "GET", "/v1/../admin/api/logs", p.api.Public(true), nil, 200, "downstream saw 192.0.2.1"},
+		{"proxy of a dotted path", "GET", "/v1/../admin/api/counts", p.api.Public(true), nil, 200, "downstream saw 192.0.2.1"},
 		{"proxy of a similar path", "GET", "/administrators", p.api.Public(true), nil, 200, "downstream saw 192.0.2.1"},
 		{"health", "GET", "/health", p.api.Public(false), nil, 200, `{"status":"ok"}`},
+		{"health with a body", "POST", "/health", p.api.Public(false), nil, 405, ""},
 		{"ready", "GET", "/ready", p.api.Public(false), nil, 200, `{"status":"ok","store":"ok"}`},
-		{"admin hidden", "GET", "/admin/api/logs", p.api.Public(false), withToken, 404, ""},
-		{"admin hidden behind an escape", "GET", "/%61dmin/api/logs", p.api.Public(false), withToken, 404, ""},
-		{"admin without token", "GET", "/admin/api/logs", p.api.Public(true), nil, 401, ""},
-		{"admin with another token", "GET", "/admin/api/logs", p.api.Public(true), http.Header{"Authorization": {"Bearer x"}}, 401, ""},
-		{"admin with token", "GET", "/admin/api/logs", p.api.Public(true), withToken, 200, `{"items":[]}`},
-		{"admin of its own", "GET", "/admin/api/logs", p.api.Admin(), withToken, 200, `{"items":[]}`},
+		{"health on the admin address", "GET", "/health", p.api.Admin(), nil, 200, `{"status":"ok"}`},
+		{"health on the socket", "GET", "/health", p.api.Local(), nil, 200, `{"status":"ok"}`},
+		{"admin hidden", "GET", "/admin/api/counts", p.api.Public(false), withToken, 404, ""},
+		{"admin hidden behind an escape", "GET", "/%61dmin/api/counts", p.api.Public(false), withToken, 404, ""},
+		{"setup page hidden", "GET", "/admin/ui/setup?token=x", p.api.Public(false), nil, 404, ""},
+		{"admin without token", "GET", "/admin/api/counts", p.api.Public(true), nil, 401, ""},
+		{"admin with another token", "GET", "/admin/api/counts", p.api.Public(true), http.Header{"Authorization": {"Bearer x"}}, 401, ""},
+		{"admin with token", "GET", "/admin/api/counts", p.api.Public(true), withToken, 200, ""},
+		{"admin of its own", "GET", "/admin/api/counts", p.api.Admin(), withToken, 200, ""},
 		{"admin of its own is no proxy", "GET", "/v1/models", p.api.Admin(), withToken, 404, ""},
-		{"local without token", "GET", "/admin/api/logs", p.api.Local(), nil, 200, `{"items":[]}`},
+		{"local without token", "GET", "/admin/api/counts", p.api.Local(), nil, 200, ""},
+		{"local is no proxy", "GET", "/v1/models", p.api.Local(), nil, 404, ""},
+		{"setup page", "GET", "/admin/ui/setup?token=x", p.api.Public(true), nil, 200, ""},
 		{"unknown admin path", "GET", "/admin/x", p.api.Public(true), withToken, 404, ""},
-		{"wrong method", "POST", "/admin/api/logs", p.api.Public(true), withToken, 405, ""},
-		{"wrong parameter", "GET", "/admin/api/logs?limit=0", p.api.Public(true), withToken, 400, ""},
-		{"unknown parameter", "GET", "/admin/api/logs?limt=1", p.api.Public(true), withToken, 400, ""},
+		{"wrong method", "POST", "/admin/api/counts", p.api.Public(true), withToken, 405, ""},
+		{"metrics are the downstream's", "GET", "/metrics", p.api.Public(true), nil, 200, "downstream saw 192.0.2.1"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -157,11 +195,19 @@ func TestRoutes(t *testing.T) {
 			}
 		})
 	}
+	for name, handler := range map[string]http.Handler{
+		"admin address": p.api.Admin(), "socket": p.api.Local(), "public address when asked": open.api.Public(false),
+	} {
+		w := do(t, handler, "GET", "/metrics", "192.0.2.1:4000", nil)
+		if w.Code != 200 || !strings.Contains(w.Body.String(), "sentinel_requests_total") {
+			t.Errorf("metrics on the %s: got %d %.100q", name, w.Code, w.Body)
+		}
+	}
 }
 
 func TestAdminNetworks(t *testing.T) {
 	networks := []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}
-	p := newAPI(t, []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")}, networks)
+	p := newAPI(t, []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")}, networks, func(o *httpapi.Options) { o.PublicMetrics = true })
 	header := func(realIP string) http.Header {
 		h := http.Header{"Authorization": {"Bearer " + localToken}}
 		if realIP != "" {
@@ -182,38 +228,68 @@ func TestAdminNetworks(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			if w := do(t, p.api.Public(true), "GET", "/admin/api/logs", test.remote, header(test.realIP)); w.Code != test.status {
-				t.Errorf("got %d, want %d", w.Code, test.status)
+			for _, path := range []string{"/admin/api/counts", "/admin/ui/setup?token=x", "/metrics"} {
+				w := do(t, p.api.Public(true), "GET", path, test.remote, header(test.realIP))
+				if w.Code != test.status {
+					t.Errorf("%s: got %d, want %d", path, w.Code, test.status)
+				}
+				if path != "/metrics" && w.Header().Get("Referrer-Policy") != "no-referrer" {
+					t.Errorf("%s: answered without the security headers", path)
+				}
 			}
 		})
 	}
 }
 
-func TestLogsAreListedNewestFirst(t *testing.T) {
-	p := newAPI(t, nil, nil)
-	recs := []store.Intercept{
-		{At: time.UnixMilli(1000).UTC(), Reason: store.ReasonIPNotAllowed, Hash: store.KeyHash{1}, Count: 1},
-		{At: time.UnixMilli(2000).UTC(), Reason: store.ReasonKeyBanned, Hash: store.KeyHash{2}, Count: 1},
+// TestReady: what fails is said, and what it means for this node.
+func TestReady(t *testing.T) {
+	broken := func(context.Context) error { return errors.New("connection refused") }
+	tests := []struct {
+		name   string
+		store  bool // broken
+		change func(*httpapi.Options)
+		status int
+		body   string
+	}{
+		{"downstream there", false, func(o *httpapi.Options) { o.Downstream = func(context.Context) error { return nil } }, 200, `{"status":"ok","store":"ok","downstream":"ok"}`},
+		{"downstream away", false, func(o *httpapi.Options) { o.Downstream = broken }, 200, `{"status":"ok","store":"ok","downstream":"unreachable"}`},
+		{"downstream away, and needed", false, func(o *httpapi.Options) { o.Downstream, o.ReadyNeedsDownstream = broken, true }, 503, `{"status":"unavailable","store":"ok","downstream":"unreachable"}`},
+		{"store takes no writes", true, func(*httpapi.Options) {}, 503, `{"status":"unavailable","store":"unavailable"}`},
 	}
-	must(t, p.store.PutIntercepts(t.Context(), recs))
-	tests := map[string][]uint64{
-		"":                                       {recs[1].ID, recs[0].ID},
-		"?limit=1":                               {recs[1].ID},
-		"?key_hash=" + store.KeyHash{1}.String(): {recs[0].ID},
-	}
-	for query, want := range tests {
-		w := do(t, p.api.Local(), "GET", "/admin/api/logs"+query, "@", nil)
-		var got struct{ Items []store.Intercept }
-		must(t, json.Unmarshal(w.Body.Bytes(), &got))
-		if len(got.Items) != len(want) {
-			t.Errorf("%q: got %d records, want %d", query, len(got.Items), len(want))
-			continue
-		}
-		for i := range want {
-			if got.Items[i].ID != want[i] {
-				t.Errorf("%q: record %d: got ID %d, want %d", query, i, got.Items[i].ID, want[i])
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			p := newAPI(t, nil, nil, test.change)
+			p.store.broken.Store(test.store)
+			w := do(t, p.api.Public(false), "GET", "/ready", "192.0.2.1:4000", nil)
+			if w.Code != test.status || w.Body.String() != test.body {
+				t.Errorf("got %d %s, want %d %s", w.Code, w.Body, test.status, test.body)
 			}
+			if w := do(t, p.api.Public(false), "GET", "/health", "192.0.2.1:4000", nil); w.Code != 200 {
+				t.Errorf("health: got %d, want 200 all the same", w.Code)
+			}
+		})
+	}
+}
+
+// TestReadyAsksNowAndThen: anybody may ask, and each question is a durable write.
+func TestReadyAsksNowAndThen(t *testing.T) {
+	var asked atomic.Int64
+	p := newAPI(t, nil, nil, func(o *httpapi.Options) {
+		o.Downstream = func(ctx context.Context) error {
+			if _, ok := ctx.Deadline(); !ok {
+				t.Error("asked without a deadline")
+			}
+			asked.Add(1)
+			return nil
 		}
+	})
+	var all sync.WaitGroup
+	for range 50 {
+		all.Go(func() { do(t, p.api.Public(false), "GET", "/ready", "192.0.2.1:4000", nil) })
+	}
+	all.Wait()
+	if probes, asked := p.store.probes.Load(), asked.Load(); probes != 1 || asked != 1 {
+		t.Errorf("got %d probes of the store and %d of the downstream, want 1 and 1", probes, asked)
 	}
 }
 
@@ -276,64 +352,4 @@ func TestProxyProtocolDoesNotHoldUpAccept(t *testing.T) {
 	if res.StatusCode != 200 {
 		t.Errorf("got %d, want 200", res.StatusCode)
 	}
-}
-
-func writeCertificate(t *testing.T, dir, name string) (certFile, keyFile string) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	must(t, err)
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	must(t, err)
-	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
-	must(t, err)
-	certFile, keyFile = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	must(t, os.WriteFile(certFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600))
-	must(t, os.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}), 0o600))
-	return certFile, keyFile
-}
-
-func servedName(t *testing.T, addr string) string {
-	t.Helper()
-	d := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}} //nolint:gosec // G402: the name is what the test looks at
-	conn, err := d.DialContext(t.Context(), "tcp", addr)
-	must(t, err)
-	defer func() { _ = conn.Close() }()
-	return conn.(*tls.Conn).ConnectionState().PeerCertificates[0].Subject.CommonName
-}
-
-func TestACertificateIsReadAgainWhenItChanges(t *testing.T) {
-	dir := t.TempDir()
-	certFile, keyFile := writeCertificate(t, dir, "one.example")
-	certificate, err := httpapi.LoadCertificate(certFile, keyFile, quiet)
-	must(t, err)
-	handler := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
-	addr := serve(t, listen(t), httpapi.NewServer(httpapi.ServerOptions{Handler: handler, Logger: quiet, TLS: certificate.TLSConfig()}))
-	if got := servedName(t, addr); got != "one.example" {
-		t.Fatalf("got %q, want one.example", got)
-	}
-	writeCertificate(t, dir, "two.example")
-	waitForName(t, addr, "two.example")
-	must(t, os.WriteFile(certFile, []byte("broken"), 0o600))
-	must(t, os.Chtimes(certFile, time.Now(), time.Now().Add(time.Minute)))
-	certificate.LookNow()
-	if got := servedName(t, addr); got != "two.example" {
-		t.Errorf("got %q after the file was broken, want two.example still", got)
-	}
-	if _, err := httpapi.LoadCertificate(certFile, keyFile, quiet); err == nil {
-		t.Error("a broken certificate was loaded at the start")
-	}
-}
-
-func waitForName(t *testing.T, addr, want string) {
-	t.Helper()
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		if servedName(t, addr) == want {
-			return
-		}
-	}
-	t.Fatalf("the certificate of %s was not served", want)
 }

@@ -69,6 +69,9 @@ type Binding struct {
 	// CreatedAt and UpdatedAt have millisecond precision, in UTC.
 	CreatedAt time.Time `json:"createdAt"`
 	UpdatedAt time.Time `json:"updatedAt"`
+	// ArchivedBefore is when an earlier binding of the key was archived; zero if
+	// there was none.
+	ArchivedBefore time.Time `json:"archivedBefore,omitzero"`
 
 	// Revision is given by the store: every change of any binding takes a
 	// higher one.

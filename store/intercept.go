@@ -43,12 +43,28 @@ type Intercept struct {
 
 // InterceptFilter chooses records; its zero fields choose all.
 type InterceptFilter struct {
-	Before uint64    // only IDs below this one
-	After  uint64    // only IDs above this one
-	Since  time.Time // only records with At at or after this time
-	Hash   KeyHash   // only records of this key
-	Limit  int       // at most so many; 0 means 100
+	Before  uint64       // only IDs below this one
+	After   uint64       // only IDs above this one
+	Time    TimeRange    // only records with At within
+	Hash    KeyHash      // only records of this key
+	Network netip.Prefix // only records with a client IP in this network
+	Reason  Reason       // only records of this reason
+	Path    string       // only records whose path has this part, in any case
+	Limit   int          // 1 to MaxPage; 0: DefaultPage
 }
 
-// DefaultInterceptLimit is what a Limit of 0 means.
-const DefaultInterceptLimit = 100
+// InterceptPage is one page of records.
+type InterceptPage struct {
+	Records []Intercept
+	Next    uint64 // Before of the next page; 0: this is the last one
+}
+
+// Matches reports whether the filter chooses a record, but for its Limit.
+func (f InterceptFilter) Matches(r Intercept) bool {
+	return (f.Before == 0 || r.ID < f.Before) && r.ID > f.After &&
+		f.Time.Contains(r.At) &&
+		(f.Hash.IsZero() || r.Hash == f.Hash) &&
+		(!f.Network.IsValid() || f.Network.Contains(r.ClientIP)) &&
+		(f.Reason == "" || r.Reason == f.Reason) &&
+		HasText(r.Path, f.Path)
+}

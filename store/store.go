@@ -25,9 +25,13 @@ import (
 // that are handed out are the caller's own.
 type Store interface {
 	Bindings
+	Catalog
+	Archive
 	Intercepts
 	UsageLog
 	Settings
+	Documents
+	AuditLog
 	Prober
 	io.Closer
 }
@@ -40,8 +44,9 @@ type Bindings interface {
 	// Bind stores b if its key has no binding yet, and reports whether it did.
 	// Otherwise nothing changes and the binding that is there is returned: of
 	// any number of concurrent calls for one key exactly one reports true.
-	// The stored binding carries its new Revision. Returns ErrInvalid if
-	// b.Validate does.
+	// The stored binding carries its new Revision, and, if the archive has an
+	// entry of the key, the time of that in ArchivedBefore, whatever b says.
+	// Returns ErrInvalid if b.Validate does.
 	Bind(ctx context.Context, b Binding) (stored Binding, created bool, err error)
 
 	// ReplaceBinding stores b in place of the binding of the same key, if that
@@ -72,8 +77,14 @@ type Intercepts interface {
 	// count has grown), or is dropped if that one is gone.
 	PutIntercepts(ctx context.Context, recs []Intercept) error
 
-	// ListIntercepts returns the records that match, newest first.
-	ListIntercepts(ctx context.Context, f InterceptFilter) ([]Intercept, error)
+	// ListIntercepts returns the records that match, newest first. It may look
+	// at a bounded number only: then the page is not full, or even empty, and
+	// Next is not 0.
+	ListIntercepts(ctx context.Context, f InterceptFilter) (InterceptPage, error)
+
+	// DeleteIntercepts removes up to limit records from before a time, oldest
+	// first, and returns how many it was.
+	DeleteIntercepts(ctx context.Context, before time.Time, limit int) (int, error)
 }
 
 // UsageLog keeps what is gathered in memory and written in batches.
@@ -88,12 +99,17 @@ type UsageLog interface {
 	// Returns ErrInvalid if a counter has a name that Settings would not take.
 	AddUsage(ctx context.Context, batch UsageBatch) error
 
-	// Usage returns the usage of a key: the zero Usage if it was never touched.
+	// Usage returns the usage of a key with its history: the zero Usage if it was
+	// never touched.
 	Usage(ctx context.Context, hash KeyHash) (Usage, error)
 
 	// Counters returns the counters of the hours in [from, to), ordered by hour
 	// and then by name.
 	Counters(ctx context.Context, from, to time.Time) ([]Counter, error)
+
+	// DeleteCounters removes up to limit counters of hours before a time, oldest
+	// first, and returns how many it was.
+	DeleteCounters(ctx context.Context, before time.Time, limit int) (int, error)
 }
 
 // Settings keeps small values by name: runtime settings, and marks of the

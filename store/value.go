@@ -28,6 +28,9 @@ func StoredHour(t time.Time) time.Time { return t.UTC().Truncate(time.Hour) }
 // them and prefixes of its own.
 func (b Binding) Stored() Binding {
 	b.CreatedAt, b.UpdatedAt = StoredTime(b.CreatedAt), StoredTime(b.UpdatedAt)
+	if !b.ArchivedBefore.IsZero() {
+		b.ArchivedBefore = StoredTime(b.ArchivedBefore)
+	}
 	b.Rule.Prefixes = append([]netip.Prefix(nil), b.Rule.Prefixes...)
 	return b
 }

@@ -23,20 +23,21 @@ func newServeCommand(args []string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			logger := newLogger(cfg, cmd.ErrOrStderr())
+			logger := newLogger(cfg, cfg.LogLevel, cmd.ErrOrStderr())
 			for _, w := range warnings {
 				logger.Warn("settings: " + w)
 			}
-			return serve(cmd.Context(), cfg, serveEnv{stderr: cmd.ErrOrStderr()})
+			return serve(cmd.Context(), cfg, serveEnv{stderr: cmd.ErrOrStderr(), stdout: cmd.OutOrStdout()})
 		},
 	}
 	addSettingFlags(cmd)
 	return cmd
 }
 
-// newLogger returns the logger that the settings ask for.
-func newLogger(cfg *Config, w io.Writer) *slog.Logger {
-	options := &slog.HandlerOptions{Level: cfg.LogLevel}
+// newLogger returns the logger that the settings ask for, from a level on that
+// may change.
+func newLogger(cfg *Config, level slog.Leveler, w io.Writer) *slog.Logger {
+	options := &slog.HandlerOptions{Level: level}
 	if cfg.LogFormat == "text" {
 		return slog.New(slog.NewTextHandler(w, options))
 	}

@@ -1,26 +1,237 @@
 package main
 
 import (
+	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/key-ip-sentinel/sentinel/cmd/internal/client"
+	"github.com/key-ip-sentinel/sentinel/httpapi/admin"
 )
+
+const settingsPath = "/settings"
 
 func newSettingsCommand() *cobra.Command {
 	var language string
+	page := func(cmd *cobra.Command, _ []string) error {
+		page, ok := settingsPages[language]
+		if !ok {
+			return usagef("--language=%q: not there; want en or zh", language)
+		}
+		_, err := io.WriteString(cmd.OutOrStdout(), page())
+		return err
+	}
 	cmd := &cobra.Command{
 		Use:   "settings",
-		Short: "Print every setting, as a page in Markdown",
+		Short: "Show the settings of a running server and change them; alone, print the documentation of every setting",
 		Args:  noWords,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			page, ok := settingsPages[language]
-			if !ok {
-				return usagef("--language=%q: not there; want en or zh", language)
+		RunE:  page,
+	}
+	docs := &cobra.Command{Use: "docs", Short: "Print the documentation of every setting, as a page in Markdown", Args: noWords, RunE: page}
+	for _, c := range []*cobra.Command{cmd, docs} {
+		c.Flags().StringVar(&language, "language", "en", "en or zh")
+	}
+	cmd.AddCommand(docs)
+	for _, c := range []*cobra.Command{newSettingsGetCommand(), newSettingsSetCommand(), newSettingsUnsetCommand()} {
+		addClientFlags(c)
+		cmd.AddCommand(c)
+	}
+	return cmd
+}
+
+func newSettingsGetCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "get [NAME]",
+		Short: "Show what is in force in a running server, and where it comes from; of one setting, the value alone",
+		Args: func(cmd *cobra.Command, words []string) error {
+			if len(words) == 0 {
+				return nil
 			}
-			_, err := io.WriteString(cmd.OutOrStdout(), page())
-			return err
+			return oneWord("NAME")(cmd, words)
+		},
+		ValidArgsFunction: completeNames(settingNames),
+		RunE: func(cmd *cobra.Command, words []string) error {
+			c, err := clientOf(cmd)
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			var answer settingsAnswer
+			if err := c.Do(cmd.Context(), http.MethodGet, settingsPath, nil, &answer); err != nil {
+				return err
+			}
+			if len(words) == 0 {
+				return writeList(cmd, settingColumns, answer.Items)
+			}
+			return printSetting(cmd, answer.Items, strings.ToUpper(words[0]))
 		},
 	}
-	cmd.Flags().StringVar(&language, "language", "en", "en or zh")
-	return cmd
+}
+
+type settingsAnswer struct {
+	Items []admin.Setting `json:"items"`
+}
+
+var settingColumns = []column[admin.Setting]{
+	{title: "NAME", name: "name", text: func(s admin.Setting) string { return s.Name }},
+	{title: "VALUE", name: "value", text: shownValue, fit: fit{min: 12}},
+	{title: "SOURCE", name: "source", text: func(s admin.Setting) string { return s.Source }},
+	{title: "RUNTIME", name: "runtime", text: func(s admin.Setting) string { return strconv.FormatBool(s.Runtime) }, shown: func(s admin.Setting) string { return yesNo(s.Runtime) }},
+	{title: "DEFAULT", name: "default", text: func(s admin.Setting) string { return s.Default }, fit: fit{min: 8, drop: 1}},
+}
+
+// shownValue tells of a secret no more than that it is set.
+func shownValue(s admin.Setting) string {
+	if s.Secret && s.IsSet {
+		return secretMask
+	}
+	return s.Value
+}
+
+func printSetting(cmd *cobra.Command, list []admin.Setting, name string) error {
+	i := slices.IndexFunc(list, func(s admin.Setting) bool { return s.Name == name })
+	if i < 0 {
+		return notFoundf("%q is no setting%s", name, didYouMean(name, settingNames(), ""))
+	}
+	form, err := outputForm(cmd, outputTable, outputJSON)
+	if err != nil {
+		return err
+	}
+	if form == outputJSON {
+		raw, err := json.Marshal(list[i])
+		if err != nil {
+			return err
+		}
+		return writeJSON(cmd.OutOrStdout(), raw)
+	}
+	_, err = fmt.Fprintln(cmd.OutOrStdout(), client.Printable(shownValue(list[i])))
+	return err
+}
+
+func newSettingsSetCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "set NAME=VALUE…",
+		Short: "Change runtime settings of a running server, at once and for all starts to come; all of them or none",
+		Long: "Change runtime settings of a running server. They are in force from the next request on, are kept in the store, and\n" +
+			"beat the environment, the file and the flags until sentinel settings unset takes them back.\n\n" +
+			"The value of a secret, such as ALERT_WEBHOOK_URL, is read from standard input: write NAME=- for it.",
+		Example: `  sentinel settings set SENTINEL_MODE=observe ARCHIVE_DAYS=30`,
+		Args: func(cmd *cobra.Command, words []string) error {
+			if len(words) == 0 {
+				return usagef("%s: NAME=VALUE is missing", cmd.CommandPath())
+			}
+			return nil
+		},
+		ValidArgsFunction: completeNames(func() []string {
+			names := runtimeNames()
+			for i := range names {
+				names[i] += "="
+			}
+			return names
+		}),
+		RunE: func(cmd *cobra.Command, words []string) error {
+			values, err := assignments(cmd.InOrStdin(), words)
+			if err != nil {
+				return err
+			}
+			return changeSettings(cmd, values)
+		},
+	}
+}
+
+// assignments reads NAME=VALUE words. A secret is not taken from there:
+// everybody on the machine can read arguments.
+func assignments(stdin io.Reader, words []string) (map[string]*string, error) {
+	values := map[string]*string{}
+	for _, word := range words {
+		name, value, isAssignment := strings.Cut(word, "=")
+		name = strings.ToUpper(name)
+		if !isAssignment || name == "" {
+			return nil, usagef("%.80q is no NAME=VALUE", word)
+		}
+		if _, twice := values[name]; twice {
+			return nil, usagef("%s is set twice", name)
+		}
+		if s := settingNamed(name); s != nil && s.secrecy != public {
+			if value != "-" {
+				return nil, usagef("%s is secret, and other users of this machine can read arguments: write %s=-, and its value to standard input", name, name)
+			}
+			raw, err := io.ReadAll(io.LimitReader(stdin, maxPasswordBytes))
+			if err != nil {
+				return nil, fmt.Errorf("read %s: %w", name, err)
+			}
+			value, stdin = strings.TrimRight(string(raw), "\r\n"), strings.NewReader("")
+		}
+		values[name] = &value
+	}
+	return values, nil
+}
+
+func newSettingsUnsetCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "unset NAME…",
+		Short: "Take runtime values back: what flags, environment and file say counts again",
+		Args: func(cmd *cobra.Command, words []string) error {
+			if len(words) == 0 {
+				return usagef("%s: NAME is missing", cmd.CommandPath())
+			}
+			return nil
+		},
+		ValidArgsFunction: completeNames(runtimeNames),
+		RunE: func(cmd *cobra.Command, words []string) error {
+			values := map[string]*string{}
+			for _, name := range words {
+				values[strings.ToUpper(name)] = nil
+			}
+			return changeSettings(cmd, values)
+		},
+	}
+}
+
+// changeSettings changes them, and says what is in force now.
+func changeSettings(cmd *cobra.Command, values map[string]*string) error {
+	c, err := clientOf(cmd)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	var answer settingsAnswer
+	err = c.Do(cmd.Context(), http.MethodPut, settingsPath, map[string]any{"values": values}, &answer)
+	if problem := (*client.Problem)(nil); errors.As(err, &problem) {
+		for i := range problem.Errors { // the names are what was written here
+			problem.Errors[i].Location = strings.TrimPrefix(problem.Errors[i].Location, "body.values.")
+		}
+	}
+	if err != nil {
+		return err
+	}
+	for _, s := range answer.Items {
+		if _, changed := values[s.Name]; !changed {
+			continue
+		}
+		if err := say(cmd, "%s=%s (%s)\n", s.Name, client.Printable(shownValue(s)), s.Source); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// completeNames completes the names of settings.
+func completeNames(names func() []string) cobra.CompletionFunc {
+	return func(_ *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
+		var fitting []string
+		for _, name := range names() {
+			if strings.HasPrefix(name, strings.ToUpper(begun)) {
+				fitting = append(fitting, name)
+			}
+		}
+		return fitting, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+	}
 }

@@ -61,12 +61,19 @@ type Config struct {
 	CacheEntries    int
 
 	HMACSecret     secretText // empty: made at the first start
-	AdminPassword  secretText // empty: made at the first start
+	AdminPassword  secretText // empty: accounts are as they were left
 	AdminJWTSecret secretText // empty: made at the first start
 	AdminNetworks  []netip.Prefix
+	Metrics        string
 
 	LogLevel  slog.Level
 	LogFormat string
+
+	ArchiveDays      int // this and the following: 0 is never
+	ArchivePurgeDays int
+	InterceptDays    int
+	CounterDays      int
+	AuditDays        int
 
 	PostgresDSN             secretText
 	RedisAddr               secretText
@@ -74,11 +81,12 @@ type Config struct {
 	AlertWebhookURL         secretText
 	AlertThresholdCount     int
 	AlertWindow             time.Duration
-	ArchiveDays             int
 	ArchiveSchedulerLockKey int64
 	UvicornWorkers          int
 
 	appPort int // only until Listen is known
+
+	given map[string]given // what was read, by name; a setting that is not there has its default
 }
 
 // sources are where settings come from, the strongest first.
@@ -95,7 +103,21 @@ type sources struct {
 type given struct {
 	value  string
 	origin string // begins the line of a fault: empty, "--flag: " or ".env line 3: "
+	source string // one of the sources that admin.Setting has
 }
+
+// The sources of a value, the weakest first.
+const (
+	sourceDefault = "default"
+	sourceFile    = "file"
+	sourceEnviron = "environment"
+	sourceFlag    = "flag"
+	sourceRuntime = "runtime"
+)
+
+// commandNames are read by commands that speak to a server, and mean nothing to
+// the server itself.
+var commandNames = []string{urlVariable, tokenVariable}
 
 // loadConfig returns the settings, and warnings of what was accepted but is
 // doubtful. The error joins every fault there is, one line each.
@@ -150,6 +172,10 @@ func (r *reading) readFile(src sources) {
 	r.faults = append(r.faults, faults...)
 	lines := map[string]int{}
 	for _, e := range entries {
+		if slices.Contains(commandNames, e.name) {
+			r.faultf("%s line %d: %s is for commands, which read it from the environment alone", src.envFile, e.line, e.name)
+			continue
+		}
 		if settingNamed(e.name) == nil {
 			r.faultf("%s line %d: %.80q is no setting%s", src.envFile, e.line, e.name,
 				didYouMean(e.name, settingNames(), "this file holds Sentinel's settings alone, and --env-file names another"))
@@ -162,7 +188,7 @@ func (r *reading) readFile(src sources) {
 		if hasExpansion(e.value) {
 			r.warnf("%s line %d: ${…} in %s is not expanded, and is taken as it stands", src.envFile, e.line, e.name)
 		}
-		r.put(e.name, given{e.value, fmt.Sprintf("%s line %d: ", src.envFile, e.line)})
+		r.put(e.name, given{e.value, fmt.Sprintf("%s line %d: ", src.envFile, e.line), sourceFile})
 	}
 }
 
@@ -180,7 +206,8 @@ func (r *reading) readEnviron(environ []string) {
 		name, value, _ := strings.Cut(pair, "=")
 		switch {
 		case settingNamed(name) != nil:
-			r.put(name, given{value: value})
+			r.put(name, given{value: value, source: sourceEnviron})
+		case slices.Contains(commandNames, name):
 		case strings.HasPrefix(name, namePrefix):
 			r.warnf("%.80q in the environment is no setting, and is ignored%s", name, didYouMean(name, settingNames(), ""))
 		}
@@ -197,8 +224,13 @@ func (r *reading) readFlags(flags map[string]string) {
 			r.faultf("--%s: %s is empty; want %s, e.g. %s", s.flag(), name, s.value.want, s.example)
 			continue
 		}
-		r.put(name, given{flags[name], "--" + s.flag() + ": "})
+		r.put(name, given{flags[name], "--" + s.flag() + ": ", sourceFlag})
 	}
+}
+
+// faultOf adds a fault of one setting, whose name is put before the text.
+func (r *reading) faultOf(name, format string, args ...any) {
+	r.faults = append(r.faults, &settingFault{name, fmt.Errorf("%s%w", name, fmt.Errorf(format, args...))})
 }
 
 // put takes a value over those of weaker sources. An empty one is not given,
@@ -217,13 +249,14 @@ func (r *reading) put(name string, g given) {
 // parse fills a Config from defaults and values, in the order of the table.
 func (r *reading) parse(table []*setting, environ []string) *Config {
 	c := defaultConfig(environ)
+	c.given = r.values
 	for _, s := range table {
 		g, isGiven := r.values[s.name]
 		switch {
 		case isGiven:
 			r.parseOne(c, s, g)
 		case s.required:
-			r.faultf("%s is missing; want %s, e.g. %s", s.name, s.value.want, s.example)
+			r.faultOf(s.name, " is missing; want %s, e.g. %s", s.value.want, s.example)
 		}
 	}
 	if c.Listen == "" {
@@ -233,24 +266,46 @@ func (r *reading) parse(table []*setting, environ []string) *Config {
 }
 
 func (r *reading) parseOne(c *Config, s *setting, g given) {
-	err := s.value.set(c, g.value)
-	if err == nil {
+	faults := s.parseInto(c, g.value)
+	if len(faults) == 0 {
 		if s.secrecy == own {
 			r.warnings = append(r.warnings, secretWarnings(s.name, g.value)...)
 		}
 		return
 	}
-	if list, isList := err.(interface{ Unwrap() []error }); isList {
-		for _, fault := range list.Unwrap() {
-			r.faultf("%s%s: %w", g.origin, s.name, fault)
-		}
-		return
+	for _, fault := range faults {
+		r.faults = append(r.faults, &settingFault{s.name, fmt.Errorf("%s%w", g.origin, fault)})
 	}
-	if isQuoted(g.value) && s.secrecy == public {
+}
+
+// parseInto fills the setting's field of c, and returns every fault of the value,
+// each beginning with the setting's name. c is unchanged if there is one.
+func (s *setting) parseInto(c *Config, value string) []error {
+	err := s.value.set(c, value)
+	if err == nil {
+		return nil
+	}
+	if list, isList := err.(interface{ Unwrap() []error }); isList {
+		var faults []error
+		for _, fault := range list.Unwrap() {
+			faults = append(faults, fmt.Errorf("%s: %w", s.name, fault))
+		}
+		return faults
+	}
+	if isQuoted(value) && s.secrecy == public {
 		err = fmt.Errorf("%w, for the quotes around it, which docker run --env-file keeps", err)
 	}
-	r.faultf("%s%s: %w; want %s, e.g. %s", g.origin, s.shown(g.value), err, s.value.want, s.example)
+	return []error{fmt.Errorf("%s: %w; want %s, e.g. %s", s.shown(value), err, s.value.want, s.example)}
 }
+
+// settingFault is a fault that is known to be of one setting.
+type settingFault struct {
+	name string
+	err  error
+}
+
+func (f *settingFault) Error() string { return f.err.Error() }
+func (f *settingFault) Unwrap() error { return f.err }
 
 // defaultConfig returns the defaults of the table, and the data directory that
 // systemd gives, if it does.

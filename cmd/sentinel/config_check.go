@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"net"
 	"slices"
 	"strings"
@@ -27,7 +26,7 @@ func (r *reading) isGiven(name string) bool {
 
 func (r *reading) checkListeners(c *Config) {
 	if c.AdminListen != "" && c.AdminListen == c.Listen && !strings.HasSuffix(c.Listen, ":0") {
-		r.faultf("SENTINEL_ADMIN_LISTEN=%q: is the address of SENTINEL_LISTEN too; want one of its own, e.g. 127.0.0.1:7001", c.AdminListen)
+		r.faultOf("SENTINEL_ADMIN_LISTEN", "=%q: is the address of SENTINEL_LISTEN too; want one of its own, e.g. 127.0.0.1:7001", c.AdminListen)
 	}
 	_, port, _ := net.SplitHostPort(c.Listen)
 	if appPort, both := r.values["APP_PORT"]; both && r.isGiven("SENTINEL_LISTEN") && appPort.value != port {
@@ -45,20 +44,20 @@ func (r *reading) checkTLS(c *Config) {
 			r.warnf("SENTINEL_H2C has no effect with SENTINEL_TLS_CERT: HTTP/2 is spoken over TLS then")
 		}
 	case c.TLSCert != "":
-		r.faultf("SENTINEL_TLS_CERT=%q: without SENTINEL_TLS_KEY; want both or neither, e.g. SENTINEL_TLS_KEY=/etc/sentinel/tls.key", c.TLSCert)
+		r.faultOf("SENTINEL_TLS_CERT", "=%q: without SENTINEL_TLS_KEY; want both or neither, e.g. SENTINEL_TLS_KEY=/etc/sentinel/tls.key", c.TLSCert)
 	case c.TLSKey != "":
-		r.faultf("SENTINEL_TLS_KEY=%q: without SENTINEL_TLS_CERT; want both or neither, e.g. SENTINEL_TLS_CERT=/etc/sentinel/tls.crt", c.TLSKey)
+		r.faultOf("SENTINEL_TLS_KEY", "=%q: without SENTINEL_TLS_CERT; want both or neither, e.g. SENTINEL_TLS_CERT=/etc/sentinel/tls.crt", c.TLSKey)
 	}
 }
 
 func (r *reading) checkClientIP(c *Config) {
 	if c.ProxyProtocol && len(c.TrustedProxies) == 0 {
-		r.faultf("SENTINEL_PROXY_PROTOCOL=true: nobody is trusted to speak it; want TRUSTED_PROXY_IPS as well, e.g. TRUSTED_PROXY_IPS=10.0.0.0/8")
+		r.faultOf("SENTINEL_PROXY_PROTOCOL", "=true: nobody is trusted to speak it; want TRUSTED_PROXY_IPS as well, e.g. TRUSTED_PROXY_IPS=10.0.0.0/8")
 	}
 	options := clientip.Options{Trusted: c.TrustedProxies, Header: c.RealIPHeader, NAT64: c.NAT64}
 	if _, err := clientip.New(options); err != nil {
 		for fault := range strings.Lines(err.Error()) {
-			r.faults = append(r.faults, errors.New("TRUSTED_PROXY_IPS: "+strings.TrimSpace(fault)))
+			r.faultOf("TRUSTED_PROXY_IPS", ": %s", strings.TrimSpace(fault))
 		}
 	}
 	if r.isGiven("SENTINEL_REAL_IP_HEADER") && len(c.TrustedProxies) == 0 {
@@ -83,13 +82,13 @@ func (r *reading) checkProfile(c *Config) {
 	}
 	for _, s := range settings {
 		if profiles := only[s.name]; profiles != nil && r.isGiven(s.name) && !slices.Contains(profiles, c.CredentialProfile) {
-			r.faultf("%s: belongs to another profile; want SENTINEL_CREDENTIAL_PROFILE=%s beside it, not %s",
-				s.name, strings.Join(profiles, " or "), c.CredentialProfile)
+			r.faultOf(s.name, ": belongs to another profile; want SENTINEL_CREDENTIAL_PROFILE=%s beside it, not %s",
+				strings.Join(profiles, " or "), c.CredentialProfile)
 		}
 	}
 	if c.CredentialProfile == credential.ProfileGeneric && c.CredentialLocations == "" {
 		s := settingNamed("SENTINEL_CREDENTIAL_LOCATIONS")
-		r.faultf("%s is missing, without which SENTINEL_CREDENTIAL_PROFILE=generic finds no key; want %s, e.g. %s", s.name, s.value.want, s.example)
+		r.faultOf(s.name, " is missing, without which SENTINEL_CREDENTIAL_PROFILE=generic finds no key; want %s, e.g. %s", s.value.want, s.example)
 	}
 }
 

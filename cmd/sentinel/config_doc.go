@@ -43,8 +43,9 @@ What is wrong stops the start with exit code 2: all faults at once, one line eac
 - The ` + "`.env`" + ` of the earlier Python deployment works unchanged. What this version does not use is accepted, checked
   and warned of at each start; the table says which settings those are.
 
-Settings marked as runtime are those that may later be changed while the program runs; what is set here is their
-value at the first start.`,
+Settings marked as runtime can be changed while the program runs: with ` + "`sentinel settings set`" + ` or the admin API. They are
+in force from the next request on, are kept in the store, and beat what is set here until they are taken back
+(` + "`sentinel settings unset`" + `). ` + "`sentinel settings get`" + ` shows what is in force, and where it comes from.`,
 	columns: "Name and flag|What it does|Type|Default", defaultNone: "none", required: "Required.", hidden: "Never shown.",
 	runtime: "Runtime.", legacy: "Earlier deployment's name.", unused: "Not used:", example: "Example:",
 }
@@ -69,7 +70,8 @@ var chinesePage = pageTexts{
 - 文件的读法与 python-dotenv 相同：` + "`export`" + `、引号、注释、引号内的多行值。不同之处：不展开 ` + "`${NAME}`" + `；不是赋值的行视为错误。
 - 早期 Python 部署的 ` + "`.env`" + ` 可原样使用。此版本不使用的配置项会被接受、检查，并在每次启动时警告；表中已注明。
 
-标有“运行时”的配置项以后可在程序运行中更改；此处设置的是首次启动时的值。`,
+标有“运行时”的配置项可在程序运行中更改：使用 ` + "`sentinel settings set`" + ` 或管理 API。更改从下一个请求起生效，保存在存储中，
+优先于此处的设置，直到被撤回（` + "`sentinel settings unset`" + `）。` + "`sentinel settings get`" + ` 显示当前生效的值及其来源。`,
 	columns: "名称与参数|作用|类型|默认值", defaultNone: "无", required: "必填。", hidden: "从不显示。",
 	runtime: "运行时。", legacy: "早期部署的名称。", unused: "未使用：", example: "示例：",
 }

@@ -27,19 +27,37 @@ type form[T any] struct {
 	name  text   // of the type
 	want  string // completes "want …" in a fault
 	parse func(string) (T, error)
+	shape shape
 }
+
+// shape is what a client needs to know to draw the field of a form; the words
+// are those of admin.Setting.
+type shape struct {
+	kind     string
+	choices  []string // of a choice
+	min, max *int64   // of a number; of a duration in seconds; nil: none
+}
+
+var (
+	plainText  = shape{kind: "text"}
+	textList   = shape{kind: "list"}
+	wholeSize  = shape{kind: "size"}
+	trueFalse  = shape{kind: "boolean"}
+	hiddenText = shape{kind: "secret"}
+)
 
 // boundForm is a form together with the field of Config that it fills.
 type boundForm struct {
 	name  text
 	want  string
+	shape shape
 	isSet bool // the bare flag means true
 	set   func(*Config, string) error
 }
 
 func into[T any](f form[T], field func(*Config) *T) boundForm {
 	_, isBool := any(f).(form[bool])
-	return boundForm{name: f.name, want: f.want, isSet: isBool, set: func(c *Config, value string) error {
+	return boundForm{name: f.name, want: f.want, shape: f.shape, isSet: isBool, set: func(c *Config, value string) error {
 		parsed, err := f.parse(value)
 		if err == nil {
 			*field(c) = parsed
@@ -49,28 +67,29 @@ func into[T any](f form[T], field func(*Config) *T) boundForm {
 }
 
 var (
-	sizes = form[int64]{text{"size", "大小"}, "bytes or KiB/MiB/GiB", parseSize}
-	bools = form[bool]{text{"boolean", "布尔"}, "true or false", parseBool}
+	sizes = form[int64]{text{"size", "大小"}, "bytes or KiB/MiB/GiB", parseSize, wholeSize}
+	bools = form[bool]{text{"boolean", "布尔"}, "true or false", parseBool, trueFalse}
 
-	downstreamURLs = form[*url.URL]{text{"URL", "URL"}, "http:// or https://, a host and perhaps a path", parseDownstreamURL}
-	webhookURLs    = form[secretText]{text{"URL", "URL"}, "an http:// or https:// URL", parseWebhookURL}
-	postgresURLs   = form[secretText]{text{"URL", "URL"}, "a postgresql:// URL with a host", parsePostgresURL}
-	redisAddrs     = form[secretText]{text{"host:port", "主机:端口"}, "host:port or a redis:// URL", parseRedisAddr}
-	listenAddrs    = form[string]{text{"host:port", "主机:端口"}, "host:port or :port", parseListen}
-	prefixLists    = form[[]netip.Prefix]{text{"list of prefixes", "网段列表"}, "addresses or prefixes, separated by commas", parsePrefixes}
-	headerNames    = form[string]{text{"header name", "请求头名"}, "the name of a header", parseHeaderName}
-	clientHeaders  = form[string]{text{"header name", "请求头名"}, "the name of a header that holds addresses", parseClientHeader}
-	pathPrefixes   = form[[]string]{text{"list of paths", "路径列表"}, "paths that begin with /, separated by commas", parsePaths}
-	locationLists  = form[string]{text{"list", "列表"}, "header:NAME, query:NAME or subprotocol:PREFIX, separated by commas", checkedBy(credential.ParseLocations)}
-	canonicalForms = form[string]{text{"list", "列表"}, "bearer, trim, strip:TEXT, cut:TEXT or lower, separated by commas", checkedBy(credential.ParseCanonical)}
-	filePaths      = form[string]{text{"path", "路径"}, "a path", parseText}
-	ownSecrets     = form[secretText]{text{"secret", "密钥"}, "32 random bytes", parseOwnSecret}
-	foreignSecrets = form[secretText]{text{"secret", "密钥"}, "the password that the server was given", parseForeignSecret}
-	logLevels      = form[slog.Level]{text{"debug, info, warn, error", "debug、info、warn、error"}, "debug, info, warn or error", parseLevel}
+	downstreamURLs = form[*url.URL]{text{"URL", "URL"}, "http:// or https://, a host and perhaps a path", parseDownstreamURL, plainText}
+	webhookURLs    = form[secretText]{text{"URL", "URL"}, "an http:// or https:// URL", parseWebhookURL, hiddenText}
+	postgresURLs   = form[secretText]{text{"URL", "URL"}, "a postgresql:// URL with a host", parsePostgresURL, hiddenText}
+	redisAddrs     = form[secretText]{text{"host:port", "主机:端口"}, "host:port or a redis:// URL", parseRedisAddr, hiddenText}
+	listenAddrs    = form[string]{text{"host:port", "主机:端口"}, "host:port or :port", parseListen, plainText}
+	prefixLists    = form[[]netip.Prefix]{text{"list of prefixes", "网段列表"}, "addresses or prefixes, separated by commas", parsePrefixes, textList}
+	headerNames    = form[string]{text{"header name", "请求头名"}, "the name of a header", parseHeaderName, plainText}
+	clientHeaders  = form[string]{text{"header name", "请求头名"}, "the name of a header that holds addresses", parseClientHeader, plainText}
+	pathPrefixes   = form[[]string]{text{"list of paths", "路径列表"}, "paths that begin with /, separated by commas", parsePaths, textList}
+	locationLists  = form[string]{text{"list", "列表"}, "header:NAME, query:NAME or subprotocol:PREFIX, separated by commas", checkedBy(credential.ParseLocations), textList}
+	canonicalForms = form[string]{text{"list", "列表"}, "bearer, trim, strip:TEXT, cut:TEXT or lower, separated by commas", checkedBy(credential.ParseCanonical), textList}
+	filePaths      = form[string]{text{"path", "路径"}, "a path", parseText, plainText}
+	ownSecrets     = form[secretText]{text{"secret", "密钥"}, "32 random bytes", parseOwnSecret, hiddenText}
+	foreignSecrets = form[secretText]{text{"secret", "密钥"}, "the password that the server was given", parseForeignSecret, hiddenText}
+	logLevels      = form[slog.Level]{text{"debug, info, warn, error", "debug、info、warn、error"}, "debug, info, warn or error", parseLevel, shape{kind: "choice", choices: []string{"debug", "info", "warn", "error"}}}
 )
 
 func integers(lowest, highest int) form[int] {
 	want := fmt.Sprintf("a whole number from %d to %d", lowest, highest)
+	bounds := shape{kind: "number", min: new(int64(lowest)), max: new(int64(highest))}
 	if highest == math.MaxInt32 {
 		want = fmt.Sprintf("a whole number, %d or more", lowest)
 	}
@@ -85,8 +104,14 @@ func integers(lowest, highest int) form[int] {
 			return 0, errors.New("out of range")
 		}
 		return n, nil
-	}}
+	}, bounds}
 }
+
+// longestDays is a century: longer periods are a slip of the finger, and 0 means
+// for ever.
+const longestDays = 36500
+
+var days = integers(0, longestDays)
 
 var lockKeys = form[int64]{text{"number", "整数"}, "a whole number of 64 bits", func(value string) (int64, error) {
 	n, err := strconv.ParseInt(value, 10, 64)
@@ -94,7 +119,7 @@ var lockKeys = form[int64]{text{"number", "整数"}, "a whole number of 64 bits"
 		return 0, errors.New("not a number")
 	}
 	return n, nil
-}}
+}, shape{kind: "number"}}
 
 // choices accepts the words given, in any case.
 func choices[T ~string](words ...T) form[T] {
@@ -109,7 +134,7 @@ func choices[T ~string](words ...T) form[T] {
 			return words[i], nil
 		}
 		return "", errors.New("unknown value")
-	}}
+	}, shape{kind: "choice", choices: shown}}
 }
 
 // durations accepts "90s", "1m30s" and bare seconds, from shortest on.
@@ -129,7 +154,7 @@ func durations(shortest time.Duration) form[time.Duration] {
 			return 0, fmt.Errorf("shorter than %s", shortest)
 		}
 		return d, nil
-	}}
+	}, shape{kind: "duration", min: new(int64(shortest / time.Second))}}
 }
 
 var sizeUnits = map[string]int64{

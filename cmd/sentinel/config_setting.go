@@ -17,6 +17,7 @@ type setting struct {
 	example string
 	help    text
 	secrecy secrecy
+	derived func(*Config) string // the value where none is given, if that is not def
 
 	required bool
 	runtime  bool // can be changed in the running program, and is kept in the store then

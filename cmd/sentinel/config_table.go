@@ -15,7 +15,7 @@ import (
 // settings is the table of all settings, in the order of the documentation.
 var settings = slices.Concat(
 	serverSettings, clientIPSettings, credentialSettings, bindingSettings, limitSettings,
-	adminSettings, logSettings, alertSettings, clusterSettings,
+	adminSettings, logSettings, retentionSettings, alertSettings, clusterSettings,
 )
 
 var serverGroup = &group{text{"Server", "服务"}}
@@ -39,13 +39,14 @@ var serverSettings = []*setting{
 	},
 	{
 		name: "SENTINEL_LISTEN", group: serverGroup, example: "127.0.0.1:7000", defText: text{"`:` and APP_PORT", "`:` 加 APP_PORT"},
-		value: into(listenAddrs, func(c *Config) *string { return &c.Listen }),
-		help:  text{"The address to listen on.", "监听地址。"},
+		value: into(listenAddrs, func(c *Config) *string { return &c.Listen }), derived: func(c *Config) string { return c.Listen },
+		help: text{"The address to listen on.", "监听地址。"},
 	},
 	{
 		name: "SENTINEL_DATA_DIR", group: serverGroup, def: "data", example: "/var/lib/sentinel",
 		defText: text{"`data`; under systemd, its state directory (`$STATE_DIRECTORY`)", "`data`；在 systemd 下为其状态目录（`$STATE_DIRECTORY`）"},
 		value:   into(filePaths, func(c *Config) *string { return &c.DataDir }),
+		derived: func(c *Config) string { return c.DataDir },
 		help: text{
 			"The directory for everything that is kept: bindings, records, secrets made at the first start. The only place that is written to.",
 			"保存全部数据的目录：绑定、记录以及首次启动时生成的密钥。只会写入这里。",
@@ -192,7 +193,7 @@ var bindingSettings = []*setting{
 		},
 	},
 	{
-		name: "SENTINEL_BIND_ON", group: bindingGroup, def: "accepted", example: "request",
+		name: "SENTINEL_BIND_ON", group: bindingGroup, def: "accepted", example: "request", runtime: true,
 		value: into(choices("accepted", "request"), func(c *Config) *string { return &c.BindOn }),
 		help: text{
 			"When an unknown key is bound: once the gateway has accepted it, or before its first request is forwarded.",
@@ -200,7 +201,7 @@ var bindingSettings = []*setting{
 		},
 	},
 	{
-		name: "SENTINEL_BIND_PREFIX_V4", group: bindingGroup, def: "32", example: "24",
+		name: "SENTINEL_BIND_PREFIX_V4", group: bindingGroup, def: "32", example: "24", runtime: true,
 		value: into(integers(1, 32), func(c *Config) *int { return &c.BindPrefixV4 }),
 		help: text{
 			"How many leading bits of the first IPv4 client IP a new binding covers.",
@@ -208,7 +209,7 @@ var bindingSettings = []*setting{
 		},
 	},
 	{
-		name: "SENTINEL_BIND_PREFIX_V6", group: bindingGroup, def: "64", example: "56",
+		name: "SENTINEL_BIND_PREFIX_V6", group: bindingGroup, def: "64", example: "56", runtime: true,
 		value: into(integers(1, 128), func(c *Config) *int { return &c.BindPrefixV6 }),
 		help: text{
 			"The same for IPv6, where hosts change the low 64 bits daily.",
@@ -216,7 +217,7 @@ var bindingSettings = []*setting{
 		},
 	},
 	{
-		name: "SENTINEL_ANONYMOUS", group: bindingGroup, def: "pass", example: "reject",
+		name: "SENTINEL_ANONYMOUS", group: bindingGroup, def: "pass", example: "reject", runtime: true,
 		value: into(choices("pass", "reject"), func(c *Config) *string { return &c.Anonymous }),
 		help: text{
 			"What happens to requests without any key.",
@@ -280,9 +281,13 @@ var limitSettings = []*setting{
 	},
 }
 
-var adminGroup = &group{text{"Administration", "管理"}}
+// Where /metrics is.
+const (
+	metricsAdmin  = "admin"
+	metricsPublic = "public"
+)
 
-var noSignIn = text{"this version has no sign-in", "此版本尚无登录功能"}
+var adminGroup = &group{text{"Administration", "管理"}}
 
 var adminSettings = []*setting{
 	{
@@ -295,15 +300,18 @@ var adminSettings = []*setting{
 		},
 	},
 	{
-		name: "ADMIN_PASSWORD", group: adminGroup, example: "the output of: openssl rand -hex 16", secrecy: own, legacy: true, unused: noSignIn,
+		name: "ADMIN_PASSWORD", group: adminGroup, example: "the output of: openssl rand -hex 16", secrecy: own, legacy: true,
 		value: into(ownSecrets, func(c *Config) *secretText { return &c.AdminPassword }),
-		help:  text{"The password of the administrator.", "管理员密码。"},
+		help: text{
+			"The password of the account admin, which is made with it at the start, or gets it. Without it the first start prints an address at which the first account is made.",
+			"账户 admin 的密码：启动时以此创建该账户，或更改其密码。未设置时，首次启动会打印一个用于创建首个账户的地址。",
+		},
 	},
 	{
-		name: "ADMIN_JWT_SECRET", group: adminGroup, example: "the output of: openssl rand -hex 32", secrecy: own, legacy: true, unused: noSignIn,
+		name: "ADMIN_JWT_SECRET", group: adminGroup, example: "the output of: openssl rand -hex 32", secrecy: own, legacy: true,
 		defText: text{"made at the first start", "首次启动时生成"},
 		value:   into(ownSecrets, func(c *Config) *secretText { return &c.AdminJWTSecret }),
-		help:    text{"The secret that sessions of administrators are signed with.", "用于签署管理员会话的密钥。"},
+		help:    text{"The secret that sessions of administrators are signed with. Another one ends all sessions.", "用于签署管理员会话的密钥。更换后所有会话立即失效。"},
 	},
 	{
 		name: "SENTINEL_ADMIN_LISTEN", group: adminGroup, example: "127.0.0.1:7001", defText: text{"with the rest, under `/admin`", "与其他请求同址，位于 `/admin` 下"},
@@ -321,13 +329,21 @@ var adminSettings = []*setting{
 			"可以访问管理功能的客户端 IP；其他来源返回 404。",
 		},
 	},
+	{
+		name: "SENTINEL_METRICS", group: adminGroup, def: metricsAdmin, example: metricsPublic,
+		value: into(choices(metricsAdmin, metricsPublic), func(c *Config) *string { return &c.Metrics }),
+		help: text{
+			"Where Prometheus may read `/metrics` without signing in: at SENTINEL_ADMIN_LISTEN alone, or at the public address too; SENTINEL_ADMIN_NETWORKS holds for it. `/admin/api/metrics` is there in any case, for those who sign in.",
+			"Prometheus 可在何处免登录读取 `/metrics`：仅在 SENTINEL_ADMIN_LISTEN，或同时在公开地址；同样受 SENTINEL_ADMIN_NETWORKS 限制。登录后始终可用 `/admin/api/metrics`。",
+		},
+	},
 }
 
 var logGroup = &group{text{"Log", "日志"}}
 
 var logSettings = []*setting{
 	{
-		name: "SENTINEL_LOG_LEVEL", group: logGroup, def: "info", example: "debug",
+		name: "SENTINEL_LOG_LEVEL", group: logGroup, def: "info", example: "debug", runtime: true,
 		value: into(logLevels, func(c *Config) *slog.Level { return &c.LogLevel }),
 		help:  text{"The least important lines that are logged.", "记录的最低日志级别。"},
 	},

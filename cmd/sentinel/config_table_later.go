@@ -10,7 +10,6 @@ import (
 // of, so that nobody relies on it.
 var (
 	noAlerts  = text{"this version sends no alerts", "此版本不发送告警"}
-	noArchive = text{"this version removes no old records", "此版本不清理旧记录"}
 	noCluster = text{
 		"this version runs as a single node, with its own data directory, and connects to no PostgreSQL or Redis",
 		"此版本为单节点运行，使用自己的数据目录，不连接 PostgreSQL 或 Redis",
@@ -18,7 +17,7 @@ var (
 	noWorkers = text{"one process uses every core", "单个进程即可使用全部核心"}
 )
 
-var alertGroup = &group{text{"Alerts and retention", "告警与保留"}}
+var alertGroup = &group{text{"Alerts", "告警"}}
 
 var alertSettings = []*setting{
 	{
@@ -35,11 +34,6 @@ var alertSettings = []*setting{
 		name: "ALERT_THRESHOLD_SECONDS", group: alertGroup, def: "300", example: "10m", legacy: true, runtime: true, unused: noAlerts,
 		value: into(durations(time.Second), func(c *Config) *time.Duration { return &c.AlertWindow }),
 		help:  text{"The time within which they count.", "统计次数的时间窗口。"},
-	},
-	{
-		name: "ARCHIVE_DAYS", group: alertGroup, def: "90", example: "30", legacy: true, runtime: true, unused: noArchive,
-		value: into(integers(1, math.MaxInt32), func(c *Config) *int { return &c.ArchiveDays }),
-		help:  text{"How many days records of refused requests are kept.", "拒绝记录保留的天数。"},
 	},
 }
 
@@ -67,7 +61,7 @@ var clusterSettings = []*setting{
 	{
 		name: "ARCHIVE_SCHEDULER_LOCK_KEY", group: clusterGroup, def: "2026030502", example: "2026030502", legacy: true, unused: noCluster,
 		value: into(lockKeys, func(c *Config) *int64 { return &c.ArchiveSchedulerLockKey }),
-		help:  text{"The number of the PostgreSQL advisory lock that lets one of them remove old records at a time.", "PostgreSQL advisory lock 的编号，使同一时间只有一个节点清理旧记录。"},
+		help:  text{"The number of the PostgreSQL advisory lock that lets one of them archive and remove at a time.", "PostgreSQL advisory lock 的编号，使同一时间只有一个节点归档和清理。"},
 	},
 	{
 		name: "UVICORN_WORKERS", group: clusterGroup, example: "4", legacy: true, unused: noWorkers,

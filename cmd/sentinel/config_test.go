@@ -46,7 +46,8 @@ func TestEveryNameIsKnown(t *testing.T) {
 		SENTINEL_CREDENTIAL_PROFILE SENTINEL_ANONYMOUS SENTINEL_BIND_ON SENTINEL_BIND_PREFIX_V4 SENTINEL_BIND_PREFIX_V6
 		SENTINEL_MODE SENTINEL_MAX_BODY SENTINEL_LOG_LEVEL SENTINEL_LOG_FORMAT
 		SENTINEL_NAT64 SENTINEL_RATE_BURST SENTINEL_CREDENTIAL_LOCATIONS SENTINEL_CREDENTIAL_CANONICAL SENTINEL_CREDENTIAL_HEADER
-		SENTINEL_BIND_PATHS SENTINEL_CONNECT_TIMEOUT SENTINEL_RESPONSE_TIMEOUT SENTINEL_IDLE_TIMEOUT SENTINEL_H2C SENTINEL_CACHE_ENTRIES`)
+		SENTINEL_BIND_PATHS SENTINEL_CONNECT_TIMEOUT SENTINEL_RESPONSE_TIMEOUT SENTINEL_IDLE_TIMEOUT SENTINEL_H2C SENTINEL_CACHE_ENTRIES
+		SENTINEL_METRICS SENTINEL_ARCHIVE_PURGE_DAYS SENTINEL_INTERCEPT_DAYS SENTINEL_COUNTER_DAYS SENTINEL_AUDIT_DAYS`)
 	for _, name := range names {
 		if settingNamed(name) == nil {
 			t.Errorf("%s is not known", name)
@@ -90,7 +91,8 @@ func TestDefaults(t *testing.T) {
 		Mode: "enforce", BindOn: "accepted", BindPrefixV4: 32, BindPrefixV6: 64, Anonymous: "pass", FailsafeMode: "closed",
 		MaxBodyBytes: 32 << 20, RateBurst: 20, ConnectTimeout: 10 * time.Second, IdleTimeout: 15 * time.Minute, ShutdownGrace: 30 * time.Second,
 		CacheEntries: 150_000, LogLevel: slog.LevelInfo, LogFormat: "json", AlertThresholdCount: 5, AlertWindow: 5 * time.Minute,
-		ArchiveDays: 90, ArchiveSchedulerLockKey: 2026030502, appPort: 7000,
+		ArchiveDays: 90, ArchivePurgeDays: 365, InterceptDays: 90, CounterDays: 400, Metrics: "admin", ArchiveSchedulerLockKey: 2026030502,
+		appPort: 7000, given: c.given,
 	}
 	if !reflect.DeepEqual(*c, want) {
 		t.Errorf("got %+v\nwant %+v", *c, want)
@@ -302,6 +304,7 @@ func TestWarnings(t *testing.T) {
 	}{
 		{"names of other programs", "", []string{"PATH=/bin", "PORT=1", "LISTEN=x"}, nil},
 		{"unknown name", "", []string{"SENTINEL_RAET_LIMIT=5"}, []string{"did you mean SENTINEL_RATE_LIMIT?"}},
+		{"names that commands read", "", []string{"SENTINEL_URL=https://sentinel.example.com", "SENTINEL_TOKEN=x"}, nil},
 		{"names that Kubernetes sets", "", []string{"SENTINEL_SERVICE_HOST=10.0.0.1", "SENTINEL_PORT=tcp://10.0.0.1:7000"}, []string{"SENTINEL_PORT", "SENTINEL_SERVICE_HOST"}},
 		{"name twice in the file", "APP_PORT=1\nAPP_PORT=2", nil, []string{"stands in line 1 already"}},
 		{"expansion", "SENTINEL_DATA_DIR=${HOME}/x", nil, []string{"is not expanded"}},
@@ -373,25 +376,5 @@ func TestLoadSomeJudgesWhatItNeeds(t *testing.T) {
 	src.environ[0] = "APP_PORT=bad"
 	if _, err = loadSome(src, "APP_PORT"); len(faultsOf(err)) != 1 {
 		t.Errorf("got %v, want one fault", err)
-	}
-}
-
-func TestNearest(t *testing.T) {
-	tests := []struct{ name, want string }{
-		{"SENTINEL_MAX_BDOY", "SENTINEL_MAX_BODY"},
-		{"MAX_BODY", "SENTINEL_MAX_BODY"},
-		{"SENTINEL_ADMIN_PASSWORD", "ADMIN_PASSWORD"},
-		{"SENTINEL_DOWNSTREAM_URL", "DOWNSTREAM_URL"},
-		{"downstream-url", "DOWNSTREAM_URL"},
-		{"TRUSTED_PROXY_IP", "TRUSTED_PROXY_IPS"},
-		{"SENTINEL_BIND_PREFIX_V5", "SENTINEL_BIND_PREFIX_V4"},
-		{"SENTINEL_SERVICE_HOST", ""},
-		{"POSTGRES_PASSWORD", ""},
-		{"", ""},
-	}
-	for _, test := range tests {
-		if got := nearest(test.name, settingNames()); got != test.want {
-			t.Errorf("%q: got %q, want %q", test.name, got, test.want)
-		}
 	}
 }

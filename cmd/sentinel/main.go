@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -13,7 +12,7 @@ import (
 	"syscall"
 )
 
-// Exit codes.
+// Exit codes; api.go has those of the commands that speak to a server.
 const (
 	exitOK          = 0
 	exitFailure     = 1
@@ -40,19 +39,17 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root := newRootCommand(args)
 	root.SetArgs(args)
 	root.SetIn(stdin)
-	root.SetOut(stdout)
+	root.SetOut(&pipeWriter{stdout})
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
-	if err == nil {
-		return exitOK
+	code := exitCodeOf(err)
+	if code == exitOK {
+		return code
 	}
 	for line := range strings.Lines(err.Error()) {
 		_, _ = fmt.Fprintf(stderr, "sentinel: %s\n", strings.TrimRight(line, "\n"))
 	}
-	if usage := (*usageError)(nil); errors.As(err, &usage) {
-		return exitUsage
-	}
-	return exitFailure
+	return code
 }
 
 // usageError is a fault of the arguments or settings rather than of the work:

@@ -54,3 +54,10 @@ func policyOf(cfg *Config) engine.Policy {
 		Anonymous: engine.Anonymous(cfg.Anonymous), PrefixV4: cfg.BindPrefixV4, PrefixV6: cfg.BindPrefixV6,
 	}
 }
+
+func retentionOf(cfg *Config) engine.Retention {
+	return engine.Retention{
+		ArchiveDays: cfg.ArchiveDays, PurgeDays: cfg.ArchivePurgeDays, InterceptDays: cfg.InterceptDays,
+		CounterDays: cfg.CounterDays, AuditDays: cfg.AuditDays,
+	}
+}

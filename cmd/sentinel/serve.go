@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/key-ip-sentinel/sentinel/engine"
+	"github.com/key-ip-sentinel/sentinel/engine/account"
 	"github.com/key-ip-sentinel/sentinel/httpapi"
 	"github.com/key-ip-sentinel/sentinel/httpapi/proxy"
 	"github.com/key-ip-sentinel/sentinel/store"
@@ -33,13 +34,16 @@ const (
 // serveEnv is what serve has beside the settings.
 type serveEnv struct {
 	stderr io.Writer // the log
+	stdout io.Writer // what a person has to know who starts it; nil: there is none
 	// ready, if not nil, is told the public address once requests are served.
 	ready func(addr net.Addr)
 }
 
 // serve runs Sentinel until ctx ends, and then lets what is under way finish.
 func serve(ctx context.Context, cfg *Config, env serveEnv) error {
-	n := &node{cfg: cfg, logger: newLogger(cfg, env.stderr), failed: make(chan struct{})}
+	n := &node{cfg: cfg, failed: make(chan struct{})}
+	n.level.Set(cfg.LogLevel)
+	n.logger = newLogger(cfg, &n.level, env.stderr)
 	// net/http writes what a downstream sends out of turn to the standard logger.
 	log.SetOutput(slog.NewLogLogger(n.logger.Handler(), slog.LevelDebug).Writer())
 	log.SetFlags(0)
@@ -49,6 +53,9 @@ func serve(ctx context.Context, cfg *Config, env serveEnv) error {
 	}
 	n.start()
 	n.logStart()
+	if err := n.printSetupLink(ctx, env.stdout); err != nil {
+		n.logger.Error("look for accounts", "error", err)
+	}
 	if env.ready != nil {
 		env.ready(n.public.Addr())
 	}
@@ -68,23 +75,29 @@ func (n *node) logStart() {
 		about = append(about, "admin_address", n.admin.Addr().String())
 	}
 	n.logger.Info("serving", append(about, "downstream", n.cfg.DownstreamURL.Redacted(), "profile", n.cfg.CredentialProfile,
-		"mode", n.cfg.Mode, "bindings", n.bindings)...)
+		"mode", n.settings.Config().Mode, "bindings", n.bindings)...)
 }
 
 // node is a running Sentinel. Its parts are opened in the order of the fields,
 // and closed in reverse.
 type node struct {
-	cfg    *Config
+	cfg    *Config // of the start; settings has those in force
+	level  slog.LevelVar
 	logger *slog.Logger
 
 	public   net.Listener
 	admin    net.Listener // nil: the admin API is on the public address
 	local    net.Listener // nil: the socket could not be made
 	store    *bolt.Store
+	secrets  secrets
+	settings *runtimeSettings
 	bindings int
+	accounts *account.Accounts
 	engine   *engine.Engine
 	proxy    *proxy.Proxy
 	servers  []*server
+	// endStreams ends what listens to events, which no grace period should wait for.
+	endStreams func()
 
 	base       context.Context // of every request
 	cancelBase context.CancelFunc
@@ -114,14 +127,19 @@ func (n *node) open(ctx context.Context) error {
 	if n.store, err = openStore(n.cfg.DataDir, n.logger); err != nil {
 		return err
 	}
-	secret, err := n.loadSecret(ctx)
-	if err != nil {
+	if err := n.loadSecrets(ctx); err != nil {
+		return err
+	}
+	if err := n.openSettings(ctx); err != nil {
 		return err
 	}
 	if n.bindings, err = n.store.CountBindings(ctx); err != nil {
 		return err
 	}
-	return n.openHandlers(certificate, secret)
+	if err := n.openAccounts(ctx); err != nil {
+		return err
+	}
+	return n.openHandlers(certificate)
 }
 
 func (n *node) loadCertificate() (*httpapi.Certificate, error) {
@@ -174,67 +192,6 @@ func openStore(dir string, logger *slog.Logger) (*bolt.Store, error) {
 	return s, err
 }
 
-// loadSecret returns the HMAC secret, which must be the one that the data was
-// made with.
-func (n *node) loadSecret(ctx context.Context) ([]byte, error) {
-	hasData, err := engine.HasSecret(ctx, n.store)
-	if err != nil {
-		return nil, err
-	}
-	s, err := loadSecrets(n.cfg.DataDir, n.cfg, hasData)
-	if err != nil {
-		return nil, err
-	}
-	for _, w := range s.Warnings {
-		n.logger.Warn(w)
-	}
-	if len(s.Made) > 0 {
-		n.logger.Info("secrets made and kept: back them up with the data", "file", filepath.Join(n.cfg.DataDir, secretsName), "settings", s.Made)
-	}
-	secret := []byte(s.HMACSecret.Reveal())
-	if err := engine.CheckSecret(ctx, n.store, secret); errors.Is(err, engine.ErrOtherSecret) {
-		return nil, fmt.Errorf("SENTINEL_HMAC_SECRET does not fit the data in %s: %w; give the one that it was made with, or another SENTINEL_DATA_DIR",
-			n.cfg.DataDir, err)
-	} else if err != nil {
-		return nil, err
-	}
-	return secret, nil
-}
-
-func (n *node) openHandlers(certificate *httpapi.Certificate, secret []byte) error {
-	parts, err := newParts(n.cfg, secret)
-	if err != nil {
-		return err
-	}
-	n.engine, err = engine.New(engine.Options{
-		Store: n.store, Resolver: parts.resolver, Credentials: parts.credentials, Policy: policyOf(n.cfg), Logger: n.logger,
-		Limiter: parts.limiter, RealIPHeader: n.cfg.RealIPHeader, CacheEntries: n.cfg.CacheEntries,
-	})
-	if err != nil {
-		return err
-	}
-	n.proxy, err = proxy.New(proxy.Options{
-		Engine: n.engine, Downstream: n.cfg.DownstreamURL, Logger: n.logger, MaxBodyBytes: n.cfg.MaxBodyBytes,
-		ConnectTimeout: n.cfg.ConnectTimeout, ResponseTimeout: n.cfg.ResponseTimeout, IdleTimeout: n.cfg.IdleTimeout,
-	})
-	if err != nil {
-		return err
-	}
-	token, err := writeLocalToken(n.cfg.DataDir)
-	if err != nil {
-		return err
-	}
-	api, err := httpapi.New(httpapi.Options{
-		Engine: n.engine, Resolver: parts.resolver, Store: n.store, Proxy: n.proxy, Logger: n.logger,
-		LocalToken: token, AdminNetworks: n.cfg.AdminNetworks,
-	})
-	if err != nil {
-		return err
-	}
-	n.addServers(api, certificate)
-	return nil
-}
-
 func (n *node) addServers(api *httpapi.API, certificate *httpapi.Certificate) {
 	public := n.public
 	if n.cfg.ProxyProtocol {
@@ -254,12 +211,13 @@ func (n *node) addServers(api *httpapi.API, certificate *httpapi.Certificate) {
 		n.logger.Warn("commands on this machine cannot speak to this server", "error", err)
 		return
 	}
-	n.addServer(n.local, httpapi.ServerOptions{Handler: api.Local(), Logger: n.logger})
+	n.addServer(n.local, httpapi.ServerOptions{Handler: n.withSetupLink(api.Local()), Logger: n.logger})
 }
 
 func (n *node) addServer(l net.Listener, options httpapi.ServerOptions) {
 	s := httpapi.NewServer(options)
 	s.BaseContext = func(net.Listener) context.Context { return n.base }
+	s.RegisterOnShutdown(n.endStreams)
 	n.servers = append(n.servers, &server{s, l})
 }
 
@@ -316,6 +274,9 @@ func (n *node) close() error {
 	var errs []error
 	if n.proxy != nil {
 		n.proxy.Close()
+	}
+	if n.accounts != nil { // writes when tokens were last used
+		errs = append(errs, n.accounts.Close(ctx))
 	}
 	if n.engine != nil {
 		errs = append(errs, n.engine.Close(ctx))

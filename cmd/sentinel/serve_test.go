@@ -307,7 +307,7 @@ func TestInterceptsTail(t *testing.T) {
 	}
 	s.stopAndWait()
 	var out, errs strings.Builder
-	if code := run(t.Context(), []string{"intercepts", "tail", "--data-dir", dir}, strings.NewReader(""), &out, &errs); code != exitFailure ||
+	if code := run(t.Context(), []string{"intercepts", "tail", "--data-dir", dir}, strings.NewReader(""), &out, &errs); code != exitUnreachable ||
 		!strings.Contains(errs.String(), "no sentinel runs") {
 		t.Errorf("without a server: got exit code %d and %q", code, errs.String())
 	}

@@ -52,10 +52,14 @@ type Cache struct {
 }
 
 type stripe struct {
-	mu     sync.Mutex
-	seq    uint64                   // of the last fill or change
-	marks  map[store.KeyHash]uint64 // the seq of the last change, until swept
-	marked atomic.Int32             // len(marks), readable without the lock
+	mu  sync.Mutex
+	seq uint64 // of the last fill or change
+
+	// Changed with both locks held, so that either is enough to read: a hit
+	// never waits for the write of another key of its stripe.
+	marksMu sync.Mutex
+	marks   map[store.KeyHash]uint64 // the seq of the last change, until swept
+	marked  atomic.Int32             // len(marks), readable without a lock
 }
 
 // New returns a cache of about so many entries before reader.
@@ -124,14 +128,43 @@ func (c *Cache) Change(hash store.KeyHash, write func() error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	err := write()
+	c.dropLocked(s, hash)
+	return err
+}
+
+// ChangeMany runs write, which changes the bindings of many keys in the store.
+// It promises what Change does, and that no Get that begins once write runs
+// returns before it is done.
+func (c *Cache) ChangeMany(hashes []store.KeyHash, write func() error) error {
+	var locked [stripes]bool
+	for _, hash := range hashes {
+		locked[stripeIndex(hash)] = true
+	}
+	// In the order of their indexes, or two of these could wait for each other.
+	for i := range c.stripes {
+		if locked[i] {
+			c.stripes[i].mu.Lock()
+			defer c.stripes[i].mu.Unlock()
+		}
+	}
+	for _, hash := range hashes {
+		c.dropLocked(c.stripe(hash), hash)
+	}
+	return write()
+}
+
+// dropLocked makes every copy of a key that was read until now one that is not
+// believed.
+func (c *Cache) dropLocked(s *stripe, hash store.KeyHash) {
 	s.seq++
+	s.marksMu.Lock()
 	if s.marks == nil {
 		s.marks = make(map[store.KeyHash]uint64)
 	}
 	s.marks[hash] = s.seq
 	s.marked.Store(int32(len(s.marks))) //nolint:gosec // G115: at most one mark for each change within a sweep
+	s.marksMu.Unlock()
 	c.entries.Del(slot(hash))
-	return err
 }
 
 // Close ends the sweeping. Gets and Changes after it go to the store.
@@ -144,8 +177,8 @@ func (c *Cache) Close() {
 }
 
 func (s *stripe) outdated(e *Entry) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.marksMu.Lock()
+	defer s.marksMu.Unlock()
 	return e.seq < s.marks[e.Hash]
 }
 
@@ -175,28 +208,35 @@ func (c *Cache) sweepOnce() {
 		if s.marked.Load() == 0 {
 			continue
 		}
-		s.mu.Lock()
+		s.marksMu.Lock()
 		for hash, seq := range s.marks {
 			seen = append(seen, mark{s, hash, seq})
 		}
-		s.mu.Unlock()
+		s.marksMu.Unlock()
 	}
 	if len(seen) == 0 {
 		return
 	}
 	c.entries.Wait() // every copy older than these marks was queued before
 	for _, m := range seen {
-		m.s.mu.Lock()
-		if m.s.marks[m.hash] == m.seq {
-			delete(m.s.marks, m.hash)
-			m.s.marked.Store(int32(len(m.s.marks))) //nolint:gosec // G115: as above
-		}
-		m.s.mu.Unlock()
+		m.s.forget(m.hash, m.seq)
 	}
 }
 
-func (c *Cache) stripe(hash store.KeyHash) *stripe {
-	return &c.stripes[binary.LittleEndian.Uint16(hash[8:])%stripes]
+// forget takes a mark away, unless a later change has left another one.
+func (s *stripe) forget(hash store.KeyHash, seq uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.marksMu.Lock()
+	defer s.marksMu.Unlock()
+	if s.marks[hash] == seq {
+		delete(s.marks, hash)
+		s.marked.Store(int32(len(s.marks))) //nolint:gosec // G115: as above
+	}
 }
+
+func (c *Cache) stripe(hash store.KeyHash) *stripe { return &c.stripes[stripeIndex(hash)] }
+
+func stripeIndex(hash store.KeyHash) int { return int(binary.LittleEndian.Uint16(hash[8:]) % stripes) }
 
 func slot(hash store.KeyHash) uint64 { return binary.LittleEndian.Uint64(hash[:]) }

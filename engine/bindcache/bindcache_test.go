@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"net/netip"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -263,8 +264,8 @@ func TestTouchesAddUp(t *testing.T) {
 	if e.Touch(b) {
 		t.Error("the second touch is reported as the first")
 	}
-	want := store.Touch{Hash: hashOf(1), LastUsed: at, LastIP: b, Hits: 2}
-	if got := e.TakeUsage(at); got != want {
+	want := store.Touch{Hash: hashOf(1), LastUsed: at, LastIP: b, Hits: 2, Addresses: []netip.Addr{a, b}}
+	if got := e.TakeUsage(at); !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 	if got := e.TakeUsage(at); got.Hits != 0 {

@@ -37,6 +37,19 @@ type Options struct {
 	Logger   *slog.Logger
 	Now      func() time.Time // default time.Now
 	Capacity int              // records in memory; default DefaultCapacity
+
+	// Written, if not nil, is told of what the store has taken, one batch after
+	// the other. It may keep the slice.
+	Written func([]Written)
+	// Dropped, if not nil, is told of each refusal that could not be recorded.
+	Dropped func(store.Intercept)
+}
+
+// Written is a record that the store has taken.
+type Written struct {
+	Intercept store.Intercept
+	New       bool   // the store did not have it before
+	Added     uint64 // refusals that it has taken in since it was written before
 }
 
 // Recorder gathers intercepts and writes them. It is safe for concurrent use.
@@ -45,6 +58,8 @@ type Recorder struct {
 	logger   *slog.Logger
 	now      func() time.Time
 	capacity int
+	written  func([]Written)
+	tellDrop func(store.Intercept)
 
 	mu      sync.Mutex
 	recent  map[identity]*entry // at most capacity
@@ -65,8 +80,9 @@ type identity struct {
 }
 
 type entry struct {
-	rec   store.Intercept
-	dirty bool
+	rec     store.Intercept
+	written uint64 // of rec.Count
+	dirty   bool
 }
 
 // New starts a recorder; Close ends it.
@@ -76,6 +92,7 @@ func New(opts Options) (*Recorder, error) {
 	}
 	r := &Recorder{
 		writer: opts.Writer, logger: opts.Logger, now: opts.Now, capacity: opts.Capacity,
+		written: opts.Written, tellDrop: opts.Dropped,
 		recent: make(map[identity]*entry), stop: make(chan struct{}),
 	}
 	if r.now == nil {
@@ -95,6 +112,13 @@ func New(opts Options) (*Recorder, error) {
 // one of the last second is added to that one's count.
 func (r *Recorder) Add(rec store.Intercept) {
 	rec.At = rec.At.UTC().Truncate(time.Millisecond)
+	if !r.take(rec) && r.tellDrop != nil {
+		r.tellDrop(rec)
+	}
+}
+
+// take reports whether there was room for a record.
+func (r *Recorder) take(rec store.Intercept) bool {
 	id := identity{rec.Hash, rec.ClientIP, rec.Reason, rec.Observed}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -102,16 +126,17 @@ func (r *Recorder) Add(rec store.Intercept) {
 		e.rec.Count++
 		e.rec.Last = rec.At
 		r.markLocked(e)
-		return
+		return true
 	}
 	if r.closed || len(r.recent) >= r.capacity || len(r.dirty) >= r.capacity {
 		r.dropped++
-		return
+		return false
 	}
 	rec.Last, rec.Count = rec.At, 1
 	e := &entry{rec: rec}
 	r.recent[id] = e
 	r.markLocked(e)
+	return true
 }
 
 func (r *Recorder) markLocked(e *entry) {
@@ -193,20 +218,31 @@ func (r *Recorder) write(ctx context.Context) error {
 	if len(batch) == 0 {
 		return nil
 	}
-	err := r.writer.PutIntercepts(ctx, batch)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for i, e := range entries {
-		if err != nil {
+	if err := r.writer.PutIntercepts(ctx, batch); err != nil {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		for _, e := range entries {
 			r.markLocked(e)
-		} else {
-			e.rec.ID = batch[i].ID
 		}
-	}
-	if err != nil {
 		return fmt.Errorf("write %d intercepts: %w", len(batch), err)
 	}
+	news := r.settle(entries, batch)
+	if r.written != nil {
+		r.written(news)
+	}
 	return nil
+}
+
+// settle notes what the store has taken.
+func (r *Recorder) settle(entries []*entry, batch []store.Intercept) []Written {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	news := make([]Written, len(entries))
+	for i, e := range entries {
+		news[i] = Written{Intercept: batch[i], New: e.rec.ID == 0, Added: batch[i].Count - e.written}
+		e.rec.ID, e.written = batch[i].ID, batch[i].Count
+	}
+	return news
 }
 
 // forgetLocked lets go of records that are stored and take in no more.

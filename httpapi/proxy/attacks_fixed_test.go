@@ -35,7 +35,8 @@ func TestAttackMidjourneyModes(t *testing.T) {
 		s.wantGet(home, path, apiKey(1), 200, "")
 		if n := s.bound(); n != 0 {
 			t.Errorf("%s: got %d bindings, want 0", path, n)
-			must(t, s.engine.Unbind(t.Context(), s.hash(apiKey(1))))
+			_, err := s.engine.Unbind(t.Context(), s.hash(apiKey(1)), 0)
+			must(t, err)
 		}
 	}
 	for n, path := range []string{"/api/mj/submit/imagine", "//mj/submit/imagine", "/mj/mj/submit/imagine", "/v1/mj/submit/imagine", "/api/mj/task/1/fetch"} {

@@ -143,7 +143,8 @@ func TestAttackUnbindAndRebind(t *testing.T) {
 		if _, err := body.ReadString('\n'); err != nil {
 			t.Fatal(err)
 		}
-		must(t, s.engine.Unbind(t.Context(), s.hash(apiKey(n))))
+		_, err = s.engine.Unbind(t.Context(), s.hash(apiKey(n)), 0)
+		must(t, err)
 		s.wantGet(away, "/v1/models", apiKey(n), 200, "")
 		tell <- "after\n"
 		close(tell)

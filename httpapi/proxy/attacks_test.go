@@ -2,6 +2,8 @@ package proxy_test
 
 import (
 	"bufio"
+	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -12,8 +14,10 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/key-ip-sentinel/sentinel/engine/account"
 	"github.com/key-ip-sentinel/sentinel/engine/clientip"
 	"github.com/key-ip-sentinel/sentinel/httpapi"
+	"github.com/key-ip-sentinel/sentinel/httpapi/admin"
 	"github.com/key-ip-sentinel/sentinel/store"
 )
 
@@ -201,6 +205,15 @@ func TestAttackHeaderAliases(t *testing.T) {
 	}
 }
 
+// noSettings is for an admin API that is not asked for any.
+type noSettings struct{}
+
+func (noSettings) List() []admin.Setting { return nil }
+
+func (noSettings) Change(context.Context, map[string]*string) (before, after []admin.Setting, err error) {
+	return nil, nil, errors.ErrUnsupported
+}
+
 // CVE-2022-24112: a proxy's internal API believed that requests came from the
 // proxy itself. Held: no header and no spelling of a path that is proxied gets
 // into the admin API, and none that is admitted there gets proxied.
@@ -214,9 +227,18 @@ func TestAttackInternalReentry(t *testing.T) {
 	}})
 	resolver, err := clientip.New(clientip.Options{})
 	must(t, err)
+	quiet := slog.New(slog.DiscardHandler)
+	accounts, err := account.New(t.Context(), account.ForTests(account.Options{Documents: s.store, Key: make([]byte, 32), Logger: quiet}))
+	must(t, err)
+	t.Cleanup(func() { must(t, accounts.Close(context.Background())) })
+	administration, err := admin.New(admin.Options{
+		Engine: s.engine, Accounts: accounts, Resolver: resolver, Store: s.store, Settings: noSettings{}, Logger: quiet,
+		JWTSecret: []byte("secret for tests only"), LocalToken: "a token for tests",
+	})
+	must(t, err)
 	api, err := httpapi.New(httpapi.Options{
-		Engine: s.engine, Resolver: resolver, Store: s.store, Proxy: inner, Logger: slog.New(slog.DiscardHandler),
-		LocalToken: "a token for tests", AdminNetworks: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")},
+		Engine: s.engine, Resolver: resolver, Store: s.store, Proxy: inner, Admin: administration, Logger: quiet,
+		AdminNetworks: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")},
 	})
 	must(t, err)
 	public := api.Public(true)

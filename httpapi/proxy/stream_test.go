@@ -110,10 +110,10 @@ func TestABanCutsAnOpenStream(t *testing.T) {
 func waitForIntercepts(t *testing.T, s *site, n int) []store.Intercept {
 	t.Helper()
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-		recs, err := s.store.ListIntercepts(t.Context(), store.InterceptFilter{})
+		page, err := s.store.ListIntercepts(t.Context(), store.InterceptFilter{})
 		must(t, err)
-		if len(recs) >= n {
-			return recs
+		if len(page.Records) >= n {
+			return page.Records
 		}
 	}
 	t.Fatalf("waited in vain for %d intercepts", n)

@@ -3,9 +3,11 @@ package bolt
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
+	"time"
 
 	"go.etcd.io/bbolt"
 
@@ -29,22 +31,22 @@ func (s *Store) Binding(ctx context.Context, hash store.KeyHash) (b store.Bindin
 // Bind is part of store.Bindings. A key that is bound already costs no fsync,
 // but waits for the commit under way, in which it may have been bound.
 func (s *Store) Bind(ctx context.Context, b store.Binding) (store.Binding, bool, error) {
-	value, err := validBinding(b)
+	row, err := newBindRow(b)
 	if err != nil {
 		return store.Binding{}, false, err
 	}
-	stored := b.Stored()
+	var stored store.Binding
 	var created bool
 	var refusal error
 	err = s.write(ctx, func(w *writeTx) (err error) {
-		if there := w.bucket(bucketBindings).Get(stored.Hash[:]); there != nil {
-			if stored, err = decodeBinding(stored.Hash[:], there); err != nil {
+		if there := w.bucket(bucketBindings).Get(row.binding.Hash[:]); there != nil {
+			if stored, err = decodeBinding(row.binding.Hash[:], there); err != nil {
 				refusal = unavailable(err)
 			}
 			return nil
 		}
 		created = true
-		stored.Revision, err = w.bind(stored.Hash, value)
+		stored, err = w.bind(row)
 		return err
 	})
 	if err != nil {
@@ -56,6 +58,20 @@ func (s *Store) Bind(ctx context.Context, b store.Binding) (store.Binding, bool,
 	return stored, created, nil
 }
 
+// bindRow is a binding on its way into the store.
+type bindRow struct {
+	binding store.Binding // as Stored returns it
+	value   []byte        // the same, encoded
+}
+
+// newBindRow returns the row of a binding, if it may be stored.
+func newBindRow(b store.Binding) (bindRow, error) {
+	b = b.Stored()
+	b.ArchivedBefore = time.Time{} // for bind to say
+	value, err := validBinding(b)
+	return bindRow{b, value}, err
+}
+
 // validBinding returns the encoded form of a binding that may be stored.
 func validBinding(b store.Binding) ([]byte, error) {
 	if err := b.Validate(); err != nil {
@@ -64,10 +80,21 @@ func validBinding(b store.Binding) ([]byte, error) {
 	return encodeBinding(b)
 }
 
-// bind puts a new binding.
-func (w *writeTx) bind(hash store.KeyHash, value []byte) (revision uint64, err error) {
+// bind puts a new binding, and returns it as it is stored.
+func (w *writeTx) bind(row bindRow) (store.Binding, error) {
+	b, value := row.binding, row.value
+	if entry := w.bucket(bucketArchive).Get(b.Hash[:]); entry != nil {
+		// A damaged entry is not in the way of the key: its time is lost.
+		b.ArchivedBefore, _ = archivedAt(entry)
+		var err error
+		if value, err = encodeBinding(b); err != nil {
+			return b, err
+		}
+	}
 	w.added++
-	return w.putBinding(hash, value)
+	var err error
+	b.Revision, err = w.putBinding(b.Hash, value)
+	return b, err
 }
 
 // putBinding gives a binding the next revision, and puts it.
@@ -76,6 +103,7 @@ func (w *writeTx) putBinding(hash store.KeyHash, value []byte) (revision uint64,
 		return 0, err
 	}
 	setRevision(value, revision)
+	w.note(change{hash: hash, kind: changePut, value: value})
 	return revision, w.put(bucketBindings, hash[:], value)
 }
 
@@ -136,11 +164,7 @@ func (s *Store) DeleteBinding(ctx context.Context, hash store.KeyHash, revision 
 		if removal, err = w.nextRevision(); err != nil {
 			return err
 		}
-		w.added--
-		if err := w.remove(bucketBindings, hash[:]); err != nil {
-			return err
-		}
-		return w.remove(bucketUsage, hash[:])
+		return w.unbind(hash)
 	})
 	if err != nil {
 		return 0, err
@@ -149,6 +173,14 @@ func (s *Store) DeleteBinding(ctx context.Context, hash store.KeyHash, revision 
 		return 0, refusal
 	}
 	return removal, nil
+}
+
+// unbind removes a binding with its usage.
+func (w *writeTx) unbind(hash store.KeyHash) error {
+	w.added--
+	w.note(change{hash: hash, kind: changeDelete})
+	return errors.Join(
+		w.remove(bucketBindings, hash[:]), w.remove(bucketUsage, hash[:]), w.remove(bucketHistory, hash[:]))
 }
 
 // rowsPerCheck is how many rows are read between two looks at the context.
@@ -184,7 +216,7 @@ func (s *Store) ListBindings(ctx context.Context, after store.KeyHash, limit int
 // CountBindings is part of store.Bindings.
 func (s *Store) CountBindings(ctx context.Context) (n int, err error) {
 	err = s.view(ctx, func(tx *bbolt.Tx) error {
-		n, err = countBindings(tx)
+		n, err = count(tx, keyBindings)
 		return err
 	})
 	return n, err
@@ -198,13 +230,13 @@ const importChunk = 10_000
 // that it has counted are stored. It is fastest, and the file smallest, if they
 // come in the order of their hashes.
 func (s *Store) ImportBindings(ctx context.Context, bindings iter.Seq[store.Binding]) (created int, err error) {
-	chunk := make([]importRow, 0, importChunk)
+	chunk := make([]bindRow, 0, importChunk)
 	for b := range bindings {
-		value, err := validBinding(b)
+		row, err := newBindRow(b)
 		if err != nil {
 			return created, fmt.Errorf("binding %s: %w", b.Hash, err)
 		}
-		if chunk = append(chunk, importRow{b.Hash, value}); len(chunk) < importChunk {
+		if chunk = append(chunk, row); len(chunk) < importChunk {
 			continue
 		}
 		n, err := s.importRows(ctx, chunk)
@@ -212,33 +244,28 @@ func (s *Store) ImportBindings(ctx context.Context, bindings iter.Seq[store.Bind
 		if err != nil {
 			return created, err
 		}
-		chunk = make([]importRow, 0, importChunk)
+		chunk = make([]bindRow, 0, importChunk)
 	}
 	n, err := s.importRows(ctx, chunk)
 	return created + n, err
 }
 
-type importRow struct {
-	hash  store.KeyHash
-	value []byte
-}
-
 // importRows stores rows, which are no longer the caller's, in the order of
 // their keys: neighbours share pages.
-func (s *Store) importRows(ctx context.Context, rows []importRow) (int, error) {
-	slices.SortStableFunc(rows, func(a, b importRow) int { return bytes.Compare(a.hash[:], b.hash[:]) })
+func (s *Store) importRows(ctx context.Context, rows []bindRow) (int, error) {
+	slices.SortStableFunc(rows, func(a, b bindRow) int { return bytes.Compare(a.binding.Hash[:], b.binding.Hash[:]) })
 	var created int
 	err := s.write(ctx, func(w *writeTx) error {
 		bucket := w.bucket(bucketBindings)
-		if last, _ := bucket.Cursor().Last(); len(rows) > 0 && bytes.Compare(last, rows[0].hash[:]) < 0 {
+		if last, _ := bucket.Cursor().Last(); len(rows) > 0 && bytes.Compare(last, rows[0].binding.Hash[:]) < 0 {
 			bucket.FillPercent = 0.9 // all of them go behind what is there
 		}
 		for _, row := range rows {
-			if w.bucket(bucketBindings).Get(row.hash[:]) != nil {
+			if w.bucket(bucketBindings).Get(row.binding.Hash[:]) != nil {
 				continue
 			}
 			created++
-			if _, err := w.bind(row.hash, row.value); err != nil {
+			if _, err := w.bind(row); err != nil {
 				return err
 			}
 		}

@@ -18,19 +18,35 @@
 //
 // # The file
 //
-// Buckets of format 2, the current one; integers are big-endian:
+// Buckets of format 3, the current one; integers are big-endian:
 //
-//	meta        "magic", "format", "bindings" (their number), "probe"
+//	meta        "magic", "format", "bindings" and "archived" (their numbers), "probe"
 //	bindings    key hash -> revision (8 bytes), CBOR of bindingRecord;
 //	            the bucket's sequence is the last revision
 //	usage       key hash -> last use in ms (8), hits (8), address (0, 4 or 16)
-//	intercepts  ID (8) -> key hash (32), time in ms (8), CBOR of interceptRecord;
+//	history     key hash -> days and addresses, as history.go says
+//	archive     key hash -> time in ms (8), length of usage (4), length of
+//	            history (4), usage, history, binding
+//	intercepts  ID (8) -> key hash (32), time in ms (8), head of
+//	            codec_intercept.go, CBOR of interceptRecord;
 //	            the bucket's sequence is the last ID
+//	blocks      ID of an intercept / 1024 (8) -> first and last time in ms (8 each),
+//	            Bloom filter of the key hashes (1024)
 //	counters    hour in seconds (8), name -> count (8)
 //	settings    name -> value
+//	documents   length of the kind (1), kind, ID -> revision (8), JSON;
+//	            the bucket's sequence is the last revision
+//	audit       ID (8) -> time in ms (8), CBOR of auditRecord;
+//	            the bucket's sequence is the last ID
 //
 // Usage has a bucket of its own because it changes all the time: its pages are
-// dense, so that writing the use of many keys rewrites few of them.
+// dense, so that writing the use of many keys rewrites few of them. Its history is
+// written much less often.
+//
+// # Searching
+//
+// Bindings are found and ordered in memory, by a catalog that is built for the
+// first query and follows every commit; see live.go and package catalog.
 package bolt
 
 import (
@@ -76,8 +92,12 @@ type Store struct {
 	down error // why file is nil
 
 	reads   atomic.Uint64                 // of single bindings
-	durable atomic.Int64                  // ID of the last transaction known to be on disk
+	durable atomic.Int64                  // moment of the last transaction known to be on disk
 	syncing atomic.Pointer[chan struct{}] // closed when the commit under way is over
+
+	base    int64          // of the file; the committer's own
+	retired sync.WaitGroup // files that others have taken the place of, being closed
+	live    live           // what the bindings are searched in
 
 	queueMu sync.Mutex
 	queue   []*request
@@ -106,8 +126,10 @@ func Open(path string, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, openError(path, err)
 	}
+	removeLeftovers(path, opts.Logger)
 	s.file = f
 	s.durable.Store(f.lastTx)
+	s.live.init()
 	go s.runCommitter()
 	return s, nil
 }
@@ -133,14 +155,17 @@ func (s *Store) Close() error {
 	}
 	s.wakeCommitter()
 	<-s.stopped
+	s.live.close()
 
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.file == nil {
-		return nil
-	}
 	f := s.file
 	s.file, s.down = nil, errClosed
+	s.mu.Unlock()
+	s.retired.Wait()
+	if f == nil {
+		return nil
+	}
+	f.readers.Wait()
 	if err := f.close(); err != nil {
 		return fmt.Errorf("close store %s: %w", s.path, err)
 	}
@@ -159,6 +184,11 @@ func unavailable(err error) error {
 
 // view runs fn in a read transaction that sees durable changes only.
 func (s *Store) view(ctx context.Context, fn func(tx *bbolt.Tx) error) error {
+	return s.viewFile(ctx, func(tx *bbolt.Tx, _ *file) error { return fn(tx) })
+}
+
+// viewFile is view, which tells fn whose transaction it has.
+func (s *Store) viewFile(ctx context.Context, fn func(tx *bbolt.Tx, f *file) error) error {
 	for {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -175,29 +205,40 @@ func (s *Store) view(ctx context.Context, fn func(tx *bbolt.Tx) error) error {
 }
 
 // viewOnce runs fn, or returns what to wait for before it may.
-func (s *Store) viewOnce(fn func(tx *bbolt.Tx) error) (wait <-chan struct{}, err error) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	if s.file == nil {
-		return nil, s.down
+func (s *Store) viewOnce(fn func(tx *bbolt.Tx, f *file) error) (wait <-chan struct{}, err error) {
+	f, err := s.acquire()
+	if err != nil {
+		return nil, err
 	}
+	defer f.readers.Done()
 	defer func() {
 		if errors.Is(err, store.ErrDamaged) {
 			err = unavailable(err)
 		}
 	}()
 	defer recoverDamage(&err)()
-	tx, err := s.file.db.Begin(false)
+	tx, err := f.db.Begin(false)
 	if err != nil {
 		return nil, unavailable(err)
 	}
 	defer func() { _ = tx.Rollback() }() // ends it: a read transaction has nothing to undo
-	if int64(tx.ID()) > s.durable.Load() {
+	if f.moment(tx) > s.durable.Load() {
 		// The committer stores durable before it clears syncing: if there is
 		// no commit under way any more, this one has become durable.
 		if under := s.syncing.Load(); under != nil {
 			return *under, nil
 		}
 	}
-	return nil, fn(tx)
+	return nil, fn(tx, f)
+}
+
+// acquire returns the open file, which is not closed before its readers are done.
+func (s *Store) acquire() (*file, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.file == nil {
+		return nil, s.down
+	}
+	s.file.readers.Add(1)
+	return s.file, nil
 }

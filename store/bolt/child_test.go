@@ -24,7 +24,8 @@ const childEnv = "SENTINEL_BOLT_TEST_CHILD"
 
 // children is what a child process can do with the file of a path.
 var children = map[string]func(path string) error{
-	"bind": bindForever,
+	"bind":    bindForever,
+	"compact": compactForever,
 }
 
 func TestMain(m *testing.M) {
@@ -105,7 +106,7 @@ func TestKill(t *testing.T) {
 	path := filepath.Join(t.TempDir(), bolt.FileName)
 	acknowledged := map[string]bool{}
 	for range rounds {
-		killWhileBinding(t, path, 1+rnd.IntN(400), acknowledged)
+		killWhileBinding(t, "bind", path, 1+rnd.IntN(400), acknowledged)
 		s := openPath(t, path)
 		checkAcknowledged(t, s, acknowledged)
 		mustClose(t, s)
@@ -117,9 +118,9 @@ func TestKill(t *testing.T) {
 
 // killWhileBinding runs a child until it has printed so many lines, kills it,
 // and notes all that it printed.
-func killWhileBinding(t *testing.T, path string, lines int, acknowledged map[string]bool) {
+func killWhileBinding(t *testing.T, child, path string, lines int, acknowledged map[string]bool) {
 	t.Helper()
-	cmd := childCommand(t, "bind", path)
+	cmd := childCommand(t, child, path)
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -2,7 +2,6 @@ package bolt
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"net/netip"
 	"time"
@@ -18,7 +17,8 @@ var be = binary.BigEndian
 const revisionBytes = 8
 
 // bindingRecord is a binding without its key and revision. Numbers of fields
-// are never used again for something else; those after 12 are free.
+// are never used again for something else; 10 to 12 were in format 1, those after
+// 13 are free.
 type bindingRecord struct {
 	Hint     string `cbor:"1,keyasint,omitempty"`
 	Label    string `cbor:"2,keyasint,omitempty"`
@@ -29,28 +29,14 @@ type bindingRecord struct {
 	FirstIP  []byte `cbor:"7,keyasint,omitempty"`
 	Created  int64  `cbor:"8,keyasint,omitempty"` // ms
 	Updated  int64  `cbor:"9,keyasint,omitempty"` // ms after Created
+
+	ArchivedBefore int64 `cbor:"13,keyasint,omitempty"` // ms; 0: never
 }
 
 var (
 	statuses = []store.Status{store.StatusActive, store.StatusBanned}
 	kinds    = []store.RuleKind{store.RuleSingle, store.RuleMultiple, store.RuleAll}
 )
-
-// interceptRecord is an intercept without ID, key hash and time.
-type interceptRecord struct {
-	Last      int64  `cbor:"1,keyasint,omitempty"` // ms after At
-	Count     uint64 `cbor:"2,keyasint,omitempty"`
-	Reason    string `cbor:"3,keyasint,omitempty"`
-	Observed  bool   `cbor:"4,keyasint,omitempty"`
-	Hint      string `cbor:"5,keyasint,omitempty"`
-	ClientIP  []byte `cbor:"6,keyasint,omitempty"`
-	PeerIP    []byte `cbor:"7,keyasint,omitempty"`
-	Method    string `cbor:"8,keyasint,omitempty"`
-	Host      string `cbor:"9,keyasint,omitempty"`
-	Path      string `cbor:"10,keyasint,omitempty"`
-	UserAgent string `cbor:"11,keyasint,omitempty"`
-	RequestID string `cbor:"12,keyasint,omitempty"`
-}
 
 // decoding takes texts as they were stored: what a client sent need not be UTF-8.
 var decoding = must(cbor.DecOptions{UTF8: cbor.UTF8DecodeInvalid}.DecMode())
@@ -71,6 +57,9 @@ func encodeBinding(b store.Binding) ([]byte, error) {
 		Created: b.CreatedAt.UnixMilli(),
 	}
 	rec.Updated = b.UpdatedAt.UnixMilli() - rec.Created
+	if !b.ArchivedBefore.IsZero() {
+		rec.ArchivedBefore = b.ArchivedBefore.UnixMilli()
+	}
 	for _, p := range b.Rule.Prefixes {
 		rec.Prefixes = appendPrefix(rec.Prefixes, p)
 	}
@@ -113,6 +102,9 @@ func (r *bindingRecord) fill(b *store.Binding) (err error) {
 	b.Hint, b.Label, b.Note, b.Status, b.Rule.Kind = r.Hint, r.Label, r.Note, statuses[r.Status], kinds[r.Kind]
 	b.CreatedAt = time.UnixMilli(r.Created).UTC()
 	b.UpdatedAt = time.UnixMilli(r.Created + r.Updated).UTC()
+	if r.ArchivedBefore != 0 {
+		b.ArchivedBefore = time.UnixMilli(r.ArchivedBefore).UTC()
+	}
 	if b.FirstIP, err = parseAddr(r.FirstIP); err != nil {
 		return err
 	}
@@ -178,46 +170,6 @@ func parseAddr(b []byte) (a netip.Addr, err error) {
 		return a, damaged("address: %v", err)
 	}
 	return a, nil
-}
-
-// interceptHead is what stands before the CBOR of an intercept: hash and time,
-// by which it can be chosen without decoding the rest.
-const interceptHead = len(store.KeyHash{}) + 8
-
-func encodeIntercept(r store.Intercept) ([]byte, error) {
-	at := r.At.UnixMilli()
-	value := make([]byte, 0, 256)
-	value = append(value, r.Hash[:]...)
-	value = be.AppendUint64(value, uint64(at)) // #nosec G115 -- decoded the same way
-	return encodeAfter(value, interceptRecord{
-		Last: r.Last.UnixMilli() - at, Count: r.Count, Reason: string(r.Reason), Observed: r.Observed,
-		Hint: r.Hint, ClientIP: addrBytes(r.ClientIP), PeerIP: addrBytes(r.PeerIP),
-		Method: r.Method, Host: r.Host, Path: r.Path, UserAgent: r.UserAgent, RequestID: r.RequestID,
-	})
-}
-
-func decodeIntercept(key, value []byte) (store.Intercept, error) {
-	var rec interceptRecord
-	if len(key) != 8 || len(value) < interceptHead {
-		return store.Intercept{}, damaged("intercept of %d bytes", len(value))
-	}
-	if err := decoding.Unmarshal(value[interceptHead:], &rec); err != nil {
-		return store.Intercept{}, damaged("intercept %x: %v", key, err)
-	}
-	hash, at := interceptHeadOf(value)
-	r := store.Intercept{
-		ID: be.Uint64(key), At: time.UnixMilli(at).UTC(), Last: time.UnixMilli(at + rec.Last).UTC(),
-		Count: rec.Count, Reason: store.Reason(rec.Reason), Observed: rec.Observed, Hash: hash, Hint: rec.Hint,
-		Method: rec.Method, Host: rec.Host, Path: rec.Path, UserAgent: rec.UserAgent, RequestID: rec.RequestID,
-	}
-	var clientErr, peerErr error
-	r.ClientIP, clientErr = parseAddr(rec.ClientIP)
-	r.PeerIP, peerErr = parseAddr(rec.PeerIP)
-	return r, errors.Join(clientErr, peerErr)
-}
-
-func interceptHeadOf(value []byte) (hash store.KeyHash, at int64) {
-	return store.KeyHash(value[:len(hash)]), int64(be.Uint64(value[len(hash):])) // #nosec G115 -- as encoded
 }
 
 // usageBytes is the length of a usage without its address.

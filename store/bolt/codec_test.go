@@ -1,8 +1,10 @@
 package bolt
 
 import (
+	"bytes"
 	"net/netip"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -24,6 +26,14 @@ func FuzzDecode(f *testing.F) {
 	f.Add(binding)
 	f.Add(intercept)
 	f.Add(appendUsage(nil, store.Usage{LastUsed: time.Unix(1, 0), LastIP: netip.MustParseAddr("fe80::1%eth0"), Hits: 7}))
+	f.Add(encodeHistory(storedUsage()))
+	f.Add(archiveEntry{7, []byte("usage"), []byte("history"), binding}.encode())
+	f.Add(newBlock().encode())
+	audit, err := encodeAudit(storetest.AuditEntry(1))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(audit)
 	f.Add([]byte{})
 	hash := storetest.Hash(1)
 	f.Fuzz(func(t *testing.T, value []byte) {
@@ -47,11 +57,61 @@ func FuzzDecode(f *testing.F) {
 			}
 		}
 		if u, err := decodeUsage(value); err == nil && value != nil {
-			if got, err := decodeUsage(appendUsage(nil, u)); err != nil || got != u {
+			if got, err := decodeUsage(appendUsage(nil, u)); err != nil || !reflect.DeepEqual(got, u) {
 				t.Errorf("usage:\n got %+v, %v\nwant %+v", got, err, u)
 			}
 		}
+		fuzzAdministration(t, value)
 	})
+}
+
+// fuzzAdministration is FuzzDecode for the records of format 3.
+func fuzzAdministration(t *testing.T, value []byte) {
+	if h, err := decodeHistory(value); err == nil {
+		u := h.complete(store.Usage{Hits: 1 << 40})
+		h, err := decodeHistory(encodeHistory(u))
+		if got := h.complete(store.Usage{Hits: 1 << 40}); err != nil || !reflect.DeepEqual(got, u) {
+			t.Errorf("history:\n got %+v, %v\nwant %+v", got, err, u)
+		}
+	}
+	if e, err := cutEntry(value); err == nil && !bytes.Equal(e.encode(), value) {
+		t.Errorf("archive entry %x came back as %x", value, e.encode())
+	}
+	if b := parseBlock(value); b != nil && !bytes.Equal(b.encode(), value) {
+		t.Error("block came back as another")
+	}
+	if e, err := decodeAudit(interceptKey(1), value); err == nil {
+		again, err := encodeAudit(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := decodeAudit(interceptKey(1), again); err != nil || !sameAudit(got, e) {
+			t.Errorf("audit entry:\n got %+v, %v\nwant %+v", got, err, e)
+		}
+	}
+	if h, err := cutInterceptHead(value); err == nil {
+		if r, err := h.decode(interceptKey(1)); err == nil {
+			if path, ok := h.path(); ok && string(path) != r.Path {
+				t.Errorf("path %q, want %q", path, r.Path)
+			}
+		}
+	}
+}
+
+// sameAudit compares, taking no JSON for the same as JSON of length 0.
+func sameAudit(a, b store.AuditEntry) bool {
+	same := bytes.Equal(a.Before, b.Before) && bytes.Equal(a.After, b.After)
+	a.Before, b.Before, a.After, b.After = nil, nil, nil, nil
+	return same && reflect.DeepEqual(a, b)
+}
+
+// storedUsage returns a usage with a history.
+func storedUsage() (u store.Usage) {
+	at := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
+	for i, ip := range []string{"10.0.0.1", "2001:db8::1", "10.0.0.1"} {
+		u = u.Add(store.Touch{LastUsed: at.AddDate(0, 0, i), LastIP: netip.MustParseAddr(ip), Hits: 3, Refused: 1})
+	}
+	return u
 }
 
 func TestBindingIsCompact(t *testing.T) {
@@ -75,5 +135,40 @@ func TestTextsOfClientsComeBackAsTheyCame(t *testing.T) {
 	}
 	if got, err := decodeIntercept(interceptKey(1), value); err != nil || got != r {
 		t.Errorf("got %+v, %v, want %+v", got, err, r)
+	}
+}
+
+// TestPathWithoutDecoding reads the path of records that lack what is before it, and
+// of one that is as long as it can be.
+func TestPathWithoutDecoding(t *testing.T) {
+	full, bare, long := storetest.Intercept(1), store.Intercept{Path: "/v1"}, storetest.Intercept(1)
+	long.Path, long.UserAgent = "/"+strings.Repeat("x", 70_000), strings.Repeat("y", 300)
+	for _, r := range []store.Intercept{full, bare, long, {}} {
+		value, err := encodeIntercept(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h, err := cutInterceptHead(value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if path, ok := h.path(); !ok || string(path) != r.Path {
+			t.Errorf("path of %d bytes, ok %v, want %d", len(path), ok, len(r.Path))
+		}
+	}
+}
+
+// TestHistoryIsCompact has a key that is used from one address, day by day.
+func TestHistoryIsCompact(t *testing.T) {
+	var u store.Usage
+	at := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
+	for i := range 2 * store.UsageDays {
+		u = u.Add(store.Touch{LastUsed: at.AddDate(0, 0, i), LastIP: netip.MustParseAddr("10.0.0.1"), Hits: 1_000})
+		if i == 0 && len(encodeHistory(u)) > 32 {
+			t.Errorf("a history of one day takes %d bytes", len(encodeHistory(u)))
+		}
+	}
+	if n := len(encodeHistory(u)); n > 160 {
+		t.Errorf("a full history takes %d bytes", n)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"slices"
 	"syscall"
 
 	"go.etcd.io/bbolt"
@@ -16,6 +17,7 @@ const maxCommit = 1_024
 type request struct {
 	ctx   context.Context
 	apply func(tx *writeTx) error
+	alone func() error // in place of apply: what is done between two commits
 	err   error
 	done  chan struct{} // closed when err is set
 }
@@ -27,10 +29,14 @@ type request struct {
 // When ctx ends first, apply may still run: it must use nothing that belongs to
 // the caller.
 func (s *Store) write(ctx context.Context, apply func(tx *writeTx) error) error {
-	if err := ctx.Err(); err != nil {
+	return s.ask(&request{ctx: ctx, apply: apply, done: make(chan struct{})})
+}
+
+// ask queues a request and waits for its end, or that of its context.
+func (s *Store) ask(r *request) error {
+	if err := r.ctx.Err(); err != nil {
 		return err
 	}
-	r := &request{ctx: ctx, apply: apply, done: make(chan struct{})}
 	s.queueMu.Lock()
 	if s.closed {
 		s.queueMu.Unlock()
@@ -42,8 +48,8 @@ func (s *Store) write(ctx context.Context, apply func(tx *writeTx) error) error 
 	select {
 	case <-r.done:
 		return r.err
-	case <-ctx.Done():
-		return ctx.Err()
+	case <-r.ctx.Done():
+		return r.ctx.Err()
 	}
 }
 
@@ -76,6 +82,9 @@ func (s *Store) nextBatch() (batch []*request, closed bool) {
 	s.queueMu.Lock()
 	defer s.queueMu.Unlock()
 	n := min(len(s.queue), maxCommit)
+	if i := slices.IndexFunc(s.queue[:n], func(r *request) bool { return r.alone != nil }); i >= 0 {
+		n = max(i, 1) // those before it, or it alone
+	}
 	batch, s.queue = s.queue[:n:n], s.queue[n:]
 	if len(s.queue) == 0 {
 		s.queue = nil // or its answered requests would be kept alive
@@ -85,13 +94,30 @@ func (s *Store) nextBatch() (batch []*request, closed bool) {
 
 // serve commits a batch and answers it.
 func (s *Store) serve(batch []*request) {
-	err := s.commit(batch)
+	var err error
+	if batch[0].alone != nil {
+		err = s.serveAlone(batch[0])
+	} else {
+		err = s.commit(batch)
+	}
 	for _, r := range batch {
 		if r.err == nil {
 			r.err = err
 		}
 		close(r.done)
 	}
+}
+
+func (s *Store) serveAlone(r *request) error {
+	if err := r.ctx.Err(); err != nil {
+		return err // its caller has left
+	}
+	if s.file == nil {
+		if err := s.reopen(nil); err != nil {
+			return err
+		}
+	}
+	return r.alone()
 }
 
 // commit applies a batch in one transaction. Only the committer calls it, and
@@ -109,9 +135,21 @@ func (s *Store) commit(batch []*request) error {
 		close(over)
 	}()
 
-	id, err := s.file.update(func(tx *writeTx) error { return applyAll(tx, batch) })
+	var changes []change
+	id, err := s.file.update(func(tx *writeTx) error {
+		err := applyAll(tx, batch, s.live.isRecording)
+		changes = tx.changes
+		return err
+	})
 	if err == nil {
-		s.durable.Store(max(id, s.durable.Load()))
+		if id != 0 {
+			moment := s.file.base + id               // as file.moment has it
+			isMuch := s.live.append(moment, changes) // before a reader may see them
+			s.durable.Store(moment)
+			if isMuch {
+				go s.catchUp()
+			}
+		}
 		return nil
 	}
 	if !isOutOfSpace(err) {
@@ -123,8 +161,9 @@ func (s *Store) commit(batch []*request) error {
 	return unavailable(err)
 }
 
-func applyAll(tx *writeTx, batch []*request) error {
+func applyAll(tx *writeTx, batch []*request, isRecording func() bool) error {
 	for _, r := range batch {
+		tx.record = isRecording()
 		if r.err = r.ctx.Err(); r.err != nil {
 			continue // its caller has left
 		}
@@ -137,9 +176,11 @@ func applyAll(tx *writeTx, batch []*request) error {
 
 // reopen closes the file, if there is one, and opens it again.
 func (s *Store) reopen(cause error) error {
+	s.live.forget() // what the file holds now is uncertain
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.file != nil {
+		s.file.readers.Wait()
 		_ = s.file.close() // it has failed already
 		s.file = nil
 	}
@@ -148,8 +189,9 @@ func (s *Store) reopen(cause error) error {
 		s.down = unavailable(openError(s.path, err))
 		return s.down
 	}
+	f.base = s.base
 	s.file, s.down = f, nil
-	s.durable.Store(f.lastTx)
+	s.durable.Store(f.base + f.lastTx)
 	s.opts.Logger.Warn("store opened again after a failure", "path", s.path, "cause", cause)
 	return nil
 }
@@ -196,9 +238,20 @@ func (f *file) update(fn func(tx *writeTx) error) (id int64, err error) {
 
 // writeTx is a write transaction with what has to be done once at its end.
 type writeTx struct {
-	tx      *bbolt.Tx
-	changed bool
-	added   int // bindings made, less those deleted
+	tx       *bbolt.Tx
+	changed  bool
+	added    int // bindings made, less those deleted
+	archived int // entries of the archive made, less those deleted
+
+	record  bool     // whether changes are wanted
+	changes []change // of bindings and usage, for the catalog
+}
+
+// note keeps a change for the catalog.
+func (w *writeTx) note(c change) {
+	if w.record {
+		w.changes = append(w.changes, c)
+	}
 }
 
 // bucket returns one of the buckets that every file has.
@@ -216,22 +269,28 @@ func (w *writeTx) remove(bucket string, key []byte) error {
 	return w.bucket(bucket).Delete(key)
 }
 
-// finish brings the number of bindings up to date.
+// finish brings the numbers of bindings and of archive entries up to date.
 func (w *writeTx) finish() error {
-	if w.added == 0 {
+	return errors.Join(w.addTo(keyBindings, w.added), w.addTo(keyArchived, w.archived))
+}
+
+// addTo adds to one of the numbers in meta.
+func (w *writeTx) addTo(key []byte, added int) error {
+	if added == 0 {
 		return nil
 	}
-	n, err := countBindings(w.tx)
+	n, err := count(w.tx, key)
 	if err != nil {
 		return err
 	}
-	return w.put(bucketMeta, keyBindings, be.AppendUint64(nil, uint64(n+w.added))) // #nosec G115 -- not negative: what is deleted was counted
+	return w.put(bucketMeta, key, be.AppendUint64(nil, uint64(n+added))) // #nosec G115 -- not negative: what is deleted was counted
 }
 
-func countBindings(tx *bbolt.Tx) (int, error) {
-	v := mustBucket(tx, bucketMeta).Get(keyBindings)
+// count returns one of the numbers in meta.
+func count(tx *bbolt.Tx, key []byte) (int, error) {
+	v := mustBucket(tx, bucketMeta).Get(key)
 	if len(v) != 8 {
-		return 0, damaged("number of bindings has %d bytes", len(v))
+		return 0, damaged("number of %s has %d bytes", key, len(v))
 	}
 	return int(be.Uint64(v)), nil // #nosec G115 -- it was an int when it was written
 }

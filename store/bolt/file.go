@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -31,15 +32,21 @@ const (
 	bucketMeta       = "meta"
 	bucketBindings   = "bindings"
 	bucketUsage      = "usage"
+	bucketHistory    = "history"
+	bucketArchive    = "archive"
 	bucketIntercepts = "intercepts"
+	bucketBlocks     = "blocks"
 	bucketCounters   = "counters"
 	bucketSettings   = "settings"
+	bucketDocuments  = "documents"
+	bucketAudit      = "audit"
 )
 
 var (
 	keyMagic    = []byte("magic")
 	keyFormat   = []byte("format")
 	keyBindings = []byte("bindings")
+	keyArchived = []byte("archived")
 	keyProbe    = []byte("probe")
 
 	magic = []byte("key-ip-sentinel")
@@ -47,11 +54,17 @@ var (
 
 // file is one open data file.
 type file struct {
-	db     *bbolt.DB
-	os     *os.File // the same file, which db closes
-	lastTx int64    // last transaction in it when it was opened
-	stuck  bool     // bbolt has not let go of a write transaction, and cannot be closed
+	db      *bbolt.DB
+	os      *os.File       // the same file, which db closes
+	lastTx  int64          // last transaction in it when it was opened
+	base    int64          // what moment adds
+	readers sync.WaitGroup // taken under Store.mu
+	stuck   bool           // bbolt has not let go of a write transaction, and cannot be closed
 }
+
+// moment returns what a transaction of the file sees: the higher, the later, also
+// across the files that one store has had.
+func (f *file) moment(tx *bbolt.Tx) int64 { return f.base + int64(tx.ID()) }
 
 // close closes the file and thereby unlocks it.
 func (f *file) close() error {
@@ -68,19 +81,15 @@ func (f *file) close() error {
 // then bbolt, which maps it and believes what it finds. Nothing is written
 // before the file has proved to be Sentinel's or empty.
 func openFile(path string, opts Options, flag int) (f *file, err error) {
-	osFile, err := os.OpenFile(filepath.Clean(path), os.O_RDWR|flag, 0o600)
+	osFile, err := openLocked(path, opts.Timeout, flag)
 	if err != nil {
 		return nil, err
 	}
 	defer func() {
 		if err != nil {
-			_ = unlock(osFile) // a mapping that bbolt lost may outlive the descriptor
-			_ = osFile.Close() // the error that led here is the one to report
+			letGo(osFile) // the error that led here is the one to report
 		}
 	}()
-	if err := lock(osFile, opts.Timeout); err != nil {
-		return nil, err
-	}
 	state, err := inspect(osFile)
 	if err != nil {
 		return nil, err
@@ -102,6 +111,49 @@ func openFile(path string, opts Options, flag int) (f *file, err error) {
 		return nil, errors.Join(err, f.close())
 	}
 	return f, nil
+}
+
+// openLocked opens a file and locks it. Whoever had it locked may have put another
+// in its place meanwhile, as Compact does: then that one is taken.
+func openLocked(path string, timeout time.Duration, flag int) (*os.File, error) {
+	for {
+		f, err := os.OpenFile(filepath.Clean(path), os.O_RDWR|flag, 0o600)
+		if err != nil {
+			return nil, err
+		}
+		if err := lock(f, timeout); err != nil {
+			letGo(f)
+			return nil, err
+		}
+		isNamed, err := isFileAt(f, path)
+		if err == nil && isNamed {
+			return f, nil
+		}
+		letGo(f)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+	}
+}
+
+// letGo unlocks and closes a file: a mapping that bbolt lost may outlive the
+// descriptor, and would keep the lock.
+func letGo(f *os.File) {
+	_ = unlock(f)
+	_ = f.Close()
+}
+
+// isFileAt reports whether an open file is the one at a path.
+func isFileAt(f *os.File, path string) (bool, error) {
+	open, err := f.Stat()
+	if err != nil {
+		return false, err
+	}
+	named, err := os.Stat(path)
+	if err != nil {
+		return false, err
+	}
+	return os.SameFile(open, named), nil
 }
 
 // openBolt gives bbolt a file that is open and locked.
@@ -181,8 +233,9 @@ func (f *file) checkBuckets() error {
 				return fmt.Errorf("%w: bucket %s is missing", store.ErrDamaged, name)
 			}
 		}
-		_, err := countBindings(tx)
-		return err
+		_, bindingsErr := count(tx, keyBindings)
+		_, archivedErr := count(tx, keyArchived)
+		return errors.Join(bindingsErr, archivedErr)
 	})
 }
 
@@ -192,7 +245,10 @@ func (f *file) read(fn func(tx *bbolt.Tx) error) (err error) {
 	return f.db.View(fn)
 }
 
-var allBuckets = []string{bucketMeta, bucketBindings, bucketUsage, bucketIntercepts, bucketCounters, bucketSettings}
+var allBuckets = []string{
+	bucketMeta, bucketBindings, bucketUsage, bucketHistory, bucketArchive, bucketIntercepts, bucketBlocks,
+	bucketCounters, bucketSettings, bucketDocuments, bucketAudit,
+}
 
 func createBuckets(w *writeTx) error {
 	for _, name := range allBuckets {
@@ -204,5 +260,6 @@ func createBuckets(w *writeTx) error {
 		w.put(bucketMeta, keyMagic, magic),
 		w.put(bucketMeta, keyFormat, be.AppendUint64(nil, currentFormat)),
 		w.put(bucketMeta, keyBindings, be.AppendUint64(nil, 0)),
+		w.put(bucketMeta, keyArchived, be.AppendUint64(nil, 0)),
 	)
 }

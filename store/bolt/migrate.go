@@ -18,6 +18,7 @@ const currentFormat = uint64(1 + len(migrations))
 // migrations has at index i the step from format i+1 to the next.
 var migrations = [...]func(w *writeTx) error{
 	moveUsage,
+	addAdministration,
 }
 
 // migrate brings the file from an older format to the current one, each step in
@@ -125,4 +126,16 @@ func (w *writeTx) moveUsageOf(key, value []byte) error {
 	}
 	setRevision(slim, revision)
 	return w.put(bucketBindings, key, slim)
+}
+
+// addAdministration makes room for what administration keeps: format 2 to 3.
+// Usage that is there gets its history from the next use on, and intercepts that
+// are there get their block from the next one in it on.
+func addAdministration(w *writeTx) error {
+	for _, name := range []string{bucketHistory, bucketArchive, bucketBlocks, bucketDocuments, bucketAudit} {
+		if _, err := w.tx.CreateBucket([]byte(name)); err != nil {
+			return err
+		}
+	}
+	return w.put(bucketMeta, keyArchived, be.AppendUint64(nil, 0))
 }

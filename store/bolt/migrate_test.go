@@ -145,12 +145,105 @@ func checkMigrated(t *testing.T, s *Store) {
 		if got, err := s.Binding(ctx, want.Hash); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("binding %d:\n got %+v, %v\nwant %+v", n, got, err, want)
 		}
-		if got, err := s.Usage(ctx, want.Hash); err != nil || got != format1Usage(n) {
+		if got, err := s.Usage(ctx, want.Hash); err != nil || !reflect.DeepEqual(got, format1Usage(n)) {
 			t.Errorf("usage %d: got %+v, %v, want %+v", n, got, err, format1Usage(n))
 		}
 	}
 	if v, err := s.Setting(ctx, "mode"); err != nil || string(v) != "observe" {
 		t.Errorf("setting %q, %v", v, err)
+	}
+}
+
+// testdata/format2.db is a file of format 2, as the last version that wrote it left
+// it: the bindings and usage of format1.db, format2Intercepts intercepts, a counter
+// and a setting. A new format gets a file of its own, made by the version before
+// it.
+const (
+	format2File       = "testdata/format2.db"
+	format2Intercepts = 60
+)
+
+func TestMigrateFormat2(t *testing.T) {
+	old, err := os.ReadFile(format2File)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), FileName)
+	if err := os.WriteFile(path, old, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for round := range 2 { // the second time it is a file of the current format
+		s, err := Open(path, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if round == 0 {
+			checkMigrated(t, s)
+		}
+		checkMigratedIntercepts(t, s, format2Intercepts+round)
+		checkMigratedUsage(t, s, round)
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if kept, err := os.ReadFile(path + ".v2.bak"); err != nil || !bytes.Equal(kept, old) {
+		t.Errorf("the copy differs from the old file, or %v", err)
+	}
+}
+
+// checkMigratedIntercepts reads records with and without the longer head, and adds
+// one.
+func checkMigratedIntercepts(t *testing.T, s *Store, n int) {
+	t.Helper()
+	for name, f := range map[string]store.InterceptFilter{
+		"all":        {},
+		"reason":     {Reason: store.ReasonIPNotAllowed},
+		"network":    {Network: netip.MustParsePrefix("203.0.113.0/24")},
+		"path":       {Path: "CHAT"},
+		"everything": {Reason: store.ReasonIPNotAllowed, Network: netip.MustParsePrefix("203.0.113.9/32"), Path: "/v1"},
+	} {
+		f.Limit = store.MaxPage
+		page, err := s.ListIntercepts(t.Context(), f)
+		if err != nil || len(page.Records) != n {
+			t.Fatalf("%s: %d records, %v, want %d", name, len(page.Records), err, n)
+		}
+		for _, got := range page.Records {
+			want := storetest.Intercept(int(got.ID) - 1)
+			want.ID, want.At, want.Last = got.ID, store.StoredTime(want.At), store.StoredTime(want.Last)
+			if got != want {
+				t.Errorf("%s:\n got %+v\nwant %+v", name, got, want)
+			}
+		}
+	}
+	if page, err := s.ListIntercepts(t.Context(), store.InterceptFilter{Hash: storetest.Hash(7)}); err != nil || len(page.Records) != 1 {
+		t.Errorf("of one key: %d records, %v", len(page.Records), err)
+	}
+	if err := s.PutIntercepts(t.Context(), []store.Intercept{storetest.Intercept(n)}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// checkMigratedUsage uses a key on, whose history begins with that.
+func checkMigratedUsage(t *testing.T, s *Store, round int) {
+	t.Helper()
+	u := format1Usage(2)
+	touch := store.Touch{Hash: storetest.Hash(2), LastUsed: u.LastUsed.Add(time.Minute), LastIP: u.LastIP, Hits: 4}
+	for range round {
+		u = u.Add(touch)
+	}
+	if got, err := s.Usage(t.Context(), touch.Hash); err != nil || !reflect.DeepEqual(got, u) {
+		t.Errorf("got %+v, %v\nwant %+v", got, err, u)
+	}
+	if err := s.AddUsage(t.Context(), store.UsageBatch{Touches: []store.Touch{touch}}); err != nil {
+		t.Fatal(err)
+	}
+	u = u.Add(touch)
+	if got, err := s.Usage(t.Context(), touch.Hash); err != nil || !reflect.DeepEqual(got, u) {
+		t.Errorf("used on: got %+v, %v\nwant %+v", got, err, u)
+	}
+	page, err := s.FindBindings(t.Context(), store.BindingQuery{Filter: store.BindingFilter{Hashes: []store.KeyHash{touch.Hash}}})
+	if err != nil || len(page.Rows) != 1 || page.Rows[0].Usage.Hits != u.Hits {
+		t.Errorf("found %+v, %v", page, err)
 	}
 }
 
@@ -243,7 +336,7 @@ func TestNewerFormatIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = Open(path, Options{})
-	if !errors.Is(err, store.ErrNewer) || !strings.Contains(err.Error(), "format 9") || !strings.Contains(err.Error(), "up to 2") {
+	if !errors.Is(err, store.ErrNewer) || !strings.Contains(err.Error(), "format 10") || !strings.Contains(err.Error(), "up to 3") {
 		t.Errorf("got %v, want ErrNewer with both formats", err)
 	}
 	if after, err := os.ReadFile(path); err != nil || !bytes.Equal(after, before) {

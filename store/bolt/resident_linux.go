@@ -40,7 +40,7 @@ func (s *Store) trimNow() {
 // releasePages unmaps the pages of the file that are resident. The read
 // transaction keeps the mapping where it is meanwhile.
 func (s *Store) releasePages() {
-	_, _ = s.viewOnce(func(tx *bbolt.Tx) error {
+	_, _ = s.viewOnce(func(tx *bbolt.Tx, _ *file) error {
 		info := tx.DB().Info()
 		_, _, errno := unix.Syscall(unix.SYS_MADVISE, info.Data, uintptr(tx.Size()), unix.MADV_DONTNEED) //nolint:gosec // G115: a size is not negative
 		if errno != 0 {

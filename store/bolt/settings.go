@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"os"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -55,22 +54,19 @@ func (s *Store) Probe(ctx context.Context) error {
 	return s.checkPath()
 }
 
-// checkPath makes sure that the open file is the one at its path.
+// checkPath makes sure that the open file is the one at its path. The lock keeps
+// Compact from putting another in its place meanwhile.
 func (s *Store) checkPath() error {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if s.file == nil {
 		return s.down
 	}
-	open, err := s.file.os.Stat()
+	isNamed, err := isFileAt(s.file.os, s.path)
 	if err != nil {
 		return unavailable(err)
 	}
-	named, err := os.Stat(s.path)
-	if err != nil {
-		return unavailable(err)
-	}
-	if !os.SameFile(open, named) {
+	if !isNamed {
 		return fmt.Errorf("%w: %s is no longer the file that was opened", store.ErrUnavailable, s.path)
 	}
 	return nil

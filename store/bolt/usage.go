@@ -26,6 +26,9 @@ func (s *Store) AddUsage(ctx context.Context, batch store.UsageBatch) error {
 	}
 	counters := slices.Clone(batch.Counters)
 	touches := slices.Clone(batch.Touches)
+	for i := range touches {
+		touches[i].Addresses = slices.Clone(touches[i].Addresses)
+	}
 	slices.SortStableFunc(touches, func(a, b store.Touch) int { return bytes.Compare(a.Hash[:], b.Hash[:]) })
 
 	for rest, written := touches, 0; len(rest) > 0 || len(counters) > 0; {
@@ -58,20 +61,41 @@ func (w *writeTx) addUsage(touches []store.Touch, counters []store.Counter) erro
 	return nil
 }
 
+// addTouch adds a touch as store.Usage.Add does. Records that are damaged are begun
+// anew, or they would hold up all others.
 func (w *writeTx) addTouch(t store.Touch) error {
 	value := w.bucket(bucketUsage).Get(t.Hash[:])
 	if value == nil && w.bucket(bucketBindings).Get(t.Hash[:]) == nil {
 		return nil // usage goes with its binding, so where there is usage, there is a binding
 	}
+	past := w.bucket(bucketHistory).Get(t.Hash[:])
 	u, err := decodeUsage(value)
 	if err != nil {
-		value, u = nil, store.Usage{} // begun anew, or it would hold up all others
+		u, past = store.Usage{}, nil
 	}
-	u.Hits += t.Hits
-	if value == nil || t.LastUsed.UnixMilli() >= u.LastUsed.UnixMilli() {
-		u.LastUsed, u.LastIP = t.LastUsed, t.LastIP
+	if covers(past, u, t) {
+		u.LastUsed, u.Hits = t.LastUsed, u.Hits+t.Hits
+		return w.putUsage(t.Hash, appendUsage(make([]byte, 0, usageBytes+16), u))
 	}
-	return w.put(bucketUsage, t.Hash[:], appendUsage(make([]byte, 0, usageBytes+16), u))
+	h, err := decodeHistory(past)
+	if err != nil {
+		h = history{}
+	}
+	u = h.complete(u).Add(t)
+	if next := encodeHistory(u); len(next) > emptyHistory && !bytes.Equal(next, past) {
+		if err := w.put(bucketHistory, t.Hash[:], next); err != nil {
+			return err
+		}
+	}
+	if t.Hits == 0 {
+		return nil
+	}
+	return w.putUsage(t.Hash, appendUsage(make([]byte, 0, usageBytes+16), u))
+}
+
+func (w *writeTx) putUsage(hash store.KeyHash, value []byte) error {
+	w.note(change{hash: hash, kind: changeUsage, value: value})
+	return w.put(bucketUsage, hash[:], value)
 }
 
 func (w *writeTx) addCounter(c store.Counter) error {
@@ -105,7 +129,7 @@ func keyHour(key []byte) time.Time {
 // Usage is part of store.UsageLog.
 func (s *Store) Usage(ctx context.Context, hash store.KeyHash) (u store.Usage, err error) {
 	err = s.view(ctx, func(tx *bbolt.Tx) error {
-		u, err = decodeUsage(mustBucket(tx, bucketUsage).Get(hash[:]))
+		u, err = decodeWholeUsage(mustBucket(tx, bucketUsage).Get(hash[:]), mustBucket(tx, bucketHistory).Get(hash[:]))
 		return err
 	})
 	return u, err
@@ -139,4 +163,27 @@ func (s *Store) Counters(ctx context.Context, from, to time.Time) ([]store.Count
 		return nil, err
 	}
 	return list, nil
+}
+
+// DeleteCounters is part of store.UsageLog.
+func (s *Store) DeleteCounters(ctx context.Context, before time.Time, limit int) (int, error) {
+	removed := 0
+	err := s.write(ctx, func(w *writeTx) error {
+		var keys [][]byte
+		c := w.bucket(bucketCounters).Cursor()
+		for k, _ := c.First(); len(k) >= 8 && keyHour(k).Before(before) && len(keys) < limit; k, _ = c.Next() {
+			keys = append(keys, bytes.Clone(k))
+		}
+		for _, k := range keys {
+			if err := w.remove(bucketCounters, k); err != nil {
+				return err
+			}
+		}
+		removed = len(keys)
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	return removed, nil
 }

@@ -5,6 +5,7 @@ package memory
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -25,8 +26,13 @@ type Store struct {
 	intercepts    []store.Intercept // ascending IDs
 	counters      map[counterKey]uint64
 	settings      map[string][]byte
+	archive       map[store.KeyHash]store.ArchivedBinding
+	documents     map[documentKey]store.Document
+	audit         []store.AuditEntry // ascending IDs
 	lastRevision  uint64
 	lastIntercept uint64
+	lastDocument  uint64
+	lastAudit     uint64
 }
 
 type counterKey struct {
@@ -43,6 +49,9 @@ func New() *Store {
 		usage:    map[store.KeyHash]store.Usage{},
 		counters: map[counterKey]uint64{},
 		settings: map[string][]byte{},
+
+		archive:   map[store.KeyHash]store.ArchivedBinding{},
+		documents: map[documentKey]store.Document{},
 	}
 }
 
@@ -117,6 +126,7 @@ func (s *Store) Bind(ctx context.Context, b store.Binding) (store.Binding, bool,
 	if there, ok := s.bindings[b.Hash]; ok {
 		return there.Stored(), false, nil
 	}
+	b.ArchivedBefore = s.archive[b.Hash].ArchivedAt
 	return s.putLocked(b), true, nil
 }
 
@@ -198,66 +208,6 @@ func (s *Store) CountBindings(ctx context.Context) (int, error) {
 	return len(s.bindings), nil
 }
 
-// PutIntercepts is part of store.Intercepts.
-func (s *Store) PutIntercepts(ctx context.Context, recs []store.Intercept) error {
-	leave, err := s.enter(ctx)
-	if err != nil {
-		return err
-	}
-	defer leave()
-	for i := range recs {
-		isNew := recs[i].ID == 0
-		if isNew {
-			s.lastIntercept++
-			recs[i].ID = s.lastIntercept
-		}
-		r := recs[i]
-		r.At, r.Last = store.StoredTime(r.At), store.StoredTime(r.Last)
-		if isNew {
-			s.intercepts = append(s.intercepts, r)
-			continue
-		}
-		if at, found := slices.BinarySearchFunc(s.intercepts, r.ID, compareID); found {
-			s.intercepts[at] = r
-		}
-	}
-	return nil
-}
-
-func compareID(r store.Intercept, id uint64) int {
-	switch {
-	case r.ID < id:
-		return -1
-	case r.ID > id:
-		return 1
-	}
-	return 0
-}
-
-// ListIntercepts is part of store.Intercepts.
-func (s *Store) ListIntercepts(ctx context.Context, f store.InterceptFilter) ([]store.Intercept, error) {
-	leave, err := s.enter(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer leave()
-	if f.Limit == 0 {
-		f.Limit = store.DefaultInterceptLimit
-	}
-	var list []store.Intercept
-	for _, r := range slices.Backward(s.intercepts) {
-		if len(list) < f.Limit && matches(r, f) {
-			list = append(list, r)
-		}
-	}
-	return list, nil
-}
-
-func matches(r store.Intercept, f store.InterceptFilter) bool {
-	return (f.Before == 0 || r.ID < f.Before) && r.ID > f.After &&
-		(f.Since.IsZero() || !r.At.Before(f.Since)) && (f.Hash.IsZero() || r.Hash == f.Hash)
-}
-
 // AddUsage is part of store.UsageLog.
 func (s *Store) AddUsage(ctx context.Context, batch store.UsageBatch) error {
 	for _, c := range batch.Counters {
@@ -283,12 +233,7 @@ func (s *Store) addTouchLocked(t store.Touch) {
 	if _, bound := s.bindings[t.Hash]; !bound {
 		return
 	}
-	u, touched := s.usage[t.Hash]
-	u.Hits += t.Hits
-	if at := store.StoredTime(t.LastUsed); !touched || !at.Before(u.LastUsed) {
-		u.LastUsed, u.LastIP = at, t.LastIP
-	}
-	s.usage[t.Hash] = u
+	s.usage[t.Hash] = s.usage[t.Hash].Add(t)
 }
 
 // Usage is part of store.UsageLog.
@@ -298,7 +243,7 @@ func (s *Store) Usage(ctx context.Context, hash store.KeyHash) (store.Usage, err
 		return store.Usage{}, err
 	}
 	defer leave()
-	return s.usage[hash], nil
+	return copyOfUsage(s.usage[hash]), nil
 }
 
 // Counters is part of store.UsageLog.
@@ -308,19 +253,35 @@ func (s *Store) Counters(ctx context.Context, from, to time.Time) ([]store.Count
 		return nil, err
 	}
 	defer leave()
-	var list []store.Counter
+	return s.countersLocked(func(hour time.Time) bool { return !hour.Before(from) && hour.Before(to) }), nil
+}
+
+// countersLocked returns the counters of the hours that are wanted, in order.
+func (s *Store) countersLocked(isWanted func(hour time.Time) bool) (list []store.Counter) {
 	for key, n := range s.counters {
-		if hour := time.Unix(key.hour, 0).UTC(); !hour.Before(from) && hour.Before(to) {
+		if hour := time.Unix(key.hour, 0).UTC(); isWanted(hour) {
 			list = append(list, store.Counter{Hour: hour, Name: key.name, N: n})
 		}
 	}
 	slices.SortFunc(list, func(a, b store.Counter) int {
-		if c := a.Hour.Compare(b.Hour); c != 0 {
-			return c
-		}
-		return strings.Compare(a.Name, b.Name)
+		return cmp.Or(a.Hour.Compare(b.Hour), strings.Compare(a.Name, b.Name))
 	})
-	return list, nil
+	return list
+}
+
+// DeleteCounters is part of store.UsageLog.
+func (s *Store) DeleteCounters(ctx context.Context, before time.Time, limit int) (int, error) {
+	leave, err := s.enter(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer leave()
+	old := s.countersLocked(func(hour time.Time) bool { return hour.Before(before) })
+	old = old[:max(0, min(limit, len(old)))]
+	for _, c := range old {
+		delete(s.counters, counterKey{c.Hour.Unix(), c.Name})
+	}
+	return len(old), nil
 }
 
 // Setting is part of store.Settings.

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"context"
+	"encoding/json"
 	"testing"
 	"time"
 
@@ -55,6 +56,69 @@ var calls = []struct {
 		_, err := s.Counters(ctx, hour, hour.Add(time.Hour))
 		return err
 	}},
+	{"FindBindings", func(ctx context.Context, s store.Store) error {
+		_, err := s.FindBindings(ctx, store.BindingQuery{})
+		return err
+	}},
+	{"ArchiveBindings", func(ctx context.Context, s store.Store) error {
+		_, err := s.ArchiveBindings(ctx, []store.KeyHash{Hash(1)}, archiveTime, archiveTime)
+		return err
+	}},
+	{"RestoreBinding", func(ctx context.Context, s store.Store) error {
+		_, err := s.RestoreBinding(ctx, Hash(1), archiveTime)
+		return err
+	}},
+	{"Archived", func(ctx context.Context, s store.Store) error {
+		_, err := s.Archived(ctx, Hash(1))
+		return err
+	}},
+	{"FindArchived", func(ctx context.Context, s store.Store) error {
+		_, err := s.FindArchived(ctx, store.ArchiveQuery{})
+		return err
+	}},
+	{"CountArchived", func(ctx context.Context, s store.Store) error {
+		_, err := s.CountArchived(ctx)
+		return err
+	}},
+	{"PurgeArchive", func(ctx context.Context, s store.Store) error {
+		_, err := s.PurgeArchive(ctx, archiveTime, 10)
+		return err
+	}},
+	{"DeleteIntercepts", func(ctx context.Context, s store.Store) error {
+		_, err := s.DeleteIntercepts(ctx, archiveTime, 10)
+		return err
+	}},
+	{"DeleteCounters", func(ctx context.Context, s store.Store) error {
+		_, err := s.DeleteCounters(ctx, archiveTime, 10)
+		return err
+	}},
+	{"Document", func(ctx context.Context, s store.Store) error {
+		_, err := s.Document(ctx, "account", "ada")
+		return err
+	}},
+	{"ListDocuments", func(ctx context.Context, s store.Store) error {
+		_, err := s.ListDocuments(ctx, "account")
+		return err
+	}},
+	{"PutDocument", func(ctx context.Context, s store.Store) error {
+		_, err := s.PutDocument(ctx, store.Document{Kind: "account", ID: "ada", Body: json.RawMessage("1")})
+		return err
+	}},
+	{"DeleteDocument", func(ctx context.Context, s store.Store) error {
+		return s.DeleteDocument(ctx, "account", "ada", 1)
+	}},
+	{"AppendAudit", func(ctx context.Context, s store.Store) error {
+		_, err := s.AppendAudit(ctx, AuditEntry(1))
+		return err
+	}},
+	{"ListAudit", func(ctx context.Context, s store.Store) error {
+		_, err := s.ListAudit(ctx, store.AuditFilter{})
+		return err
+	}},
+	{"DeleteAudit", func(ctx context.Context, s store.Store) error {
+		_, err := s.DeleteAudit(ctx, archiveTime, 10)
+		return err
+	}},
 	{"Setting", func(ctx context.Context, s store.Store) error {
 		_, err := s.Setting(ctx, "mode")
 		return err
@@ -77,7 +141,9 @@ var endTests = []test{
 			wantErr(t, c.name+" canceled", c.call(canceled(t), s), context.Canceled)
 			wantErr(t, c.name+" too late", c.call(late, s), context.DeadlineExceeded)
 		}
-		want(t, "count", ok(s.CountBindings(t.Context()))(t), 0)
+		want(t, "bindings", ok(s.CountBindings(t.Context()))(t), 0)
+		want(t, "documents", len(ok(s.ListDocuments(t.Context(), "account"))(t)), 0)
+		want(t, "audit", len(auditIDs(t, s, store.AuditFilter{})), 0)
 	}},
 	{"AfterClose", func(t *testing.T, s store.Store) {
 		wantErr(t, "close", s.Close(), nil)

@@ -24,9 +24,13 @@ func Run(t *testing.T, open func(testing.TB) store.Store) {
 	}{
 		{"Bindings", bindingTests},
 		{"ListBindings", listTests},
+		{"Catalog", catalogTests},
 		{"Intercepts", interceptTests},
 		{"Usage", usageTests},
+		{"Archive", archiveTests},
 		{"Settings", settingTests},
+		{"Documents", documentTests},
+		{"Audit", auditTests},
 		{"Races", raceTests},
 		{"Ends", endTests},
 	}

@@ -2,7 +2,9 @@ package storetest
 
 import (
 	"errors"
+	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,8 +21,12 @@ func touch(n, seconds int, hits uint64, ip string) store.Touch {
 	}
 }
 
-func usageOf(t store.Touch, hits uint64) store.Usage {
-	return store.Usage{LastUsed: store.StoredTime(t.LastUsed), LastIP: t.LastIP, Hits: hits}
+// usageOf returns the usage of a key that had these touches and no others.
+func usageOf(touches ...store.Touch) (u store.Usage) {
+	for _, t := range touches {
+		u = u.Add(t)
+	}
+	return u
 }
 
 func addTouches(t testing.TB, s store.UsageLog, touches ...store.Touch) {
@@ -44,28 +50,33 @@ var usageTests = []test{
 		bound(t, s, Binding(1))
 		first, second := touch(1, 0, 5, "10.0.0.1"), touch(1, 1, 7, "2001:db8::1")
 		addTouches(t, s, first)
-		want(t, "after one", ok(s.Usage(t.Context(), Hash(1)))(t), usageOf(first, 5))
+		want(t, "after one", ok(s.Usage(t.Context(), Hash(1)))(t), usageOf(first))
 		addTouches(t, s, second)
-		want(t, "after two", ok(s.Usage(t.Context(), Hash(1)))(t), usageOf(second, 12))
+		want(t, "after two", ok(s.Usage(t.Context(), Hash(1)))(t), usageOf(first, second))
 	}},
 	{"OlderTouchAddsHitsOnly", func(t *testing.T, s store.Store) {
 		bound(t, s, Binding(1))
 		newer := touch(1, 10, 5, "10.0.0.1")
+		older := touch(1, 9, 7, "10.0.0.2")
 		addTouches(t, s, newer)
-		addTouches(t, s, touch(1, 9, 7, "10.0.0.2"))
-		want(t, "usage", ok(s.Usage(t.Context(), Hash(1)))(t), usageOf(newer, 12))
+		addTouches(t, s, older)
+		u := ok(s.Usage(t.Context(), Hash(1)))(t)
+		want(t, "usage", u, usageOf(newer, older))
+		want(t, "hits", u.Hits, 12)
+		want(t, "last IP", u.LastIP, newer.LastIP)
 	}},
 	{"OneKeyTwiceInABatch", func(t *testing.T, s store.Store) {
 		bound(t, s, Binding(1))
 		newer := touch(1, 10, 5, "10.0.0.1")
-		addTouches(t, s, newer, touch(1, 9, 7, "10.0.0.2"))
-		want(t, "usage", ok(s.Usage(t.Context(), Hash(1)))(t), usageOf(newer, 12))
+		older := touch(1, 9, 7, "10.0.0.2")
+		addTouches(t, s, newer, older)
+		want(t, "usage", ok(s.Usage(t.Context(), Hash(1)))(t), usageOf(newer, older))
 	}},
 	{"TouchOfUnknownKeyIsDropped", func(t *testing.T, s store.Store) {
 		bound(t, s, Binding(1))
 		known := touch(1, 0, 1, "10.0.0.1")
 		addTouches(t, s, touch(2, 0, 1, "10.0.0.1"), known)
-		want(t, "known key", ok(s.Usage(t.Context(), Hash(1)))(t), usageOf(known, 1))
+		want(t, "known key", ok(s.Usage(t.Context(), Hash(1)))(t), usageOf(known))
 		bound(t, s, Binding(2))
 		want(t, "key bound later", ok(s.Usage(t.Context(), Hash(2)))(t), store.Usage{})
 	}},
@@ -82,7 +93,20 @@ var usageTests = []test{
 		used := touch(1, 0, 5, "10.0.0.1")
 		addTouches(t, s, used)
 		ok(s.ReplaceBinding(t.Context(), b))(t)
-		want(t, "usage", ok(s.Usage(t.Context(), Hash(1)))(t), usageOf(used, 5))
+		want(t, "usage", ok(s.Usage(t.Context(), Hash(1)))(t), usageOf(used))
+	}},
+	{"RefusalsLeaveTheLastUse", testRefusals},
+	{"HistoryOfDays", testHistoryOfDays},
+	{"HistoryOfAddresses", testHistoryOfAddresses},
+	{"HistoryAgreesWithUsageAdd", testHistoryAgrees},
+	{"HistoryGoesWithItsBinding", func(t *testing.T, s store.Store) {
+		b := bound(t, s, Binding(1))
+		refused := touch(1, 0, 0, "10.0.0.1")
+		refused.Refused = 3
+		addTouches(t, s, refused)
+		ok(s.DeleteBinding(t.Context(), b.Hash, b.Revision))(t)
+		bound(t, s, Binding(1))
+		want(t, "after binding again", ok(s.Usage(t.Context(), Hash(1)))(t), store.Usage{})
 	}},
 	{"LargeBatch", testLargeBatch},
 	{"BatchIsTheCallersOwn", func(t *testing.T, s store.Store) {
@@ -108,6 +132,7 @@ var usageTests = []test{
 		want(t, "counters", ok(s.Counters(t.Context(), hour, hour.Add(time.Hour)))(t),
 			[]store.Counter{{Hour: hour, Name: "requests", N: 1}})
 	}},
+	{"DeleteCounters", testDeleteCounters},
 	{"CounterNames", func(t *testing.T, s store.Store) {
 		bound(t, s, Binding(1))
 		for _, name := range []string{"", strings.Repeat("n", store.MaxNameBytes+1)} {
@@ -119,6 +144,127 @@ var usageTests = []test{
 		}
 		want(t, "usage", ok(s.Usage(t.Context(), Hash(1)))(t), store.Usage{})
 	}},
+}
+
+// testRefusals adds refused requests to a key that was never used, and to one that
+// was.
+func testRefusals(t *testing.T, s store.Store) {
+	bound(t, s, Binding(1))
+	refused, used := touch(1, 0, 0, "203.0.113.9"), touch(1, 10, 5, "10.0.0.1")
+	refused.Refused = 3
+	addTouches(t, s, refused)
+	u := ok(s.Usage(t.Context(), Hash(1)))(t)
+	day := time.Date(2026, 3, 3, 0, 0, 0, 0, time.UTC)
+	want(t, "before the first use", u, store.Usage{Days: []store.DayUse{{Day: day, Refused: 3}}})
+	addTouches(t, s, used)
+	refused.LastUsed = used.LastUsed.Add(time.Minute)
+	addTouches(t, s, refused)
+	u = ok(s.Usage(t.Context(), Hash(1)))(t)
+	want(t, "last used", u.LastUsed, store.StoredTime(used.LastUsed))
+	want(t, "last IP", u.LastIP, used.LastIP)
+	want(t, "hits", u.Hits, 5)
+	want(t, "days", u.Days, []store.DayUse{{Day: day, Allowed: 5, Refused: 6}})
+}
+
+// testHistoryOfDays uses a key for more days than are kept.
+func testHistoryOfDays(t *testing.T, s store.Store) {
+	const day, days = 24 * 60 * 60, store.UsageDays + 5
+	bound(t, s, Binding(1))
+	for n := range days {
+		both := touch(1, n*day, uint64(n+1), "10.0.0.1") // #nosec G115 -- small
+		both.Refused = 2
+		addTouches(t, s, both)
+		addTouches(t, s, touch(1, n*day+60, 1, "10.0.0.1"))
+	}
+	u := ok(s.Usage(t.Context(), Hash(1)))(t)
+	want(t, "days", len(u.Days), store.UsageDays)
+	first := time.Date(2026, 3, 3, 0, 0, 0, 0, time.UTC)
+	for i, d := range u.Days {
+		n := days - store.UsageDays + i
+		want(t, "day", d, store.DayUse{Day: first.AddDate(0, 0, n), Allowed: uint64(n + 2), Refused: 2}) // #nosec G115 -- small
+	}
+	addTouches(t, s, touch(1, 0, 1_000, "10.0.0.1"))
+	want(t, "days after a use on a day that is over", ok(s.Usage(t.Context(), Hash(1)))(t).Days, u.Days)
+	addTouches(t, s, touch(1, 365*day, 1, "10.0.0.1"))
+	want(t, "days after a year", ok(s.Usage(t.Context(), Hash(1)))(t).Days,
+		[]store.DayUse{{Day: first.AddDate(0, 0, 365), Allowed: 1}})
+}
+
+// testHistoryOfAddresses uses a key from more addresses than are kept.
+func testHistoryOfAddresses(t *testing.T, s store.Store) {
+	bound(t, s, Binding(1))
+	var touches []store.Touch
+	add := func(touch store.Touch) {
+		touches = append(touches, touch)
+		addTouches(t, s, touch)
+	}
+	add(touch(1, 0, 1, "2001:db8::1"))
+	for n := range store.UsageAddresses {
+		add(touch(1, n+1, 1, netip.AddrFrom4([4]byte{10, 0, 0, byte(n)}).String())) // #nosec G115 -- below 16
+	}
+	list := ok(s.Usage(t.Context(), Hash(1)))(t).Addresses
+	want(t, "addresses", list, usageOf(touches...).Addresses)
+	want(t, "how many", len(list), store.UsageAddresses)
+	want(t, "newest", list[0].IP, netip.AddrFrom4([4]byte{10, 0, 0, store.UsageAddresses - 1}))
+	if slices.ContainsFunc(list, func(a store.AddressUse) bool { return a.IP.Is6() }) {
+		t.Error("the oldest address was kept")
+	}
+	several := touch(1, 100, 9, "10.0.0.3")
+	several.Addresses = []netip.Addr{netip.MustParseAddr("10.0.0.5"), netip.MustParseAddr("203.0.113.1")}
+	add(several)
+	want(t, "after several in one touch", ok(s.Usage(t.Context(), Hash(1)))(t).Addresses, usageOf(touches...).Addresses)
+}
+
+// testHistoryAgrees adds random touches, and compares with what Usage.Add says
+// after each.
+func testHistoryAgrees(t *testing.T, s store.Store) {
+	rnd := rand.New(rand.NewPCG(1, 2)) // #nosec G404 -- repeatable on purpose
+	bound(t, s, Binding(1))
+	var wanted store.Usage
+	addr := func() netip.Addr { return netip.AddrFrom4([4]byte{10, 0, 0, byte(rnd.IntN(3 + rnd.IntN(20)))}) } // #nosec G115 -- small
+	seconds := 0
+	for i := range 300 {
+		seconds += []int{0, 5, 5, 5, 60, 9_000, 90_000, -7_000, -200_000, 3_000_000}[rnd.IntN(10)]
+		next := touch(1, seconds, []uint64{0, 1, 1, 7}[rnd.IntN(4)], addr().String())
+		next.Refused = []uint64{0, 0, 0, 2}[rnd.IntN(4)]
+		for range []int{0, 0, 0, 1, 3, 20}[rnd.IntN(6)] {
+			next.Addresses = append(next.Addresses, addr())
+		}
+		if rnd.IntN(3) == 0 && wanted.LastIP.IsValid() {
+			next.LastIP, next.Addresses = wanted.LastIP, nil
+		}
+		wanted = wanted.Add(next)
+		addTouches(t, s, next)
+		if got := ok(s.Usage(t.Context(), Hash(1)))(t); !sameUsage(got, wanted) {
+			t.Fatalf("after touch %d, %+v:\n got %+v\nwant %+v", i, next, got, wanted)
+		}
+	}
+}
+
+// sameUsage compares, taking no days for the same as days of length 0.
+func sameUsage(a, b store.Usage) bool {
+	return a.LastUsed.Equal(b.LastUsed) && a.LastIP == b.LastIP && a.Hits == b.Hits &&
+		slices.Equal(a.Days, b.Days) && slices.Equal(a.Addresses, b.Addresses)
+}
+
+// testDeleteCounters deletes the counters of some hours, a few at a time.
+func testDeleteCounters(t *testing.T, s store.Store) {
+	var all []store.Counter
+	for i := range 4 {
+		for _, name := range []string{"a", "b"} {
+			all = append(all, store.Counter{Hour: hour.Add(time.Duration(i) * time.Hour), Name: name, N: 1})
+		}
+	}
+	addCounters(t, s, all...)
+	read := func() []store.Counter { return ok(s.Counters(t.Context(), hour, hour.Add(24*time.Hour)))(t) }
+	want(t, "deleted before all", ok(s.DeleteCounters(t.Context(), hour, 100))(t), 0)
+	want(t, "deleted with no limit left", ok(s.DeleteCounters(t.Context(), hour.Add(24*time.Hour), 0))(t), 0)
+	want(t, "deleted", ok(s.DeleteCounters(t.Context(), hour.Add(2*time.Hour), 3))(t), 3)
+	want(t, "oldest first", read(), all[3:])
+	want(t, "deleted then", ok(s.DeleteCounters(t.Context(), hour.Add(2*time.Hour), 3))(t), 1)
+	want(t, "left", read(), all[4:])
+	want(t, "deleted within an hour", ok(s.DeleteCounters(t.Context(), hour.Add(2*time.Hour+time.Minute), 9))(t), 2)
+	want(t, "left then", read(), all[6:])
 }
 
 // testLargeBatch adds more than one transaction need hold.

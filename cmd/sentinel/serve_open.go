@@ -1,0 +1,200 @@
+package main
+
+import (
+	"context"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+
+	"github.com/key-ip-sentinel/sentinel/engine"
+	"github.com/key-ip-sentinel/sentinel/engine/account"
+	"github.com/key-ip-sentinel/sentinel/httpapi"
+	"github.com/key-ip-sentinel/sentinel/httpapi/admin"
+	"github.com/key-ip-sentinel/sentinel/httpapi/proxy"
+)
+
+const (
+	// firstAccount is the account whose password ADMIN_PASSWORD is.
+	firstAccount = "admin"
+
+	accountKeyBytes = 32
+	accountKeyUse   = "key-ip-sentinel: second factors of accounts"
+
+	systemActor = "system"
+)
+
+// loadSecrets reads or makes the secrets. The HMAC secret must be the one that
+// the data was made with.
+func (n *node) loadSecrets(ctx context.Context) error {
+	hasData, err := engine.HasSecret(ctx, n.store)
+	if err != nil {
+		return err
+	}
+	if n.secrets, err = loadSecrets(n.cfg.DataDir, n.cfg, hasData); err != nil {
+		return err
+	}
+	for _, w := range n.secrets.Warnings {
+		n.logger.Warn(w)
+	}
+	if len(n.secrets.Made) > 0 {
+		n.logger.Info("secrets made and kept: back them up with the data", "file", filepath.Join(n.cfg.DataDir, secretsName), "settings", n.secrets.Made)
+	}
+	if err := engine.CheckSecret(ctx, n.store, []byte(n.secrets.HMACSecret.Reveal())); errors.Is(err, engine.ErrOtherSecret) {
+		return fmt.Errorf("SENTINEL_HMAC_SECRET does not fit the data in %s: %w; give the one that it was made with, or another SENTINEL_DATA_DIR",
+			n.cfg.DataDir, err)
+	} else if err != nil {
+		return err
+	}
+	return nil
+}
+
+// openSettings puts the runtime values that the store keeps over the settings of
+// the start.
+func (n *node) openSettings(ctx context.Context) error {
+	r, warnings, err := openRuntimeSettings(ctx, n.store, n.cfg)
+	if err != nil {
+		return err
+	}
+	n.settings = r
+	n.level.Set(r.Config().LogLevel)
+	for _, w := range warnings {
+		n.logger.Warn("settings: " + w)
+	}
+	return nil
+}
+
+// applySettings makes a change of runtime settings hold, from the next request
+// on.
+func (n *node) applySettings(c *Config) error {
+	if err := errors.Join(n.engine.SetPolicy(policyOf(c)), n.engine.SetRetention(retentionOf(c))); err != nil {
+		return err
+	}
+	n.level.Set(c.LogLevel)
+	return nil
+}
+
+// accountKey returns the key that second factors are sealed with. It comes of the
+// HMAC secret, which stays as long as the data does, and not of that of sessions,
+// which may be replaced to end them all.
+func accountKey(hmacSecret secretText) ([]byte, error) {
+	return hkdf.Key(sha256.New, []byte(hmacSecret.Reveal()), nil, accountKeyUse, accountKeyBytes)
+}
+
+// openAccounts opens the accounts, and gives the first one the password of the
+// settings.
+func (n *node) openAccounts(ctx context.Context) error {
+	key, err := accountKey(n.secrets.HMACSecret)
+	if err != nil {
+		return fmt.Errorf("key of accounts: %w", err)
+	}
+	n.accounts, err = account.New(ctx, account.Options{Documents: n.store, Key: key, Logger: n.logger, OnLockout: n.logLockout})
+	if err != nil {
+		return err
+	}
+	if n.cfg.AdminPassword == "" {
+		return nil
+	}
+	changed, err := n.accounts.EnsurePassword(ctx, firstAccount, n.cfg.AdminPassword.Reveal())
+	if err != nil {
+		return fmt.Errorf("ADMIN_PASSWORD: %w", err)
+	}
+	if !changed {
+		return nil
+	}
+	n.logger.Info("the account has the password of ADMIN_PASSWORD now, and its sessions are over", "account", firstAccount)
+	return auditPassword(ctx, n.store, systemActor, firstAccount)
+}
+
+func (n *node) openHandlers(certificate *httpapi.Certificate) error {
+	cfg := n.settings.Config()
+	parts, err := newParts(cfg, []byte(n.secrets.HMACSecret.Reveal()))
+	if err != nil {
+		return err
+	}
+	n.engine, err = engine.New(engine.Options{
+		Store: n.store, Resolver: parts.resolver, Credentials: parts.credentials, Policy: policyOf(cfg), Logger: n.logger,
+		Limiter: parts.limiter, RealIPHeader: cfg.RealIPHeader, CacheEntries: cfg.CacheEntries,
+		Retention: retentionOf(cfg), NodeName: nodeName(), Version: currentBuild().Version,
+	})
+	if err != nil {
+		return err
+	}
+	n.settings.applyWith(n.applySettings)
+	n.proxy, err = proxy.New(proxy.Options{
+		Engine: n.engine, Downstream: cfg.DownstreamURL, Logger: n.logger, MaxBodyBytes: cfg.MaxBodyBytes,
+		ConnectTimeout: cfg.ConnectTimeout, ResponseTimeout: cfg.ResponseTimeout, IdleTimeout: cfg.IdleTimeout,
+	})
+	if err != nil {
+		return err
+	}
+	api, err := n.newAPI(parts)
+	if err != nil {
+		return err
+	}
+	n.addServers(api, certificate)
+	return nil
+}
+
+// newAPI returns the handlers of all listeners.
+func (n *node) newAPI(parts parts) (*httpapi.API, error) {
+	token, err := writeLocalToken(n.cfg.DataDir)
+	if err != nil {
+		return nil, err
+	}
+	api, err := admin.New(admin.Options{
+		Engine: n.engine, Accounts: n.accounts, Resolver: parts.resolver, Store: n.store, Settings: n.settings, Logger: n.logger,
+		JWTSecret: []byte(n.secrets.AdminJWTSecret.Reveal()), LocalToken: token, Version: currentBuild().Version, Maintainer: n.store,
+		Node: nodeName(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	n.endStreams = api.EndStreams
+	return httpapi.New(httpapi.Options{
+		Engine: n.engine, Resolver: parts.resolver, Store: n.store, Proxy: n.proxy, Admin: api, Logger: n.logger,
+		AdminNetworks: n.cfg.AdminNetworks, PublicMetrics: n.cfg.Metrics == metricsPublic, Downstream: n.reachDownstream,
+	})
+}
+
+// nodeName returns what the console calls this server.
+func nodeName() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return "local"
+	}
+	return name
+}
+
+// reachDownstream connects to the downstream, and no more: what it answers is for
+// those who send it requests.
+func (n *node) reachDownstream(ctx context.Context) error {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", hostPort(n.cfg.DownstreamURL))
+	if err != nil {
+		return err
+	}
+	return conn.Close()
+}
+
+// hostPort returns where to connect to for a URL.
+func hostPort(u *url.URL) string {
+	if u.Port() != "" {
+		return u.Host
+	}
+	port := "80"
+	if u.Scheme == "https" {
+		port = "443"
+	}
+	return net.JoinHostPort(u.Hostname(), port)
+}
+
+// logLockout tells that an account does not take logins from an address for a
+// while.
+func (n *node) logLockout(name string, from netip.Addr) {
+	n.logger.Warn("too many failed logins: the account is locked for this address", "account", name, "client_ip", from)
+}

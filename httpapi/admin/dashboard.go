@@ -1,0 +1,110 @@
+package admin
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/key-ip-sentinel/sentinel/engine"
+	"github.com/key-ip-sentinel/sentinel/engine/account"
+)
+
+// registerDashboard adds the dashboard.
+func (a *API) registerDashboard() {
+	handle(a, operation{
+		method: http.MethodGet, path: "/dashboard", id: "get-dashboard", tag: "dashboard", role: account.Viewer,
+		summary: "What happened lately, and how things are",
+		about:   "Up to 2 seconds old. Hours and days are those of UTC. It is made of counters, so that it costs the same however much happened.",
+	}, a.dashboard)
+	a.describeDashboard()
+}
+
+type dashboardOutput struct {
+	Body engine.Dashboard
+}
+
+func (a *API) dashboard(ctx context.Context, _ *call, _ *struct{}) (*dashboardOutput, error) {
+	d, err := a.opts.Engine.Dashboard(ctx)
+	if err != nil {
+		return nil, err
+	}
+	orEmpty(&d.Hours)
+	orEmpty(&d.Days)
+	orEmpty(&d.Health.Nodes)
+	for _, lists := range []*engine.TopLists{&d.TopRefused.Last24Hours, &d.TopRefused.Last7Days, &d.TopRefused.Last30Days} {
+		orEmpty(&lists.Keys)
+		orEmpty(&lists.Addresses)
+		orEmpty(&lists.Networks)
+	}
+	return &dashboardOutput{d}, nil
+}
+
+// orEmpty makes a list of none an empty one: in JSON, lists are never null.
+func orEmpty[T any](list *[]T) {
+	if *list == nil {
+		*list = []T{}
+	}
+}
+
+// dashboardDocs says in the document what the fields are, by schema.
+var dashboardDocs = map[string]map[string]string{
+	"Dashboard": {
+		"at":       "When it was made.",
+		"complete": "Whether the store answered everything; if not, some numbers are too low.",
+		"today":    "Since midnight, against yesterday up to the same hour.", "last24Hours": "This hour and the 23 before it, against the 24 before these.",
+		"last7Days": "The last 168 hours, against the 168 before these.", "last30Days": "The last 720 hours, against the 720 before these.",
+		"hours": "The last 48 hours, oldest first; the last one still grows.", "days": "The last 30 days, oldest first; the last one still grows.",
+		"topRefused": "Who was refused most, or would have been where Sentinel only observes.", "bindings": "Numbers of bindings.",
+		"health": "How the parts are.",
+	},
+	"Period": {"since": "Its first hour.", "now": "What was counted in it.", "previous": "What was counted in as many hours before it."},
+	"Totals": {
+		"allowed": "Requests with a key that were let pass.", "intercepted": "Requests that a binding refused.",
+		"observed": "Requests that a binding would have refused.", "bound": "Keys that were bound by a first use.",
+		"unbound": "Requests let pass with a key that stayed unbound.", "anonymous": "Requests let pass without a key.",
+		"downstreamFailed": "Requests that the downstream did not answer.", "rateLimited": "Requests refused for their number.",
+		"failsafeOpen":   "Requests let pass because the store did not answer.",
+		"failsafeClosed": "Requests refused because the store did not answer.",
+	},
+	"Point": {
+		"at": "Its start.", "allowed": "Requests with a key that were let pass.", "intercepted": "Requests that a binding refused.",
+		"bound": "Keys that were bound by a first use.", "unbound": "Requests let pass with a key that stayed unbound.",
+		"downstreamFailed": "Requests that the downstream did not answer.",
+	},
+	"TopRefused": {
+		"last24Hours": "This hour and the 23 before it.", "last7Days": "Today and the 6 days before it.", "last30Days": "Today and the 29 days before it.",
+	},
+	"TopLists": {
+		"keys": "Keys, the most refused first, up to 20.", "addresses": "Client IPs, the most refused first, up to 20.",
+		"networks": "Networks (/24 of IPv4, /48 of IPv6), the most refused first, up to 20.",
+	},
+	"TopKey": {
+		"hash": "The key hash: 64 hex digits.", "hint": "A few characters of the key.", "label": "What an administrator calls the key.",
+		"count": "Requests of it that were refused; never higher than the true number.",
+	},
+	"TopAddress":    {"address": "The client IP.", "count": "Requests from it that were refused; never higher than the true number."},
+	"TopNetwork":    {"network": "The network.", "count": "Requests from it that were refused; never higher than the true number."},
+	"BindingTotals": {"total": "Bindings that decide: active and banned.", "banned": "Banned ones.", "archived": "Entries of the archive.", "neverUsedAgain": "Bindings made more than a day ago and used less than twice."},
+	"Health":        {"store": "The store.", "downstream": "The downstream.", "nodes": "The Sentinels."},
+	"StoreHealth":   {"ok": "Whether the store answers.", "since": "Since when that is so; at first, the start.", "lastError": "Why it last did not.", "lastErrorAt": "When it last did not."},
+	"DownstreamHealth": {
+		"lastAnswer": "When it last answered a request; absent: not since the start.", "lastFailure": "When it last did not; absent: always since the start.",
+	},
+	"Node": {"name": "Its name.", "version": "Its version.", "started": "When it started."},
+}
+
+// describeDashboard adds what the engine's types, which know nothing of the
+// document, do not say.
+func (a *API) describeDashboard() {
+	schemas := a.huma.OpenAPI().Components.Schemas.Map()
+	for name, fields := range dashboardDocs {
+		schema, ok := schemas[name]
+		if !ok {
+			continue // a test finds fields that nobody describes
+		}
+		for field, text := range fields {
+			if property := schema.Properties[field]; property != nil {
+				property.Description = text
+			}
+		}
+	}
+}

@@ -1,0 +1,178 @@
+package admin
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/key-ip-sentinel/sentinel/engine"
+	"github.com/key-ip-sentinel/sentinel/store"
+)
+
+// maxImportFaults is how many faults of a file are named.
+const maxImportFaults = 100
+
+// importColumns are what an import takes, and importIgnored what an export has
+// beyond that.
+var (
+	importColumns = []string{"hash", "key", "hint", "label", "note", "status", "rule", "prefixes"}
+	importIgnored = []string{
+		"firstIp", "createdAt", "updatedAt", "archivedBefore", "lastUsed", "lastIp", "hits", "revision", "usage",
+	}
+)
+
+// importParser makes rows of a file. Faults of rows are gathered; an error of
+// its methods is one of the connection.
+type importParser struct {
+	hashKey   func(key string) (store.KeyHash, string, error)
+	anySource bool
+
+	rows     []engine.ImportRow
+	prefixes int // of all rows
+	refused  engine.ImportError
+}
+
+// importFields is a row as the file has it.
+type importFields struct {
+	hash, key, hint, label, note, status, rule string
+
+	prefixes []string
+}
+
+// fault notes what is wrong with a row. It repeats nothing that could be a key.
+func (p *importParser) fault(row int, column, format string, args ...any) {
+	p.refused.Total++
+	if len(p.refused.Faults) < maxImportFaults {
+		p.refused.Faults = append(p.refused.Faults, engine.RowFault{Row: row, Column: column, Fault: fmt.Sprintf(format, args...)})
+	}
+	p.rows = nil // they will not be needed
+}
+
+// broken is a fault after which nothing in the file can be trusted. Errors of
+// the connection are returned.
+func (p *importParser) broken(row int, err error, format string, args ...any) error {
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return err
+	case errors.Is(err, errRowTooLarge):
+		p.fault(row, "", "%s", errRowTooLarge)
+	case err == nil || isSyntax(err):
+		p.fault(row, "", format, args...)
+	default:
+		return err
+	}
+	return nil
+}
+
+// add takes one row.
+func (p *importParser) add(row int, in importFields) {
+	before := p.refused.Total
+	b := store.Binding{
+		Hint: strings.TrimSpace(in.hint), Label: in.label, Note: in.note, Status: store.Status(strings.TrimSpace(in.status)),
+	}
+	if b.Status == "" {
+		b.Status = store.StatusActive
+	}
+	if b.Status != store.StatusActive && b.Status != store.StatusBanned {
+		p.fault(row, "status", "want active or banned")
+	}
+	p.name(row, in, &b)
+	b.Rule = p.rule(row, in)
+	if p.refused.Total == before && p.refused.Total == 0 {
+		p.rows = append(p.rows, engine.ImportRow{Row: row, Binding: b})
+	}
+}
+
+// full reports whether a file has too much in it, which is a fault.
+func (p *importParser) full(row int) bool {
+	switch {
+	case row > maxImportRows:
+		p.fault(row, "", "a file has at most %d rows: split it", maxImportRows)
+	case p.prefixes > maxImportPrefixes:
+		p.fault(row, "prefixes", "a file has at most %d prefixes: split it", maxImportPrefixes)
+	default:
+		return false
+	}
+	return true
+}
+
+// name fills in the key hash, and the hint unless the file has one.
+func (p *importParser) name(row int, in importFields, b *store.Binding) {
+	hash, key := strings.TrimSpace(in.hash), strings.TrimSpace(in.key)
+	var err error
+	switch {
+	case hash == "" && key == "":
+		p.fault(row, "hash", "is empty, and there is no key either")
+	case hash != "" && key != "":
+		p.fault(row, "hash", "give either the key or its hash")
+	case hash != "":
+		if b.Hash, err = store.ParseKeyHash(hash); err != nil || b.Hash.IsZero() {
+			p.fault(row, "hash", "is no key hash, which has 64 hex digits and is not zero")
+		}
+	default:
+		var hint string
+		if b.Hash, hint, err = p.hashKey(key); err != nil {
+			p.fault(row, "key", "cannot be a key of this downstream: it is too long, or has characters that no key has")
+		}
+		if b.Hint == "" {
+			b.Hint = hint
+		}
+	}
+}
+
+// rule returns the rule of a row. A row without any is a fault: it is never
+// taken for the rule all.
+func (p *importParser) rule(row int, in importFields) store.Rule {
+	kind := store.RuleKind(strings.TrimSpace(in.rule))
+	if kind == "" {
+		kind = store.RuleSingle
+		if len(in.prefixes) > 1 {
+			kind = store.RuleMultiple
+		}
+	}
+	p.prefixes += len(in.prefixes)
+	switch {
+	case kind != store.RuleSingle && kind != store.RuleMultiple && kind != store.RuleAll:
+		p.fault(row, "rule", "want single, multiple or all")
+	case kind != store.RuleAll && len(in.prefixes) == 0:
+		p.fault(row, "prefixes", "is empty, which only goes with the rule all")
+	default:
+		var f faults
+		rule := ruleInput{Kind: kind, Prefixes: in.prefixes, ConfirmAnySource: p.anySource}.rule("rule", &f)
+		for _, fault := range f {
+			column := "rule"
+			if strings.HasPrefix(fault.Location, "rule.prefixes") {
+				column = "prefixes"
+			}
+			p.fault(row, column, "%s", fault.Message)
+		}
+		return rule
+	}
+	return store.Rule{}
+}
+
+// unknownColumn names a column that is none of ours, unless it looks like a key
+// rather than a name: then the file has no header, and it must not be repeated.
+func unknownColumn(name string, place int) string {
+	const longest = 24
+	plain := strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_ ") == ""
+	if name == "" || len(name) > longest || !plain {
+		return fmt.Sprintf("column %d", place)
+	}
+	return name
+}
+
+func knownColumn(name string) bool {
+	return slices.Contains(importColumns, name) || slices.Contains(importIgnored, name)
+}
+
+// nextRow lets the next row be as large as this one could be.
+func nextRow(r io.Reader) {
+	if limit, ok := r.(*rowLimit); ok {
+		limit.left = maxImportRow
+	}
+}
