@@ -52,7 +52,7 @@ func unavailable(t *testing.T, missing, remedy string) {
 	t.Helper()
 	switch {
 	case missing == "":
-	case os.Getenv("SENTINEL_REQUIRE_SERVERS") == "1":
+	case requireServers:
 		t.Fatalf("%s: %s", missing, remedy)
 	default:
 		t.Skipf("%s: %s", missing, remedy)

@@ -46,7 +46,18 @@ var binary = sync.OnceValues(func() (path string, err error) {
 
 var usedBinary bool // set by startProcess; tests of this package do not run in parallel
 
+// requireServers says that what is not installed is a failure.
+var requireServers = os.Getenv("SENTINEL_REQUIRE_SERVERS") == "1"
+
+// TestMain takes Sentinel's names out of the environment, which the commands under
+// test would read.
 func TestMain(m *testing.M) {
+	for _, assignment := range os.Environ() {
+		name, _, _ := strings.Cut(assignment, "=")
+		if strings.HasPrefix(name, namePrefix) || settingNamed(name) != nil {
+			_ = os.Unsetenv(name) // fails for a name that is none
+		}
+	}
 	code := m.Run()
 	if usedBinary {
 		if path, _ := binary(); path != "" {
