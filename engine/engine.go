@@ -41,6 +41,7 @@ type Options struct {
 	CacheEntries int                // default DefaultCacheEntries
 	Now          func() time.Time   // default time.Now
 	Retention    Retention          // default: nothing ever goes
+	Watcher      Watcher            // default: nobody
 	NodeName     string             // shown on the dashboard; default "local"
 	Version      string             // likewise
 }
@@ -62,6 +63,7 @@ type Engine struct {
 	usage    *usage
 	unnamed  *clientip.UnnamedProxy
 	events   *event.Bus
+	watcher  Watcher
 
 	rankings    rankings
 	oldRankings map[string]storedRanking // of the goroutine that writes usage
@@ -114,7 +116,7 @@ func New(opts Options) (*Engine, error) {
 		store: opts.Store, resolver: opts.Resolver, credentials: opts.Credentials, limiter: opts.Limiter,
 		logger: opts.Logger, header: opts.RealIPHeader, now: opts.Now,
 		cache: cache, flights: newFlights(), usage: newUsage(),
-		unnamed: new(clientip.UnnamedProxy), events: event.NewBus(opts.Now),
+		unnamed: new(clientip.UnnamedProxy), events: event.NewBus(opts.Now), watcher: opts.Watcher,
 		node:        Node{Name: opts.NodeName, Version: opts.Version, Started: store.StoredTime(start)},
 		storeHealth: newStoreHealth(start), housekeeping: make(chan struct{}, 1),
 		jobs: make(chan job), stop: make(chan struct{}),
@@ -139,6 +141,9 @@ func (opts Options) withDefaults() Options {
 	}
 	if opts.CacheEntries == 0 {
 		opts.CacheEntries = DefaultCacheEntries
+	}
+	if opts.Watcher == nil {
+		opts.Watcher = nobody{}
 	}
 	if opts.RealIPHeader == "" {
 		opts.RealIPHeader = "X-Real-IP"

@@ -25,6 +25,7 @@ func (e *Engine) storeFailed(doing string, cause error) {
 	now := e.now()
 	if errors.Is(cause, store.ErrUnavailable) || errors.Is(cause, context.DeadlineExceeded) {
 		e.storeHealth.failed(now, cause)
+		e.watcher.StoreHealth(cause)
 	}
 	e.storeCry.log(now, func() {
 		e.logger.Error("store does not answer", "doing", doing, "error", cause)
@@ -84,7 +85,12 @@ func (e *Engine) probeStore(ctx context.Context) {
 		e.storeFailed("probe", err)
 		return
 	}
-	e.storeHealth.worked(e.now())
+	e.storeWorks(e.now())
+}
+
+func (e *Engine) storeWorks(now time.Time) {
+	e.storeHealth.worked(now)
+	e.watcher.StoreHealth(nil)
 }
 
 // DownstreamHealth says when the downstream last answered and when it last did
@@ -108,6 +114,9 @@ func (d *downstream) answered() {
 		d.fresh.Store(true)
 	}
 }
+
+// hasAnswered reports whether there was an answer since the last look.
+func (d *downstream) hasAnswered() bool { return d.fresh.Load() }
 
 func (d *downstream) failed(at time.Time) {
 	d.mu.Lock()

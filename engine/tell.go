@@ -26,6 +26,7 @@ func (e *Engine) tellBinding(action event.Action, b store.Binding) {
 
 // tellBound tells of a first use.
 func (e *Engine) tellBound(b store.Binding) {
+	e.watcher.Bound(b)
 	e.events.Publish(event.TypeBinding, event.Binding{
 		Action: event.Bound, Hash: b.Hash, Hint: b.Hint, ClientIP: b.FirstIP, Revision: b.Revision,
 	})
@@ -57,6 +58,7 @@ func (e *Engine) recorded(batch []record.Written) {
 	for i := range batch {
 		w := &batch[i]
 		e.rank(&w.Intercept, w.Added, now)
+		e.watcher.Intercept(w.Intercept, w.Added)
 		switch {
 		case !w.New:
 		case e.told.allow(now):
@@ -70,7 +72,10 @@ func (e *Engine) recorded(batch []record.Written) {
 
 // notRecorded is called by the recorder with what it had no room for: whoever
 // floods the records must not hide who was refused most.
-func (e *Engine) notRecorded(rec store.Intercept) { e.rank(&rec, 1, e.now()) }
+func (e *Engine) notRecorded(rec store.Intercept) {
+	e.rank(&rec, 1, e.now())
+	e.watcher.Intercept(rec, 1)
+}
 
 func (e *Engine) rank(rec *store.Intercept, n uint64, now time.Time) {
 	if rec.Reason != store.ReasonCut { // a request that was let pass, and ended later

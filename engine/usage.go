@@ -113,6 +113,7 @@ func (e *Engine) Count(c Counted) {
 	e.usage.count(c)
 	if c == CountDownstreamFailed {
 		e.downstream.failed(e.now())
+		e.watcher.DownstreamHealth(errNoAnswer)
 	}
 }
 
@@ -155,7 +156,7 @@ func (e *Engine) writeUsage(ctx context.Context) error {
 	batch := u.unwritten.take()
 	err := e.store.AddUsage(ctx, batch)
 	if err == nil {
-		e.storeHealth.worked(now)
+		e.storeWorks(now)
 		return nil
 	}
 	rest := batch

@@ -40,6 +40,9 @@ func (e *Engine) writeAll(ctx context.Context) {
 		e.storeFailed("write who was refused most", err)
 	}
 	e.probeStore(ctx)
+	if e.downstream.hasAnswered() {
+		e.watcher.DownstreamHealth(nil)
+	}
 	e.downstream.look(e.now())
 }
 

@@ -81,6 +81,7 @@ type Config struct {
 	AlertWebhookURL         secretText
 	AlertThresholdCount     int
 	AlertWindow             time.Duration
+	AlertLanguage           string
 	ArchiveSchedulerLockKey int64
 	UvicornWorkers          int
 

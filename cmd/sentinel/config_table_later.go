@@ -9,7 +9,6 @@ import (
 // with: accepted and checked, so that the file can be used unchanged, and warned
 // of, so that nobody relies on it.
 var (
-	noAlerts  = text{"this version sends no alerts", "此版本不发送告警"}
 	noCluster = text{
 		"this version runs as a single node, with its own data directory, and connects to no PostgreSQL or Redis",
 		"此版本为单节点运行，使用自己的数据目录，不连接 PostgreSQL 或 Redis",
@@ -21,19 +20,27 @@ var alertGroup = &group{text{"Alerts", "告警"}}
 
 var alertSettings = []*setting{
 	{
-		name: "ALERT_WEBHOOK_URL", group: alertGroup, example: "https://hooks.example.com/sentinel", secrecy: hidden, legacy: true, runtime: true, unused: noAlerts,
+		name: "ALERT_WEBHOOK_URL", group: alertGroup, example: "https://hooks.example.com/sentinel", secrecy: hidden, legacy: true, runtime: true,
 		value: into(webhookURLs, func(c *Config) *secretText { return &c.AlertWebhookURL }),
-		help:  text{"Where alerts are sent to.", "告警发送地址。"},
+		help: text{
+			"Where alerts are sent to: a JSON document by POST, tried for a day. Without it, alerts are only kept.",
+			"告警发送地址：以 POST 发送 JSON 文档，最多重试一天。未设置时，告警只保存、不发送。",
+		},
 	},
 	{
-		name: "ALERT_THRESHOLD_COUNT", group: alertGroup, def: "5", example: "10", legacy: true, runtime: true, unused: noAlerts,
+		name: "ALERT_THRESHOLD_COUNT", group: alertGroup, def: "5", example: "10", legacy: true, runtime: true,
 		value: into(integers(1, math.MaxInt32), func(c *Config) *int { return &c.AlertThresholdCount }),
 		help:  text{"How many refused requests of one key make an alert.", "同一密钥被拒绝多少次后告警。"},
 	},
 	{
-		name: "ALERT_THRESHOLD_SECONDS", group: alertGroup, def: "300", example: "10m", legacy: true, runtime: true, unused: noAlerts,
+		name: "ALERT_THRESHOLD_SECONDS", group: alertGroup, def: "300", example: "10m", legacy: true, runtime: true,
 		value: into(durations(time.Second), func(c *Config) *time.Duration { return &c.AlertWindow }),
-		help:  text{"The time within which they count.", "统计次数的时间窗口。"},
+		help:  text{"The time within which they count. An alert closes when it has been quiet for so long.", "统计次数的时间窗口。安静达到此时长后告警关闭。"},
+	},
+	{
+		name: "SENTINEL_ALERT_LANGUAGE", group: alertGroup, def: "en", example: "zh", runtime: true,
+		value: into(choices("en", "zh"), func(c *Config) *string { return &c.AlertLanguage }),
+		help:  text{"The language of alerts.", "告警使用的语言。"},
 	},
 }
 

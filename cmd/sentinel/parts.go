@@ -2,6 +2,7 @@ package main
 
 import (
 	"github.com/key-ip-sentinel/sentinel/engine"
+	"github.com/key-ip-sentinel/sentinel/engine/alert"
 	"github.com/key-ip-sentinel/sentinel/engine/clientip"
 	"github.com/key-ip-sentinel/sentinel/engine/credential"
 	"github.com/key-ip-sentinel/sentinel/engine/ratelimit"
@@ -60,4 +61,11 @@ func retentionOf(cfg *Config) engine.Retention {
 		ArchiveDays: cfg.ArchiveDays, PurgeDays: cfg.ArchivePurgeDays, InterceptDays: cfg.InterceptDays,
 		CounterDays: cfg.CounterDays, AuditDays: cfg.AuditDays,
 	}
+}
+
+func alertSettingsOf(cfg *Config) alert.Settings {
+	s := alert.DefaultSettings()
+	s.ThresholdCount, s.Window = cfg.AlertThresholdCount, cfg.AlertWindow
+	s.Language, s.WebhookURL = alert.Language(cfg.AlertLanguage), cfg.AlertWebhookURL.Reveal()
+	return s
 }

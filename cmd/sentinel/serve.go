@@ -17,6 +17,7 @@ import (
 
 	"github.com/key-ip-sentinel/sentinel/engine"
 	"github.com/key-ip-sentinel/sentinel/engine/account"
+	"github.com/key-ip-sentinel/sentinel/engine/alert"
 	"github.com/key-ip-sentinel/sentinel/httpapi"
 	"github.com/key-ip-sentinel/sentinel/httpapi/proxy"
 	"github.com/key-ip-sentinel/sentinel/store"
@@ -92,6 +93,7 @@ type node struct {
 	secrets  secrets
 	settings *runtimeSettings
 	bindings int
+	alerts   *alert.Center
 	accounts *account.Accounts
 	engine   *engine.Engine
 	proxy    *proxy.Proxy
@@ -134,6 +136,9 @@ func (n *node) open(ctx context.Context) error {
 		return err
 	}
 	if n.bindings, err = n.store.CountBindings(ctx); err != nil {
+		return err
+	}
+	if err := n.openAlerts(ctx); err != nil {
 		return err
 	}
 	if err := n.openAccounts(ctx); err != nil {
@@ -280,6 +285,9 @@ func (n *node) close() error {
 	}
 	if n.engine != nil {
 		errs = append(errs, n.engine.Close(ctx))
+	}
+	if n.alerts != nil { // hears of the engine's last records
+		errs = append(errs, n.alerts.Close(ctx))
 	}
 	if n.store != nil {
 		errs = append(errs, n.store.Close())

@@ -7,16 +7,17 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
 
 	"github.com/key-ip-sentinel/sentinel/engine"
 	"github.com/key-ip-sentinel/sentinel/engine/account"
+	"github.com/key-ip-sentinel/sentinel/engine/alert"
 	"github.com/key-ip-sentinel/sentinel/httpapi"
 	"github.com/key-ip-sentinel/sentinel/httpapi/admin"
 	"github.com/key-ip-sentinel/sentinel/httpapi/proxy"
+	"github.com/key-ip-sentinel/sentinel/store"
 )
 
 const (
@@ -25,6 +26,7 @@ const (
 
 	accountKeyBytes = 32
 	accountKeyUse   = "key-ip-sentinel: second factors of accounts"
+	alertKeyUse     = "key-ip-sentinel: secrets of alert channels"
 
 	systemActor = "system"
 )
@@ -72,11 +74,27 @@ func (n *node) openSettings(ctx context.Context) error {
 // applySettings makes a change of runtime settings hold, from the next request
 // on.
 func (n *node) applySettings(c *Config) error {
-	if err := errors.Join(n.engine.SetPolicy(policyOf(c)), n.engine.SetRetention(retentionOf(c))); err != nil {
+	if err := errors.Join(n.engine.SetPolicy(policyOf(c)), n.engine.SetRetention(retentionOf(c)), n.alerts.SetSettings(alertSettingsOf(c))); err != nil {
 		return err
 	}
 	n.level.Set(c.LogLevel)
 	return nil
+}
+
+// openAlerts opens what raises alerts and delivers them.
+func (n *node) openAlerts(ctx context.Context) error {
+	key, err := hkdf.Key(sha256.New, []byte(n.secrets.HMACSecret.Reveal()), nil, alertKeyUse, accountKeyBytes)
+	if err != nil {
+		return fmt.Errorf("key of alert channels: %w", err)
+	}
+	n.alerts, err = alert.New(ctx, alert.Options{
+		Documents: n.store, Logger: n.logger, Node: nodeName(), Key: key, Settings: alertSettingsOf(n.settings.Config()),
+		Label: func(ctx context.Context, hash store.KeyHash) string {
+			b, _ := n.store.Binding(ctx, hash) // without it the alert has the hint
+			return b.Label
+		},
+	})
+	return err
 }
 
 // accountKey returns the key that second factors are sealed with. It comes of the
@@ -93,7 +111,7 @@ func (n *node) openAccounts(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("key of accounts: %w", err)
 	}
-	n.accounts, err = account.New(ctx, account.Options{Documents: n.store, Key: key, Logger: n.logger, OnLockout: n.logLockout})
+	n.accounts, err = account.New(ctx, account.Options{Documents: n.store, Key: key, Logger: n.logger, OnLockout: n.alerts.Lockout})
 	if err != nil {
 		return err
 	}
@@ -120,7 +138,7 @@ func (n *node) openHandlers(certificate *httpapi.Certificate) error {
 	n.engine, err = engine.New(engine.Options{
 		Store: n.store, Resolver: parts.resolver, Credentials: parts.credentials, Policy: policyOf(cfg), Logger: n.logger,
 		Limiter: parts.limiter, RealIPHeader: cfg.RealIPHeader, CacheEntries: cfg.CacheEntries,
-		Retention: retentionOf(cfg), NodeName: nodeName(), Version: currentBuild().Version,
+		Retention: retentionOf(cfg), Watcher: n.alerts, NodeName: nodeName(), Version: currentBuild().Version,
 	})
 	if err != nil {
 		return err
@@ -191,10 +209,4 @@ func hostPort(u *url.URL) string {
 		port = "443"
 	}
 	return net.JoinHostPort(u.Hostname(), port)
-}
-
-// logLockout tells that an account does not take logins from an address for a
-// while.
-func (n *node) logLockout(name string, from netip.Addr) {
-	n.logger.Warn("too many failed logins: the account is locked for this address", "account", name, "client_ip", from)
 }
