@@ -8,11 +8,12 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/key-ip-sentinel/sentinel/engine/seal"
 	"github.com/key-ip-sentinel/sentinel/store"
 )
 
 // keyBytes is how long Options.Key has to be.
-const keyBytes = 32
+const keyBytes = seal.KeyBytes
 
 // Options is what New needs.
 type Options struct {

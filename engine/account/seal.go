@@ -1,46 +1,25 @@
 package account
 
-import (
-	"crypto/aes"
-	"crypto/cipher"
-	"crypto/hkdf"
-	"crypto/sha256"
-	"fmt"
-)
+import "github.com/key-ip-sentinel/sentinel/engine/seal"
+
+const sealUse = "sentinel account second factor v1"
 
 // sealer encrypts the secrets of second factors, which are needed in clear.
-type sealer struct{ aead cipher.AEAD }
+type sealer struct{ *seal.Sealer }
 
-func newSealer(key []byte) (*sealer, error) {
-	if len(key) != keyBytes {
-		return nil, fmt.Errorf("key for the secrets of second factors has %d bytes, want %d", len(key), keyBytes)
-	}
-	derived, err := hkdf.Key(sha256.New, key, nil, "sentinel account second factor v1", 32)
-	if err != nil {
-		return nil, fmt.Errorf("derive key: %w", err)
-	}
-	block, err := aes.NewCipher(derived)
-	if err != nil {
-		return nil, fmt.Errorf("derive key: %w", err)
-	}
-	aead, err := cipher.NewGCMWithRandomNonce(block)
-	if err != nil {
-		return nil, fmt.Errorf("derive key: %w", err)
-	}
-	return &sealer{aead: aead}, nil
-}
-
-// seal encrypts the secret of an account. The name is bound to it, so that who
-// can write documents cannot give an account the secret of his own.
-func (s *sealer) seal(name, secret string) []byte {
-	return s.aead.Seal(nil, nil, []byte(secret), []byte(name)) //nolint:gosec // it makes a nonce of its own, G407
-}
+// seal encrypts the secret of an account, for no other account.
+func (s *sealer) seal(name, secret string) []byte { return s.Seal([]byte(secret), []byte(name)) }
 
 // open returns the secret of an account. Returns ErrSealed.
 func (s *sealer) open(name string, sealed []byte) (string, error) {
-	secret, err := s.aead.Open(nil, nil, sealed, []byte(name))
+	secret, err := s.Open(sealed, []byte(name))
 	if err != nil {
 		return "", ErrSealed
 	}
 	return string(secret), nil
+}
+
+func newSealer(key []byte) (*sealer, error) {
+	s, err := seal.New(key, sealUse)
+	return &sealer{s}, err
 }

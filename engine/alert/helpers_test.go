@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/key-ip-sentinel/sentinel/engine/alert/send"
+	"github.com/key-ip-sentinel/sentinel/engine/seal"
 	"github.com/key-ip-sentinel/sentinel/store"
 	"github.com/key-ip-sentinel/sentinel/store/memory"
 )
@@ -106,7 +107,7 @@ var errReceiver = errors.New("no such receiver")
 
 const testURL = "https://hooks.example.com/token-for-tests-only"
 
-func testKey(fill byte) []byte { return bytes.Repeat([]byte{fill}, keyBytes) }
+func testKey(fill byte) []byte { return bytes.Repeat([]byte{fill}, seal.KeyBytes) }
 
 // testSettings send to the channel of the settings.
 func testSettings() Settings {

@@ -1,16 +1,13 @@
 package alert
 
 import (
-	"crypto/aes"
-	"crypto/cipher"
-	"crypto/hkdf"
-	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+
+	"github.com/key-ip-sentinel/sentinel/engine/seal"
 )
 
-// keyBytes is how long Options.Key has to be.
-const keyBytes = 32
+const sealUse = "sentinel alert channel v1"
 
 // secrets are what of a channel is never shown again.
 type secrets struct {
@@ -20,25 +17,11 @@ type secrets struct {
 }
 
 // sealer encrypts the secrets of channels.
-type sealer struct{ aead cipher.AEAD }
+type sealer struct{ *seal.Sealer }
 
 func newSealer(key []byte) (*sealer, error) {
-	if len(key) != keyBytes {
-		return nil, fmt.Errorf("key for the secrets of channels has %d bytes, want %d", len(key), keyBytes)
-	}
-	derived, err := hkdf.Key(sha256.New, key, nil, "sentinel alert channel v1", 32)
-	if err != nil {
-		return nil, fmt.Errorf("derive key: %w", err)
-	}
-	block, err := aes.NewCipher(derived)
-	if err != nil {
-		return nil, fmt.Errorf("derive key: %w", err)
-	}
-	aead, err := cipher.NewGCMWithRandomNonce(block)
-	if err != nil {
-		return nil, fmt.Errorf("derive key: %w", err)
-	}
-	return &sealer{aead: aead}, nil
+	s, err := seal.New(key, sealUse)
+	return &sealer{s}, err
 }
 
 // binding is what secrets are sealed for. Threat: who can write documents could
@@ -53,13 +36,13 @@ func (s *sealer) seal(id string, r *channelRecord, open secrets) ([]byte, error)
 	if err != nil {
 		return nil, fmt.Errorf("seal: %w", err)
 	}
-	return s.aead.Seal(nil, nil, text, binding(id, r)), nil //nolint:gosec // it makes a nonce of its own, G407
+	return s.Seal(text, binding(id, r)), nil
 }
 
 // open returns the secrets of a channel. Returns ErrSealed.
 func (s *sealer) open(id string, r *channelRecord) (secrets, error) {
 	var open secrets
-	text, err := s.aead.Open(nil, nil, r.Sealed, binding(id, r))
+	text, err := s.Open(r.Sealed, binding(id, r))
 	if err != nil || json.Unmarshal(text, &open) != nil {
 		return secrets{}, ErrSealed
 	}
