@@ -46,6 +46,14 @@ func (e *Engine) Accept(ctx context.Context, x *Exchange, accepted bool) Decisio
 	return Decision{}
 }
 
+// KeyRefused notes that the downstream refused the unknown key of an exchange,
+// as it does with invented ones. Call it before Accept.
+func (e *Engine) KeyRefused(x *Exchange) {
+	if x.pending {
+		e.watcher.UnknownKey(x.ClientIP)
+	}
+}
+
 // bind makes the primary key the client IP's, durably, or finds that another
 // address was first.
 func (e *Engine) bind(ctx context.Context, policy *Policy, x *Exchange) Decision {

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"net/netip"
 
 	"github.com/key-ip-sentinel/sentinel/store"
 )
@@ -13,6 +14,8 @@ type Watcher interface {
 	Intercept(rec store.Intercept, added uint64)
 	// Bound tells of a first use.
 	Bound(b store.Binding)
+	// UnknownKey tells that the downstream refused a key that has no binding.
+	UnknownKey(from netip.Addr)
 	// StoreHealth tells that the store failed, or with nil that it works.
 	StoreHealth(err error)
 	// DownstreamHealth tells that the downstream did not answer, or with nil that it
@@ -29,5 +32,6 @@ type nobody struct{}
 
 func (nobody) Intercept(store.Intercept, uint64) {}
 func (nobody) Bound(store.Binding)               {}
+func (nobody) UnknownKey(netip.Addr)             {}
 func (nobody) StoreHealth(error)                 {}
 func (nobody) DownstreamHealth(error)            {}

@@ -73,3 +73,35 @@ func TestRefusedKeysRaiseOneAlert(t *testing.T) {
 		}
 	}
 }
+
+// TestInventedKeysRaiseOneAlert tries keys that the gateway does not know.
+func TestInventedKeysRaiseOneAlert(t *testing.T) {
+	g := startGateway(t, testKey(9811))
+	heard := make(chan alert.Body, 100)
+	receiver := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		var got alert.Body
+		if err := json.NewDecoder(r.Body).Decode(&got); err != nil {
+			t.Error(err)
+		}
+		heard <- got
+	}))
+	defer receiver.Close()
+	sentinel := startSentinel(t, g.url, "ALERT_WEBHOOK_URL="+receiver.URL)
+	for i := range alert.DefaultSettings().UnknownKeyCount + 5 {
+		if got := call(t, from(t, elsewhereIP), "GET", sentinel.url+"/v1/models", testKey(20_000+i), nil); got.status != http.StatusUnauthorized {
+			t.Fatalf("got %d, want the gateway's 401", got.status)
+		}
+	}
+	select {
+	case got := <-heard:
+		if got.Alert == nil || got.Alert.Kind != alert.UnknownKeys || !strings.Contains(got.Text, elsewhereIP) {
+			t.Errorf("got %+v", got)
+		}
+	case <-time.After(patience):
+		t.Fatal("waited in vain for the alert")
+	}
+	must(t, sentinel.stop())
+	if n := len(heard); n > 0 {
+		t.Errorf("told %d times more", n)
+	}
+}

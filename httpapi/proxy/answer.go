@@ -32,6 +32,9 @@ func (p *Proxy) answer(res *http.Response) error {
 		res.Body = g
 		x.gate.Store(g) // before Accept: a cut finds it, or Accept finds the cut
 	}
+	if res.StatusCode == http.StatusUnauthorized {
+		p.engine.KeyRefused(&x.Exchange)
+	}
 	if d := p.engine.Accept(res.Request.Context(), &x.Exchange, p.proves(x, res)); !d.Passes() {
 		return &refusedError{d}
 	}
