@@ -47,7 +47,8 @@ func TestEveryNameIsKnown(t *testing.T) {
 		SENTINEL_MODE SENTINEL_MAX_BODY SENTINEL_LOG_LEVEL SENTINEL_LOG_FORMAT
 		SENTINEL_NAT64 SENTINEL_RATE_BURST SENTINEL_CREDENTIAL_LOCATIONS SENTINEL_CREDENTIAL_CANONICAL SENTINEL_CREDENTIAL_HEADER
 		SENTINEL_BIND_PATHS SENTINEL_CONNECT_TIMEOUT SENTINEL_RESPONSE_TIMEOUT SENTINEL_IDLE_TIMEOUT SENTINEL_H2C SENTINEL_CACHE_ENTRIES
-		SENTINEL_METRICS SENTINEL_ARCHIVE_PURGE_DAYS SENTINEL_INTERCEPT_DAYS SENTINEL_COUNTER_DAYS SENTINEL_AUDIT_DAYS`)
+		SENTINEL_METRICS SENTINEL_ARCHIVE_PURGE_DAYS SENTINEL_INTERCEPT_DAYS SENTINEL_COUNTER_DAYS SENTINEL_AUDIT_DAYS
+		SENTINEL_ALERT_LANGUAGE`)
 	for _, name := range names {
 		if settingNamed(name) == nil {
 			t.Errorf("%s is not known", name)
@@ -90,7 +91,7 @@ func TestDefaults(t *testing.T) {
 		DownstreamURL: c.DownstreamURL, Listen: ":7000", DataDir: "data", RealIPHeader: "X-Real-IP", CredentialProfile: "newapi",
 		Mode: "enforce", BindOn: "accepted", BindPrefixV4: 32, BindPrefixV6: 64, Anonymous: "pass", FailsafeMode: "closed",
 		MaxBodyBytes: 32 << 20, RateBurst: 20, ConnectTimeout: 10 * time.Second, IdleTimeout: 15 * time.Minute, ShutdownGrace: 30 * time.Second,
-		CacheEntries: 150_000, LogLevel: slog.LevelInfo, LogFormat: "json", AlertThresholdCount: 5, AlertWindow: 5 * time.Minute,
+		CacheEntries: 150_000, LogLevel: slog.LevelInfo, LogFormat: "json", AlertThresholdCount: 5, AlertWindow: 5 * time.Minute, AlertLanguage: "en",
 		ArchiveDays: 90, ArchivePurgeDays: 365, InterceptDays: 90, CounterDays: 400, Metrics: "admin", ArchiveSchedulerLockKey: 2026030502,
 		appPort: 7000, given: c.given,
 	}
