@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/netip"
 	"strings"
 	"time"
@@ -39,6 +40,25 @@ type AuditEntry struct {
 	Before    json.RawMessage `json:"before,omitempty"`
 	After     json.RawMessage `json:"after,omitempty"`
 	RequestID string          `json:"requestId,omitempty"`
+}
+
+// Changed returns e with what an act changed, as JSON; nil is left out. Neither may
+// hold secrets.
+func (e AuditEntry) Changed(before, after any) (AuditEntry, error) {
+	for _, side := range []struct {
+		value any
+		raw   *json.RawMessage
+	}{{before, &e.Before}, {after, &e.After}} {
+		if side.value == nil {
+			continue
+		}
+		raw, err := json.Marshal(side.value)
+		if err != nil {
+			return AuditEntry{}, fmt.Errorf("audit %s: %w", e.Action, err)
+		}
+		*side.raw = raw
+	}
+	return e, nil
 }
 
 // AuditFilter chooses entries; its zero fields choose all.

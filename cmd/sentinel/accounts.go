@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -58,7 +57,7 @@ func openAccountBook(cmd *cobra.Command) (accountBook, error) {
 // serverRuns reports whether a server takes calls on the socket of a data
 // directory.
 func serverRuns(ctx context.Context, dir string) bool {
-	conn, err := new(net.Dialer).DialContext(ctx, "unix", filepath.Join(dir, socketName))
+	conn, err := new(net.Dialer).DialContext(ctx, "unix", filepath.Join(dir, client.SocketName))
 	if err != nil {
 		return errors.Is(err, fs.ErrPermission) // it may: the call will say why it cannot
 	}
@@ -235,18 +234,9 @@ func auditPassword(ctx context.Context, log store.AuditLog, actor, name string) 
 
 func appendAudit(ctx context.Context, log store.AuditLog, actor, action, name string, before, after any) error {
 	e := store.AuditEntry{At: time.Now(), Actor: actor, Action: action, Target: "account:" + name}
-	for _, side := range []struct {
-		value any
-		raw   *json.RawMessage
-	}{{before, &e.Before}, {after, &e.After}} {
-		if side.value == nil {
-			continue
-		}
-		raw, err := json.Marshal(side.value)
-		if err != nil {
-			return fmt.Errorf("audit %s: %w", action, err)
-		}
-		*side.raw = raw
+	e, err := e.Changed(before, after)
+	if err != nil {
+		return err
 	}
 	if _, err := log.AppendAudit(ctx, e); err != nil {
 		return fmt.Errorf("it is done, but the audit trail does not take its entry: %w", err)

@@ -94,7 +94,7 @@ func (c *checker) checkStore(ctx context.Context) {
 	default:
 		s, err := openStore(c.cfg.DataDir, newLogger(c.cfg, c.cfg.LogLevel, discard{}))
 		if errors.Is(err, store.ErrLocked) {
-			c.fail(check, "%s is open in another program that takes no calls on %s", path, socketName)
+			c.fail(check, "%s is open in another program that takes no calls on %s", path, client.SocketName)
 			return
 		}
 		if err != nil {

@@ -69,36 +69,15 @@ func readKeyText(cmd *cobra.Command) (string, error) {
 	return askKey(cmd, in)
 }
 
-// askKey has a person type or paste a key, which is not shown, from before the
-// question on. An interrupt gives the terminal back as it was.
+// askKey has a person type or paste a key.
 func askKey(cmd *cobra.Command, in *os.File) (string, error) {
-	before, err := term.MakeRaw(int(in.Fd()))
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = term.Restore(int(in.Fd()), before) }() // it was possible a moment ago
-	type typed struct {
-		key string
-		err error
-	}
-	done := make(chan typed, 1)
-	go func() { // a read from a terminal cannot be broken off: at an interrupt it is left behind
-		terminal := term.NewTerminal(struct {
-			io.Reader
-			io.Writer
-		}{in, cmd.ErrOrStderr()}, "")
+	return onTerminal(cmd, in, func(terminal *term.Terminal) (string, error) {
 		key, err := terminal.ReadPassword("Key: ")
 		if errors.Is(err, io.EOF) { // Ctrl-C or Ctrl-D: nothing was typed
 			err = nil
 		}
-		done <- typed{key, err}
-	}()
-	select {
-	case t := <-done:
-		return t.key, t.err
-	case <-cmd.Context().Done():
-		return "", context.Cause(cmd.Context())
-	}
+		return key, err
+	})
 }
 
 // checkKeyRef refuses arguments that name no key. n counts them from 1.

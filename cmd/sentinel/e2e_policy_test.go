@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"io"
 	"net/http"
 	"os/exec"
@@ -11,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/key-ip-sentinel/sentinel/cmd/internal/client"
 	"github.com/key-ip-sentinel/sentinel/store"
 )
 
@@ -38,16 +38,11 @@ func interceptsOf(t *testing.T, data string) []store.Intercept {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	client := localClient(data)
-	defer client.CloseIdleConnections()
+	c := client.Local(data)
+	defer c.Close()
 	for {
-		r, err := http.NewRequestWithContext(ctx, "GET", "http://local/admin/api/logs", nil)
-		must(t, err)
-		res, err := client.Do(r)
-		must(t, err)
 		var answer struct{ Items []store.Intercept }
-		must(t, json.NewDecoder(res.Body).Decode(&answer))
-		must(t, res.Body.Close())
+		must(t, c.Do(ctx, "GET", "/logs", nil, &answer))
 		if len(answer.Items) > 0 {
 			return answer.Items
 		}

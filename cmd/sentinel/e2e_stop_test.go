@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/key-ip-sentinel/sentinel/cmd/internal/client"
 )
 
 func pidOf(p *process) string { return strconv.Itoa(p.cmd.Process.Pid) }
@@ -209,7 +211,7 @@ func TestTheDirectoryIsFreeAfterAKill(t *testing.T) {
 	must(t, killed.cmd.Process.Kill())
 	<-killed.ended
 	again := startSentinel(t, downstream, "SENTINEL_DATA_DIR="+data)
-	if _, err := net.Dial("unix", filepath.Join(data, socketName)); err != nil {
+	if _, err := net.Dial("unix", filepath.Join(data, client.SocketName)); err != nil {
 		t.Errorf("the socket of the one before is in the way: %v", err)
 	}
 	if err := again.stop(); err != nil {

@@ -38,31 +38,35 @@ func readPassword(cmd *cobra.Command, what string) (string, error) {
 	return askPassword(cmd, in, what)
 }
 
-// askPassword asks a person twice. What is typed is not shown, from before the
-// question on. An interrupt gives the terminal back as it was.
+// askPassword asks a person twice.
 func askPassword(cmd *cobra.Command, in *os.File, what string) (string, error) {
+	return onTerminal(cmd, in, func(terminal *term.Terminal) (string, error) { return askTwice(terminal, what) })
+}
+
+// onTerminal asks a person for something secret. What is typed is not shown, from
+// before the question on. An interrupt gives the terminal back as it was.
+func onTerminal(cmd *cobra.Command, in *os.File, ask func(*term.Terminal) (string, error)) (string, error) {
 	fd := int(in.Fd())
 	before, err := term.MakeRaw(fd)
 	if err != nil {
-		return "", fmt.Errorf("read password: %w", err)
+		return "", fmt.Errorf("read from the terminal: %w", err)
 	}
 	defer func() { _ = term.Restore(fd, before) }() // it was possible a moment ago
-	type asked struct {
-		password string
-		err      error
+	type typed struct {
+		text string
+		err  error
 	}
-	done := make(chan asked, 1)
+	done := make(chan typed, 1)
 	go func() { // a read from a terminal cannot be broken off: at an interrupt it is left behind
-		terminal := term.NewTerminal(struct {
+		text, err := ask(term.NewTerminal(struct {
 			io.Reader
 			io.Writer
-		}{in, cmd.ErrOrStderr()}, "")
-		password, err := askTwice(terminal, what)
-		done <- asked{password, err}
+		}{in, cmd.ErrOrStderr()}, ""))
+		done <- typed{text, err}
 	}()
 	select {
-	case a := <-done:
-		return a.password, a.err
+	case t := <-done:
+		return t.text, t.err
 	case <-cmd.Context().Done():
 		return "", context.Cause(cmd.Context())
 	}

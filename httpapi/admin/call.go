@@ -3,7 +3,6 @@ package admin
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -96,18 +95,9 @@ func (a *API) audit(ctx context.Context, c *call, action, target string, before,
 	if e.Actor == "" {
 		e.Actor = "anonymous"
 	}
-	for _, side := range []struct {
-		value any
-		raw   *json.RawMessage
-	}{{before, &e.Before}, {after, &e.After}} {
-		if side.value == nil {
-			continue
-		}
-		raw, err := json.Marshal(side.value)
-		if err != nil {
-			return fmt.Errorf("audit %s: %w", action, err)
-		}
-		*side.raw = raw
+	e, err := e.Changed(before, after)
+	if err != nil {
+		return err
 	}
 	// The act is done: that the caller has left does not keep it off the trail.
 	if _, err := a.opts.Store.AppendAudit(context.WithoutCancel(ctx), e); err != nil {
