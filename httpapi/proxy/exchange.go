@@ -105,9 +105,14 @@ type writer struct {
 
 // WriteHeader drops informational answers while the exchange is pending: who
 // loses the race for a key must not see any of the downstream's answer. 100
-// says nothing of it and lets the body come.
+// says nothing of it. A client that asked for that with Expect has it from the
+// server as soon as its body is read, which the downstream's 100 lets happen; of
+// both, it could get two.
 func (w *writer) WriteHeader(status int) {
 	if status > 100 && status < 200 && status != http.StatusSwitchingProtocols && w.x.Pending() {
+		return
+	}
+	if status == http.StatusContinue && w.x.request.Header.Get("Expect") != "" {
 		return
 	}
 	w.ResponseWriter.WriteHeader(status)
