@@ -21,6 +21,11 @@ type Documents interface {
 	// DeleteDocument removes one, if its revision is still the one given.
 	// Returns ErrNotFound or ErrConflict.
 	DeleteDocument(ctx context.Context, kind, id string, revision uint64) error
+	// ChangeDocuments puts and removes documents, each as PutDocument and
+	// DeleteDocument do, all of them or none, and returns those that were put with
+	// their new revisions. Of one document at most one change may be among them.
+	// Returns the error of the first one that cannot be made.
+	ChangeDocuments(ctx context.Context, put, remove []Document) ([]Document, error)
 }
 
 // Document is a JSON value with a name. Kinds belong to who writes them.
