@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/key-ip-sentinel/sentinel/engine/bindcache"
@@ -83,7 +82,7 @@ func (edit BindingEdit) apply(b *store.Binding) {
 		b.Status = *edit.Status
 	}
 	if edit.Rule != nil {
-		b.Rule = store.Rule{Kind: edit.Rule.Kind, Prefixes: slices.Clone(edit.Rule.Prefixes)}
+		b.Rule = edit.Rule.Clone()
 	}
 	if edit.Label != nil {
 		b.Label = *edit.Label
@@ -253,8 +252,7 @@ func (e *Engine) change(
 
 // sameBinding compares what a change may change.
 func sameBinding(a, b store.Binding) bool {
-	return a.Status == b.Status && a.Hint == b.Hint && a.Label == b.Label && a.Note == b.Note &&
-		a.Rule.Kind == b.Rule.Kind && slices.Equal(a.Rule.Prefixes, b.Rule.Prefixes)
+	return a.Status == b.Status && a.Hint == b.Hint && a.Label == b.Label && a.Note == b.Note && a.Rule.Equal(b.Rule)
 }
 
 // retryConflict tries again where another node was faster, unless the change
