@@ -74,7 +74,8 @@ type Networks struct {
 	documents store.Documents
 	now       func() time.Time
 
-	changing sync.Mutex // held by changes, which write to the store
+	changing sync.Mutex   // held by changes, which write to the store
+	naming   sync.RWMutex // held while a rule is stored that names networks
 	mu       sync.RWMutex
 	byName   map[string]Network
 	sets     map[string]*Set // of every name that was ever asked for
@@ -189,17 +190,29 @@ func (ns *Networks) Reaching(p netip.Prefix) []string {
 	return names
 }
 
+// Naming is to be called before a rule is stored, and done afterwards: in between
+// no network that the rule names is removed. Returns an error that wraps
+// store.ErrInvalid if the rule names a network that there is not.
+func (ns *Networks) Naming(r store.Rule) (done func(), err error) {
+	if len(r.Networks) == 0 {
+		return func() {}, nil
+	}
+	ns.naming.RLock()
+	if err := ns.Check(r); err != nil {
+		ns.naming.RUnlock()
+		return nil, err
+	}
+	return ns.naming.RUnlock, nil
+}
+
 // Check returns an error that wraps store.ErrInvalid if a rule names a network
 // that there is not, or that is being removed.
 func (ns *Networks) Check(r store.Rule) error {
-	if len(r.Networks) == 0 {
-		return nil
-	}
 	ns.mu.RLock()
 	defer ns.mu.RUnlock()
 	for _, name := range r.Networks {
 		if _, ok := ns.byName[name]; !ok || ns.going[name] {
-			return fmt.Errorf("%w: rule names network %q, which does not exist%s", store.ErrInvalid, name, ns.othersLocked())
+			return fmt.Errorf("%w: rule names network %q, which does not exist%s", store.ErrInvalid, name, ns.othersLocked(name))
 		}
 	}
 	return nil
@@ -208,8 +221,9 @@ func (ns *Networks) Check(r store.Rule) error {
 // maxNamed is how many networks are told to who names one that there is not.
 const maxNamed = 10
 
-func (ns *Networks) othersLocked() string {
+func (ns *Networks) othersLocked(name string) string {
 	names := slices.Sorted(maps.Keys(ns.byName))
+	names = slices.DeleteFunc(names, func(n string) bool { return n == name }) // it is being removed
 	if len(names) == 0 {
 		return "; no network has been made yet"
 	}
@@ -297,6 +311,8 @@ func (ns *Networks) Remove(ctx context.Context, name string, revision uint64, le
 }
 
 func (ns *Networks) setGoing(name string, going bool) {
+	ns.naming.Lock() // until the rules that named it are stored
+	defer ns.naming.Unlock()
 	ns.mu.Lock()
 	defer ns.mu.Unlock()
 	if going {
