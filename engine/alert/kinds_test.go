@@ -9,6 +9,7 @@ import (
 
 	"github.com/key-ip-sentinel/sentinel/engine"
 	"github.com/key-ip-sentinel/sentinel/engine/alert/send"
+	"github.com/key-ip-sentinel/sentinel/engine/event"
 )
 
 // A center hears of all that an engine has to tell.
@@ -110,6 +111,48 @@ func TestChannelsChooseTheNewKinds(t *testing.T) {
 		}
 		if !slices.Equal(Kinds()[7:], kinds) {
 			t.Errorf("got %v", Kinds())
+		}
+	})
+}
+
+// TestAlertsAreEvents has somebody listen who does not look at messages.
+func TestAlertsAreEvents(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *Center, _ *outbox) {
+		bus := event.NewBus(time.Now)
+		events, cancel := bus.Subscribe(10)
+		defer cancel()
+		refuse(c, 1) // nobody is told of yet
+		pass(time.Second)
+		c.PublishTo(bus)
+		c.Lockout("alice", netip.MustParseAddr("203.0.113.9"))
+		c.ManyBindings(netip.MustParseAddr("2001:db8::7"), 60)
+		pass(time.Second)
+		if _, err := c.Acknowledge(t.Context(), c.List(Filter{Kind: LoginLockout}).Alerts[0].ID, "alice"); err != nil {
+			t.Fatal(err)
+		}
+		pass(window5 + 2*time.Second)
+		if open := c.OpenByKind(); open[ManyBindings] != 1 || open[LoginLockout] != 0 || len(open) != len(Kinds()) {
+			t.Errorf("open: got %v", open)
+		}
+		bus.Close()
+		got := make(map[string]int)
+		for e := range events {
+			a := e.Data.(event.Alert)
+			got[strings.Join([]string{a.Change, a.Kind, a.Hint + a.Account, a.Network.String()}, " ")]++
+			if e.Type != event.TypeAlert || a.ID == "" || a.Open < 1 || a.Open > 3 {
+				t.Errorf("got %+v", e)
+			}
+		}
+		for _, want := range []string{
+			"opened login_lockout alice invalid Prefix", "opened many_bindings  2001:db8::/64", "acknowledged login_lockout alice invalid Prefix",
+			"closed login_lockout alice invalid Prefix", "closed key_refused sk-te…0001 invalid Prefix",
+		} {
+			if got[want] != 1 {
+				t.Errorf("%s: got %v", want, got)
+			}
+		}
+		if len(got) != 5 {
+			t.Errorf("got %v", got)
 		}
 	})
 }
