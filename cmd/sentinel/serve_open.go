@@ -165,8 +165,9 @@ func (n *node) newAPI(parts parts) (*httpapi.API, error) {
 	if err != nil {
 		return nil, err
 	}
+	n.alerts.PublishTo(n.engine.Events())
 	api, err := admin.New(admin.Options{
-		Engine: n.engine, Accounts: n.accounts, Resolver: parts.resolver, Store: n.store, Settings: n.settings, Logger: n.logger,
+		Engine: n.engine, Accounts: n.accounts, Alerts: n.alerts, Resolver: parts.resolver, Store: n.store, Settings: n.settings, Logger: n.logger,
 		JWTSecret: []byte(n.secrets.AdminJWTSecret.Reveal()), LocalToken: token, Version: currentBuild().Version, Maintainer: n.store,
 		Node: nodeName(),
 	})
