@@ -137,7 +137,7 @@ func (n *node) openHandlers(certificate *httpapi.Certificate) error {
 	}
 	n.engine, err = engine.New(engine.Options{
 		Store: n.store, Resolver: parts.resolver, Credentials: parts.credentials, Policy: policyOf(cfg), Logger: n.logger,
-		Limiter: parts.limiter, RealIPHeader: cfg.RealIPHeader, CacheEntries: cfg.CacheEntries,
+		Limiter: parts.limiter, CacheEntries: cfg.CacheEntries,
 		Retention: retentionOf(cfg), Watcher: n.alerts, NodeName: nodeName(), Version: currentBuild().Version,
 	})
 	if err != nil {
