@@ -262,7 +262,7 @@ func (e *Engine) warnOfUnnamedProxy(x *Exchange) {
 	}
 	e.logger.Warn("many keys arrive from one private address with forwarding headers: if it is a proxy of yours, "+
 		"name it in TRUSTED_PROXY_IPS, or every key will be bound to the proxy",
-		"peer", x.peer.Addr, "header", e.header, "setting", "TRUSTED_PROXY_IPS")
+		"peer", x.peer.Addr, "header", e.resolver.Options().Header, "setting", "TRUSTED_PROXY_IPS")
 }
 
 // Done ends an exchange: nothing can cut it any more, and x may be used again.

@@ -39,7 +39,6 @@ type Options struct {
 	Logger      *slog.Logger
 
 	Limiter      *ratelimit.Limiter // nil: no rate limit
-	RealIPHeader string             // named in warnings; default X-Real-IP
 	CacheEntries int                // default DefaultCacheEntries
 	Now          func() time.Time   // default time.Now
 	Retention    Retention          // default: nothing ever goes
@@ -58,7 +57,6 @@ type Engine struct {
 	credentials *credential.Reader
 	limiter     *ratelimit.Limiter
 	logger      *slog.Logger
-	header      string
 	now         func() time.Time
 
 	policy     atomic.Pointer[Policy]
@@ -133,7 +131,7 @@ func New(opts Options) (*Engine, error) {
 	start := opts.Now()
 	e := &Engine{
 		store: opts.Store, resolver: opts.Resolver, credentials: opts.Credentials, limiter: opts.Limiter,
-		logger: opts.Logger, header: opts.RealIPHeader, now: opts.Now,
+		logger: opts.Logger, now: opts.Now,
 		networks: networks, blocked: blocked, exceptions: exceptions,
 		cache: cache, flights: newFlights(), usage: newUsage(),
 		unnamed: new(clientip.UnnamedProxy), events: event.NewBus(opts.Now), watcher: opts.Watcher,
@@ -166,9 +164,6 @@ func (opts Options) withDefaults() Options {
 	if opts.Watcher == nil {
 		opts.Watcher = nobody{}
 	}
-	if opts.RealIPHeader == "" {
-		opts.RealIPHeader = "X-Real-IP"
-	}
 	if opts.NodeName == "" {
 		opts.NodeName = "local"
 	}
@@ -196,8 +191,13 @@ func (e *Engine) SetPolicy(p Policy) error {
 	return nil
 }
 
-// Peer reads the address of a connection's other end; ask once a connection.
+// Peer reads the address of a connection's other end. It may be kept as long as
+// it IsCurrent.
 func (e *Engine) Peer(remoteAddr string) clientip.Peer { return e.resolver.Peer(remoteAddr) }
+
+// IsCurrent reports whether a peer was read by the settings in force, which may
+// have changed since its connection began.
+func (e *Engine) IsCurrent(p clientip.Peer) bool { return e.resolver.IsCurrent(p) }
 
 // CredentialHeaders returns the canonical names of every header that may hold a
 // key.

@@ -16,13 +16,6 @@ const (
 	burstAddresses = 10_000
 )
 
-// Why a first use is held.
-const (
-	heldProxy   = "trusted_proxy"
-	heldGateway = "container_gateway"
-	heldBurst   = "burst"
-)
-
 // firstUses knows what tells that a first use is not from the client's own
 // address.
 type firstUses struct {
@@ -45,11 +38,11 @@ func (e *Engine) heldFirstUse(policy *Policy, ip netip.Addr) string {
 	case policy.Guard == GuardOff:
 		return ""
 	case e.resolver.Trusts(ip):
-		return heldProxy
+		return HeldTrustedProxy
 	case slices.Contains(e.firstUses.gateways, ip):
-		return heldGateway
+		return HeldContainerGateway
 	case policy.BurstHold && policy.BurstLimit > 0 && e.firstUsesFrom(ip, 0) >= policy.BurstLimit && !e.networks.IsShared(ip):
-		return heldBurst
+		return HeldBurst
 	}
 	return ""
 }
@@ -79,6 +72,6 @@ func (e *Engine) tellHeld(x *Exchange) {
 	e.watcher.FirstUseHeld(x.ClientIP, hint, x.held)
 	e.heldCry.log(e.now(), func() {
 		e.logger.Warn("first use of a key binds nothing: its address is not the client's own, see TRUSTED_PROXY_IPS and SENTINEL_REAL_IP_HEADER",
-			"why", x.held, "client_ip", x.ClientIP, "hint", hint, "header", e.header, "request_id", x.RequestID())
+			"why", x.held, "client_ip", x.ClientIP, "hint", hint, "header", e.resolver.Options().Header, "request_id", x.RequestID())
 	})
 }
