@@ -123,12 +123,7 @@ func newSettingsSetCommand() *cobra.Command {
 			"beat the environment, the file and the flags until sentinel settings unset takes them back.\n\n" +
 			"The value of a secret, such as ALERT_WEBHOOK_URL, is read from standard input: write NAME=- for it.",
 		Example: `  sentinel settings set SENTINEL_MODE=observe ARCHIVE_DAYS=30`,
-		Args: func(cmd *cobra.Command, words []string) error {
-			if len(words) == 0 {
-				return usagef("%s: NAME=VALUE is missing", cmd.CommandPath())
-			}
-			return nil
-		},
+		Args:    someWords("NAME=VALUE"),
 		ValidArgsFunction: completeNames(func() []string {
 			names := runtimeNames()
 			for i := range names {
@@ -176,14 +171,9 @@ func assignments(stdin io.Reader, words []string) (map[string]*string, error) {
 
 func newSettingsUnsetCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "unset NAME…",
-		Short: "Take runtime values back: what flags, environment and file say counts again",
-		Args: func(cmd *cobra.Command, words []string) error {
-			if len(words) == 0 {
-				return usagef("%s: NAME is missing", cmd.CommandPath())
-			}
-			return nil
-		},
+		Use:               "unset NAME…",
+		Short:             "Take runtime values back: what flags, environment and file say counts again",
+		Args:              someWords("NAME"),
 		ValidArgsFunction: completeNames(runtimeNames),
 		RunE: func(cmd *cobra.Command, words []string) error {
 			values := map[string]*string{}
