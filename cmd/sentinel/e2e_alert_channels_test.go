@@ -48,12 +48,14 @@ func newReceiver(t *testing.T) *alertReceiver {
 			t.Error(err)
 		}
 		a.mu.Lock()
-		defer a.mu.Unlock()
-		if a.answer != nil {
+		answer := a.answer
+		if answer != nil {
 			a.refused++
-			a.answer(w)
+			a.mu.Unlock()
+			answer(w)
 			return
 		}
+		defer a.mu.Unlock()
 		a.got = append(a.got, delivered{r.URL.RequestURI(), r.Header, string(body)})
 	}))
 	t.Cleanup(a.Close)

@@ -103,7 +103,7 @@ type Center struct {
 	mu         sync.Mutex
 	closed     bool
 	bus        *event.Bus // nil: nobody listens
-	lastID     int64 // milliseconds
+	lastID     int64      // milliseconds
 	settings   Settings
 	alerts     *ledger[alertRecord]
 	deliveries *ledger[deliveryRecord]

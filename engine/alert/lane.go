@@ -46,7 +46,7 @@ type lane struct {
 	failures  int // in a row, of the channel
 	notBefore time.Time
 	sent      []time.Time // within the last minute
-	delivered uint64 // these three since the start
+	delivered uint64      // these three since the start
 	failed    uint64
 	dropped   uint64
 	lastError string
