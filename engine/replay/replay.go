@@ -119,10 +119,12 @@ func (u Uncertain) Requests() uint64 {
 // store.ErrInvalid for a query without a time or with a rule that is none.
 func Run(ctx context.Context, s Store, q Query, now time.Time) (Result, error) {
 	switch {
-	case q.Since.IsZero() || q.Since.After(now):
-		return Result{}, fmt.Errorf("%w: since: want a time that is over", store.ErrInvalid)
+	case q.Since.IsZero():
+		return Result{}, fmt.Errorf("%w: since is not said", store.ErrInvalid)
+	case q.Since.After(now):
+		return Result{}, fmt.Errorf("%w: since %s is a time to come", store.ErrInvalid, q.Since.UTC().Format(time.RFC3339))
 	case q.Rows < 0 || q.Rows > MaxRows:
-		return Result{}, fmt.Errorf("%w: rows: %d, want 1 to %d", store.ErrInvalid, q.Rows, MaxRows)
+		return Result{}, fmt.Errorf("%w: rows %d, want 1 to %d", store.ErrInvalid, q.Rows, MaxRows)
 	case q.Rule != nil:
 		if err := q.Rule.Validate(); err != nil {
 			return Result{}, fmt.Errorf("rule: %w", err)
