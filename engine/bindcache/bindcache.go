@@ -22,6 +22,7 @@ import (
 
 	"github.com/dgraph-io/ristretto/v2"
 
+	"github.com/key-ip-sentinel/sentinel/engine/network"
 	"github.com/key-ip-sentinel/sentinel/store"
 )
 
@@ -29,6 +30,12 @@ import (
 type Reader interface {
 	// Binding returns the binding of a key, or store.ErrNotFound.
 	Binding(ctx context.Context, hash store.KeyHash) (store.Binding, error)
+}
+
+// Networks tells what the names of networks stand for.
+type Networks interface {
+	// Set returns what a name stands for, now and later.
+	Set(name string) *network.Set
 }
 
 const (
@@ -42,9 +49,10 @@ const (
 // Cache is a read-through cache of bindings. Keys without a binding are not
 // cached: each look-up of one reads the store. It is safe for concurrent use.
 type Cache struct {
-	reader  Reader
-	entries *ristretto.Cache[uint64, *Entry]
-	stripes [stripes]stripe
+	reader   Reader
+	networks Networks
+	entries  *ristretto.Cache[uint64, *Entry]
+	stripes  [stripes]stripe
 
 	stop    chan struct{}
 	stopped sync.WaitGroup
@@ -63,7 +71,7 @@ type stripe struct {
 }
 
 // New returns a cache of about so many entries before reader.
-func New(reader Reader, entries int) (*Cache, error) {
+func New(reader Reader, networks Networks, entries int) (*Cache, error) {
 	if entries < 1 {
 		return nil, fmt.Errorf("cache of %d entries, want at least 1", entries)
 	}
@@ -78,7 +86,7 @@ func New(reader Reader, entries int) (*Cache, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create binding cache: %w", err)
 	}
-	c := &Cache{reader: reader, entries: r, stop: make(chan struct{})}
+	c := &Cache{reader: reader, networks: networks, entries: r, stop: make(chan struct{})}
 	c.stopped.Go(c.sweep)
 	return c, nil
 }
@@ -109,7 +117,7 @@ func (c *Cache) fill(ctx context.Context, s *stripe, hash store.KeyHash) (*Entry
 	if err != nil {
 		return nil, fmt.Errorf("look up binding: %w", err)
 	}
-	e, err := newEntry(b)
+	e, err := c.NewEntry(b)
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/key-ip-sentinel/sentinel/engine/network"
 	"github.com/key-ip-sentinel/sentinel/store"
 )
 
@@ -60,9 +61,14 @@ func bound(n uint64, prefix string) store.Binding {
 	}
 }
 
+// unnamed are networks of which none exists.
+type unnamed struct{}
+
+func (unnamed) Set(string) *network.Set { return new(network.Set) }
+
 func newCache(t testing.TB, rows *table, entries int) *Cache {
 	t.Helper()
-	c, err := New(rows, entries)
+	c, err := New(rows, unnamed{}, entries)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,7 +143,7 @@ func TestAnOutdatedCopyIsNotBelieved(t *testing.T) {
 	rows := new(table)
 	rows.put(bound(1, "192.0.2.1/32"))
 	c := newCache(t, rows, 100)
-	old, err := NewEntry(rows.rows[hashOf(1)])
+	old, err := newEntry(rows.rows[hashOf(1)])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -252,7 +258,7 @@ func TestAHitAllocatesNothing(t *testing.T) {
 }
 
 func TestTouchesAddUp(t *testing.T) {
-	e, err := NewEntry(bound(1, "192.0.2.0/24"))
+	e, err := newEntry(bound(1, "192.0.2.0/24"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -277,7 +283,7 @@ func TestTouchesAddUp(t *testing.T) {
 }
 
 func TestTheOneAddressOfARuleIsTheLastOne(t *testing.T) {
-	e, err := NewEntry(bound(1, "192.0.2.1/32"))
+	e, err := newEntry(bound(1, "192.0.2.1/32"))
 	if err != nil {
 		t.Fatal(err)
 	}

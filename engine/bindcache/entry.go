@@ -7,18 +7,20 @@ import (
 	"time"
 
 	"github.com/key-ip-sentinel/sentinel/engine/ipset"
+	"github.com/key-ip-sentinel/sentinel/engine/network"
 	"github.com/key-ip-sentinel/sentinel/store"
 )
 
 // Entry is what a decision needs of a binding. Its rule never changes: a change
-// of the binding makes a new entry. Only its usage moves.
+// of the binding makes a new entry. What moves is its usage, and what the networks
+// stand for that the rule names.
 type Entry struct {
 	Hash   store.KeyHash
 	Banned bool
 
 	all     bool
 	single  netip.Prefix
-	several *ipset.Set
+	several *several // not nil if the rule is neither of these
 
 	seq uint64 // of its stripe, when it was read
 
@@ -29,7 +31,27 @@ type Entry struct {
 	_       [8]byte                   // to two cache lines: with many keys, each line is a wait
 }
 
-func newEntry(b store.Binding) (*Entry, error) {
+// several is a rule of several prefixes, or of networks, or one that learns.
+type several struct {
+	prefixes *ipset.Set
+	networks []*network.Set
+	rule     store.Rule
+}
+
+func (s *several) contains(ip netip.Addr) bool {
+	if s.prefixes.Contains(ip) {
+		return true
+	}
+	for _, n := range s.networks {
+		if n.Contains(ip) {
+			return true
+		}
+	}
+	return false
+}
+
+// NewEntry returns the entry of a binding, in no cache yet.
+func (c *Cache) NewEntry(b store.Binding) (*Entry, error) {
 	e := &Entry{Hash: b.Hash, Banned: b.Status == store.StatusBanned}
 	switch b.Rule.Kind {
 	case store.RuleAll:
@@ -38,18 +60,18 @@ func newEntry(b store.Binding) (*Entry, error) {
 		if len(b.Rule.Prefixes) == 1 {
 			e.single = b.Rule.Prefixes[0]
 		}
-	case store.RuleMultiple:
+	case store.RuleMultiple, store.RuleLearn:
 		set, err := ipset.New(b.Rule.Prefixes)
 		if err != nil {
 			return nil, fmt.Errorf("read rule of binding %s: %w", b.Hash, err)
 		}
-		e.several = set
+		e.several = &several{prefixes: set, rule: b.Rule}
+		for _, name := range b.Rule.Networks {
+			e.several.networks = append(e.several.networks, c.networks.Set(name))
+		}
 	}
 	return e, nil
 }
-
-// NewEntry returns the entry of a binding that is in no cache.
-func NewEntry(b store.Binding) (*Entry, error) { return newEntry(b) }
 
 // Covers reports whether the rule lets the key be used from an address. A rule
 // that could not be read, and an invalid address, are covered by nothing but
@@ -59,11 +81,32 @@ func (e *Entry) Covers(ip netip.Addr) bool {
 	case e.all:
 		return true
 	case e.several != nil:
-		return e.several.Contains(ip)
+		return e.several.contains(ip)
 	default:
 		return e.single.Contains(ip)
 	}
 }
+
+// Basis returns what Covers rests on: a network that the rule names, if only that
+// has the address, or the rule itself.
+func (e *Entry) Basis(ip netip.Addr) store.Basis {
+	switch {
+	case e.all:
+		return store.Basis{Kind: store.BasisRule, Name: string(store.RuleAll)}
+	case e.several == nil:
+		return store.Basis{Kind: store.BasisRule, Name: string(store.RuleSingle)}
+	case !e.several.prefixes.Contains(ip):
+		for _, n := range e.several.networks {
+			if n.Contains(ip) {
+				return store.Basis{Kind: store.BasisNetwork, Name: n.Name()}
+			}
+		}
+	}
+	return store.Basis{Kind: store.BasisRule, Name: string(e.several.rule.Kind)}
+}
+
+// Learns reports whether the rule takes another prefix at a time.
+func (e *Entry) Learns(now time.Time) bool { return e.several != nil && e.several.rule.Learns(now) }
 
 // Touch notes one allowed use, from an address that the rule covers, and reports
 // whether it is the first one from there since the last TakeUsage: the caller then

@@ -59,7 +59,7 @@ func TestAddressesSinceTheLastTime(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			e, err := NewEntry(bound(1, c.rule))
+			e, err := newEntry(bound(1, c.rule))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -78,7 +78,7 @@ func TestAddressesSinceTheLastTime(t *testing.T) {
 }
 
 func TestAddressesAreBounded(t *testing.T) {
-	e, err := NewEntry(bound(1, "192.0.2.0/24"))
+	e, err := newEntry(bound(1, "192.0.2.0/24"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +104,7 @@ func TestAddressesAreBounded(t *testing.T) {
 // TestKnownAddressesAllocateNothing: a key that is used from two addresses in
 // turn costs no more than one that is used from one.
 func TestKnownAddressesAllocateNothing(t *testing.T) {
-	e, err := NewEntry(bound(1, "192.0.2.0/24"))
+	e, err := newEntry(bound(1, "192.0.2.0/24"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +117,7 @@ func TestKnownAddressesAllocateNothing(t *testing.T) {
 }
 
 func TestRefusalsAddUp(t *testing.T) {
-	e, err := NewEntry(bound(1, "192.0.2.0/24"))
+	e, err := newEntry(bound(1, "192.0.2.0/24"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +135,7 @@ func TestRefusalsAddUp(t *testing.T) {
 // TestNoUseIsLost touches from many goroutines while usage is taken: every hit
 // and every address turns up.
 func TestNoUseIsLost(t *testing.T) {
-	e, err := NewEntry(bound(1, "192.0.2.0/24"))
+	e, err := newEntry(bound(1, "192.0.2.0/24"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,3 +178,5 @@ func TestNoUseIsLost(t *testing.T) {
 		}
 	}
 }
+
+func newEntry(b store.Binding) (*Entry, error) { return (&Cache{networks: unnamed{}}).NewEntry(b) }
