@@ -81,6 +81,7 @@ type Engine struct {
 	housekept    atomic.Pointer[housekept]
 	doubtSince   time.Time     // of the clock; only keepHouse uses it
 	housekeeping chan struct{} // holds a value while one runs
+	replays      chan struct{} // likewise
 
 	node        Node
 	storeHealth *storeHealth
@@ -136,7 +137,7 @@ func New(opts Options) (*Engine, error) {
 		cache: cache, flights: newFlights(), usage: newUsage(),
 		unnamed: new(clientip.UnnamedProxy), events: event.NewBus(opts.Now), watcher: opts.Watcher,
 		node:        Node{Name: opts.NodeName, Version: opts.Version, Started: store.StoredTime(start)},
-		storeHealth: newStoreHealth(start), housekeeping: make(chan struct{}, 1),
+		storeHealth: newStoreHealth(start), housekeeping: make(chan struct{}, 1), replays: make(chan struct{}, 1),
 		jobs: make(chan job), stop: make(chan struct{}),
 		idPrefix: strings.ToLower(rand.Text()[:8]) + "-",
 	}

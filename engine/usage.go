@@ -70,7 +70,7 @@ type usage struct {
 
 type usageShard struct {
 	mu      sync.Mutex
-	touched []*bindcache.Entry // each once, or twice if it was refused as well
+	touched []*bindcache.Entry // each once for each address, and once if it was refused as well
 }
 
 func newUsage() *usage { return new(usage) }
