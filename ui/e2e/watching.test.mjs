@@ -16,6 +16,10 @@ inConsole('the dashboard says whether a key is abused, and follows live', async 
   await page.goBack()
   await page.getByLabel('30 d').check({ force: true })
   await page.waitForURL(/range=30d/)
+  await page.getByLabel('1 h', { exact: true }).check({ force: true })
+  await page.waitForURL(/range=1h/)
+  // It has been running for less than an hour.
+  await page.getByText('not recorded').waitFor()
 })
 
 inConsole('intercepts follow live, pause, filter and allow', async ({ page, site }) => {
