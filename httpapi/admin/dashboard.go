@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"net/http"
+	"time"
 
 	"github.com/key-ip-sentinel/sentinel/engine"
 	"github.com/key-ip-sentinel/sentinel/engine/account"
@@ -19,7 +20,52 @@ func (a *API) registerDashboard() {
 }
 
 type dashboardOutput struct {
-	Body engine.Dashboard
+	Body dashboard
+}
+
+// dashboard is the engine's, with what the engine does not know of.
+type dashboard struct {
+	engine.Dashboard
+	Health health `json:"health"`
+}
+
+type health struct {
+	engine.Health
+	Alerts alertHealth `json:"alerts"`
+}
+
+// alertHealth is how alerts are. Unlike the rest, it is of this moment.
+type alertHealth struct {
+	Open     int             `json:"open" doc:"How many alerts are open."`
+	Channels []channelHealth `json:"channels" doc:"Where alerts are sent to."`
+	Unsaved  int             `json:"unsaved" doc:"Alerts and deliveries that the store does not have yet."`
+	Missed   uint64          `json:"missed" doc:"What there was no time to look at, since the start."`
+}
+
+type channelHealth struct {
+	ID        string    `json:"id" doc:"ID of the channel."`
+	State     string    `json:"state" enum:"ok,off,failing,broken" doc:"off: nothing is sent to it. failing: the last attempt failed, and is made again. broken: its secrets cannot be read."`
+	LastError string    `json:"lastError,omitempty" doc:"Why nothing is sent, or the last attempt failed."`
+	LastSent  time.Time `json:"lastSent,omitzero" doc:"When something last arrived, since the start."`
+	Pending   int       `json:"pending" doc:"Deliveries that wait."`
+}
+
+func (a *API) alertHealth() alertHealth {
+	stats, channels := a.opts.Alerts.Stats(), a.opts.Alerts.Channels()
+	h := alertHealth{Open: stats.Open, Channels: make([]channelHealth, 0, len(channels)), Unsaved: stats.Unsaved, Missed: stats.Inputs}
+	for _, c := range channels {
+		one := channelHealth{ID: c.ID, State: "ok", LastError: c.LastError, LastSent: c.LastSent, Pending: c.Pending}
+		switch {
+		case c.Fault != "":
+			one.State, one.LastError = "broken", c.Fault
+		case !c.Enabled:
+			one.State = "off"
+		case c.LastError != "":
+			one.State = "failing"
+		}
+		h.Channels = append(h.Channels, one)
+	}
+	return h
 }
 
 func (a *API) dashboard(ctx context.Context, _ *call, _ *struct{}) (*dashboardOutput, error) {
@@ -35,7 +81,7 @@ func (a *API) dashboard(ctx context.Context, _ *call, _ *struct{}) (*dashboardOu
 		orEmpty(&lists.Addresses)
 		orEmpty(&lists.Networks)
 	}
-	return &dashboardOutput{d}, nil
+	return &dashboardOutput{dashboard{d, health{d.Health, a.alertHealth()}}}, nil
 }
 
 // orEmpty makes a list of none an empty one: in JSON, lists are never null.
@@ -84,7 +130,7 @@ var dashboardDocs = map[string]map[string]string{
 	"TopAddress":    {"address": "The client IP.", "count": "Requests from it that were refused; never higher than the true number."},
 	"TopNetwork":    {"network": "The network.", "count": "Requests from it that were refused; never higher than the true number."},
 	"BindingTotals": {"total": "Bindings that decide: active and banned.", "banned": "Banned ones.", "archived": "Entries of the archive.", "neverUsedAgain": "Bindings made more than a day ago and used less than twice."},
-	"Health":        {"store": "The store.", "downstream": "The downstream.", "nodes": "The Sentinels."},
+	"Health":        {"store": "The store.", "downstream": "The downstream.", "nodes": "The Sentinels.", "alerts": "Alerts, and the channels that they are sent to."},
 	"StoreHealth":   {"ok": "Whether the store answers.", "since": "Since when that is so; at first, the start.", "lastError": "Why it last did not.", "lastErrorAt": "When it last did not."},
 	"DownstreamHealth": {
 		"lastAnswer": "When it last answered a request; absent: not since the start.", "lastFailure": "When it last did not; absent: always since the start.",
