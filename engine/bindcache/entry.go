@@ -108,12 +108,6 @@ func (e *Entry) Basis(ip netip.Addr) store.Basis {
 // Learns reports whether the rule takes another prefix at a time.
 func (e *Entry) Learns(now time.Time) bool { return e.several != nil && e.several.rule.Learns(now) }
 
-// CanLearn reports whether the rule is one that learns, be its time over or not.
-func (e *Entry) CanLearn() bool { return e.several != nil && e.several.rule.Kind == store.RuleLearn }
-
-// HasNetworks reports whether the rule names networks.
-func (e *Entry) HasNetworks() bool { return e.several != nil && len(e.several.networks) > 0 }
-
 // Touch notes one allowed use, from an address that the rule covers, and reports
 // whether it is the first one since the last TakeUsage: the caller then sees to
 // it that TakeUsage is called.

@@ -95,6 +95,9 @@ func (a *API) bulk(ctx context.Context, c *call, in *struct{ Body bulkInput }) (
 	}
 	result := bulkResult{Matched: len(hashes), DryRun: in.Body.DryRun}
 	if act.Edit != nil && act.Edit.Rule != nil {
+		if err := a.opts.Engine.Networks().Check(*act.Edit.Rule); err != nil { // rather than once for each binding
+			return nil, locate(err, "body.edit.")
+		}
 		result.Warnings = ruleWarnings(*act.Edit.Rule)
 	}
 	run := bulkRun{ID: rand.Text(), Act: in.Body.Act}
