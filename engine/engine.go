@@ -75,12 +75,14 @@ type Engine struct {
 
 	rankings    rankings
 	oldRankings map[string]storedRanking // of the goroutine that writes usage
-	told        perSecond                // intercepts; of the goroutine that records
+	minutes     minutes
+	told        perSecond // intercepts; of the goroutine that records
 
 	retention    atomic.Pointer[Retention]
 	housekept    atomic.Pointer[housekept]
 	doubtSince   time.Time     // of the clock; only keepHouse uses it
 	housekeeping chan struct{} // holds a value while one runs
+	replays      chan struct{} // likewise
 
 	node        Node
 	storeHealth *storeHealth
@@ -136,7 +138,7 @@ func New(opts Options) (*Engine, error) {
 		cache: cache, flights: newFlights(), usage: newUsage(),
 		unnamed: new(clientip.UnnamedProxy), events: event.NewBus(opts.Now), watcher: opts.Watcher,
 		node:        Node{Name: opts.NodeName, Version: opts.Version, Started: store.StoredTime(start)},
-		storeHealth: newStoreHealth(start), housekeeping: make(chan struct{}, 1),
+		storeHealth: newStoreHealth(start), housekeeping: make(chan struct{}, 1), replays: make(chan struct{}, 1),
 		jobs: make(chan job), stop: make(chan struct{}),
 		idPrefix: strings.ToLower(rand.Text()[:8]) + "-",
 	}
