@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"sync"
 	"testing"
 
 	"github.com/key-ip-sentinel/sentinel/store"
@@ -67,7 +68,20 @@ func open(tb testing.TB, opts postgres.Options) *postgres.Store {
 	if err != nil {
 		tb.Fatal(err)
 	}
+	dsns.Store(s, opts.DSN)
 	return s
+}
+
+// dsns are those of the stores that tests have opened.
+var dsns sync.Map
+
+func dsnOf(tb testing.TB, s *postgres.Store) string {
+	tb.Helper()
+	dsn, ok := dsns.Load(s)
+	if !ok {
+		tb.Fatal("a store that the test has not opened")
+	}
+	return dsn.(string)
 }
 
 // openEmpty opens a store on a database of its own, until the end of the test.

@@ -240,7 +240,9 @@ func (s *Server) NewDatabase(tb testing.TB, template string) string {
 }
 
 // Create makes an empty database.
-func (s *Server) Create(database string) error { return s.exec("postgres", "CREATE DATABASE "+database) }
+func (s *Server) Create(database string) error {
+	return s.exec("postgres", "CREATE DATABASE "+database)
+}
 
 // Exec runs a statement on a connection of its own.
 func (s *Server) Exec(tb testing.TB, database, sql string) {
