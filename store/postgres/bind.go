@@ -29,20 +29,22 @@ func (s *Store) Bind(ctx context.Context, b store.Binding) (store.Binding, bool,
 	return row.stored, row.created, nil
 }
 
-// sqlBind makes those of the bindings that are not there. It tells which, in the order
-// of their revisions, which begin after $18. That they are not there is looked at
+// sqlBind makes those of the bindings that are not there, and tells which, in the order
+// of their revisions. That they are not there is looked at
 // first, so that none takes a revision in vain; the conflict cannot happen while the
-// lock of head is held, and is what would keep a key from a second owner all the same.
+// lock of head is held, and is what would keep a key from a second owner all the same. Both are looked up row by row
+// and not joined: the planner would read whole tables that have grown since it last
+// heard of them.
 const sqlBind = `
 WITH made AS (
     INSERT INTO sentinel.bindings (hash, hint, label, note, hint_folded, label_folded, status, rule, prefixes, networks,
         learn_limit, learn_within, learn_until, first_ip, created_at, updated_at, archived_before, revision)
     SELECT g.hash, g.hint, g.label, g.note, g.hint_folded, g.label_folded, g.status, g.rule, g.prefixes::cidr[], g.networks::text[],
-        g.learn_limit, g.learn_within, g.learn_until, g.first_ip::inet, g.created_at, g.updated_at, a.archived_at,
-        $18::bigint + row_number() OVER (ORDER BY g.n)
+        g.learn_limit, g.learn_within, g.learn_until, g.first_ip::inet, g.created_at, g.updated_at,
+        (SELECT a.archived_at FROM sentinel.archive a WHERE a.hash = g.hash),
+        (SELECT revision FROM sentinel.head) + row_number() OVER (ORDER BY g.n)
     FROM ` + givenBindings + `
-    LEFT JOIN sentinel.archive a ON a.hash = g.hash
-    WHERE NOT EXISTS (SELECT FROM sentinel.bindings b WHERE b.hash = g.hash)
+    WHERE (SELECT b.revision FROM sentinel.bindings b WHERE b.hash = g.hash) IS NULL
     ON CONFLICT (hash) DO NOTHING
     RETURNING hash, revision, prefixes, archived_before
 ), used AS (
@@ -53,13 +55,16 @@ WITH made AS (
 )
 SELECT hash, revision, archived_before FROM made ORDER BY revision`
 
-// sqlBound reads the bindings of some keys that were there before a revision.
+// sqlBound reads the bindings of some keys that were there before: head has the last
+// revision from before until the transaction ends.
 const sqlBound = `
-SELECT ` + bindingColumns + ` FROM sentinel.bindings WHERE hash = ANY($1::bytea[]) AND revision <= $2`
+SELECT ` + bindingColumns + ` FROM sentinel.bindings WHERE hash = ANY($1::bytea[]) 
+    AND revision <= (SELECT revision FROM sentinel.head)`
 
-// bindAll answers all of the rows, which are of concurrent calls: of several for one
-// key, the first one in the slice is the first one.
-func (w *writeTx) bindAll(ctx context.Context, rows []*bindRow) error {
+// queueBinds queues what tells of each key what is stored, and returns the first row
+// of each. The rows are of concurrent calls: of several for one key, the first one in
+// the slice is the first one.
+func (w *writeTx) queueBinds(b *pgx.Batch, rows []*bindRow) map[store.KeyHash]*bindRow {
 	if len(rows) == 0 {
 		return nil
 	}
@@ -71,12 +76,10 @@ func (w *writeTx) bindAll(ctx context.Context, rows []*bindRow) error {
 			given.add(row.given)
 		}
 	}
-	before := w.revision
-	b := &pgx.Batch{}
-	b.Queue(sqlBind, append(given.args(), before)...).Query(func(made pgx.Rows) error {
+	b.Queue(sqlBind, given.args()...).Query(func(made pgx.Rows) error {
 		return each(made, func(made pgx.Rows) error { return w.noteMade(made, first) })
 	})
-	b.Queue(sqlBound, given.hash, before).Query(func(there pgx.Rows) error {
+	b.Queue(sqlBound, given.hash).Query(func(there pgx.Rows) error {
 		return each(there, func(there pgx.Rows) error {
 			old, err := scanBinding(there)
 			if err == nil {
@@ -85,16 +88,17 @@ func (w *writeTx) bindAll(ctx context.Context, rows []*bindRow) error {
 			return err
 		})
 	})
-	if err := w.exec(ctx, b); err != nil {
-		return err
-	}
+	return first
+}
+
+// answerBinds sets what the callers are told.
+func answerBinds(rows []*bindRow, first map[store.KeyHash]*bindRow) {
 	for _, row := range rows {
 		if winner := first[row.given.Hash]; winner != row {
 			row.stored, row.created = winner.stored, false
 		}
 		row.stored = row.stored.Stored() // its own
 	}
-	return nil
 }
 
 // noteMade reads a row of sqlBind.

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"runtime"
 	"sync/atomic"
 
 	"github.com/jackc/pgx/v5"
@@ -62,6 +63,7 @@ func (s *Store) runCommitter() {
 	defer close(s.stopped)
 	for range s.wake {
 		for {
+			runtime.Gosched() // those who have just been answered may ask again, and come along
 			batch, closed := s.nextBatch()
 			if len(batch) == 0 {
 				if closed {
@@ -116,7 +118,7 @@ func (s *Store) commit(batch []*request) error {
 		})()
 	}
 	return s.useUntranslated(ctx, func(ctx context.Context, conn *pgx.Conn) error {
-		w, err := beginWrite(ctx, conn)
+		w, err := beginWrite(ctx, conn, bindsOf(batch))
 		if err != nil {
 			return err
 		}
@@ -127,16 +129,18 @@ func (s *Store) commit(batch []*request) error {
 	})
 }
 
-func (w *writeTx) applyAll(ctx context.Context, batch []*request) error {
-	var binds []*bindRow
+// bindsOf returns the Binds of a batch, less those whose callers have left.
+func bindsOf(batch []*request) (binds []*bindRow) {
 	for _, r := range batch {
-		if r.err = r.ctx.Err(); r.err == nil && r.bind != nil { // or its caller has left
+		if r.err = r.ctx.Err(); r.err == nil && r.bind != nil {
 			binds = append(binds, r.bind)
 		}
 	}
-	if err := w.bindAll(ctx, binds); err != nil {
-		return err
-	}
+	return binds
+}
+
+// applyAll makes the other changes of a batch.
+func (w *writeTx) applyAll(ctx context.Context, batch []*request) error {
 	for _, r := range batch {
 		if r.err != nil || r.bind != nil {
 			continue

@@ -33,13 +33,17 @@ type writeTx struct {
 	archived int // entries of the archive made, less those deleted
 }
 
-func beginWrite(ctx context.Context, conn *pgx.Conn) (*writeTx, error) {
+// beginWrite begins a transaction that makes bindings first, in the same round trip:
+// so it holds the lock for as short as can be.
+func beginWrite(ctx context.Context, conn *pgx.Conn, binds []*bindRow) (*writeTx, error) {
 	w := &writeTx{conn: conn}
 	b := beginBatch()
 	b.Queue(`SELECT revision FROM sentinel.head FOR UPDATE`).QueryRow(func(row pgx.Row) error { return row.Scan(&w.revision) })
-	if err := conn.SendBatch(ctx, b).Close(); err != nil {
+	first := w.queueBinds(b, binds)
+	if err := w.exec(ctx, b); err != nil {
 		return nil, err
 	}
+	answerBinds(binds, first)
 	return w, nil
 }
 
