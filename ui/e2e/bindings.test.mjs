@@ -111,6 +111,31 @@ inConsole('many are changed with a count', async ({ page, site }) => {
   await toast(page, '5 bindings changed')
 })
 
+inConsole('many get another rule, after it is said what that means', async ({ page, site }) => {
+  const [first, second] = [await site.bindingOf(18), await site.bindingOf(19)]
+  await page.goto(`${site.console}/bindings?sort=created&order=asc`)
+  for (const one of [first, second]) await rowOf(page, one.hint).getByRole('checkbox').click()
+  await page.getByRole('toolbar').getByRole('button', { name: 'Change rule' }).click()
+  const dialog = page.getByRole('dialog', { name: 'Change the rule of 2 keys' })
+  await dialog.getByText('to see what will happen').waitFor()
+  assert.equal(await dialog.getByRole('button', { name: 'Change rules' }).isDisabled(), true)
+  const field = dialog.getByLabel('Address or CIDR block')
+  await field.fill('192.0.2.0/24')
+  await field.press('Enter')
+  await dialog.getByText('2 will change.').waitFor()
+  await dialog.getByText('Each then passes from 192.0.2.0/24, and is refused from everywhere else.').waitFor()
+  await dialog.getByText('2 of those on this page were last used from addresses that this rule refuses.').waitFor()
+  assert.deepEqual((await site.bindingOf(18)).rule, first.rule, 'changed before it was confirmed')
+  await field.fill(first.firstIp)
+  await field.press('Enter')
+  await dialog.getByText('1 of those on this page was last used').waitFor()
+  await dialog.getByRole('button', { name: 'Change rules' }).click()
+  await toast(page, '2 bindings changed')
+  for (const i of [18, 19]) assert.deepEqual((await site.bindingOf(i)).rule.prefixes.length, 2)
+  assert.equal(await site.use(keys[19], second.firstIp), 403)
+  assert.equal(await site.use(keys[19], '192.0.2.44'), 200)
+})
+
 inConsole('a key is bound ahead of its first use', async ({ page, site }) => {
   await page.goto(`${site.console}/bindings`)
   await page.locator('main').getByRole('button', { name: 'Bind a key' }).click()
