@@ -14,6 +14,7 @@ const (
 	TypeIntercept = "intercept" // store.Intercept: a new record
 	TypeBinding   = "binding"   // Binding
 	TypeSetting   = "setting"   // what the one who changes settings says
+	TypeAlert     = "alert"     // Alert
 	TypeLagged    = "lagged"    // Lagged
 )
 
@@ -23,6 +24,21 @@ type Event struct {
 	At   time.Time `json:"at"` // milliseconds, UTC
 	Type string    `json:"type"`
 	Data any       `json:"data"`
+}
+
+// Alert tells what became of an alert.
+type Alert struct {
+	Change string `json:"change"` // opened, acknowledged or closed
+	ID     string `json:"id"`
+	Kind   string `json:"kind"`
+	// Whom it is about, of which most alerts have one.
+	Hash       store.KeyHash `json:"hash,omitzero"`
+	Hint       string        `json:"hint,omitempty"`
+	Network    netip.Prefix  `json:"network,omitzero"`
+	Account    string        `json:"account,omitempty"`
+	Collective bool          `json:"collective,omitempty"` // about several that share it
+	// Open is how many alerts are open now.
+	Open int `json:"open"`
 }
 
 // Lagged stands in the place of events that a subscriber did not get.
@@ -36,6 +52,7 @@ type Action string
 // The actions.
 const (
 	Bound    Action = "bound"    // by a first use
+	Learned  Action = "learned"  // its rule has taken another prefix
 	Preset   Action = "preset"   // made by hand or by an import
 	Edited   Action = "edited"   // has another rule, label or note
 	Banned   Action = "banned"   // and perhaps edited as well

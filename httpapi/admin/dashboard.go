@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"net/http"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -21,13 +22,54 @@ func (a *API) registerDashboard() {
 	a.describeDashboard()
 }
 
-type dashboardInput struct {
-	Range string `query:"range" enum:"1h,6h" doc:"Ask for a series: 1h in steps of a minute, 6h in steps of five."`
-}
-
+// dashboard is the engine's, with what the engine does not know of.
 type dashboard struct {
 	engine.Dashboard
+	Health health         `json:"health"`
 	Series *engine.Series `json:"series,omitempty"`
+}
+
+type health struct {
+	engine.Health
+	Alerts alertHealth `json:"alerts"`
+}
+
+// alertHealth is how alerts are. Unlike the rest, it is of this moment.
+type alertHealth struct {
+	Open     int             `json:"open" doc:"How many alerts are open."`
+	Channels []channelHealth `json:"channels" doc:"Where alerts are sent to."`
+	Unsaved  int             `json:"unsaved" doc:"Alerts and deliveries that the store does not have yet."`
+	Missed   uint64          `json:"missed" doc:"What there was no time to look at, since the start."`
+}
+
+type channelHealth struct {
+	ID        string    `json:"id" doc:"ID of the channel."`
+	State     string    `json:"state" enum:"ok,off,failing,broken" doc:"off: nothing is sent to it. failing: the last attempt failed, and is made again. broken: its secrets cannot be read."`
+	LastError string    `json:"lastError,omitempty" doc:"Why nothing is sent, or the last attempt failed."`
+	LastSent  time.Time `json:"lastSent,omitzero" doc:"When something last arrived, since the start."`
+	Pending   int       `json:"pending" doc:"Deliveries that wait."`
+}
+
+func (a *API) alertHealth() alertHealth {
+	stats, channels := a.opts.Alerts.Stats(), a.opts.Alerts.Channels()
+	h := alertHealth{Open: stats.Open, Channels: make([]channelHealth, 0, len(channels)), Unsaved: stats.Unsaved, Missed: stats.Inputs}
+	for _, c := range channels {
+		one := channelHealth{ID: c.ID, State: "ok", LastError: c.LastError, LastSent: c.LastSent, Pending: c.Pending}
+		switch {
+		case c.Fault != "":
+			one.State, one.LastError = "broken", c.Fault
+		case !c.Enabled:
+			one.State = "off"
+		case c.LastError != "":
+			one.State = "failing"
+		}
+		h.Channels = append(h.Channels, one)
+	}
+	return h
+}
+
+type dashboardInput struct {
+	Range string `query:"range" enum:"1h,6h" doc:"Ask for a series: 1h in steps of a minute, 6h in steps of five."`
 }
 
 type dashboardOutput struct {
@@ -47,7 +89,7 @@ func (a *API) dashboard(ctx context.Context, _ *call, in *dashboardInput) (*dash
 		orEmpty(&lists.Addresses)
 		orEmpty(&lists.Networks)
 	}
-	out := dashboard{Dashboard: d}
+	out := dashboard{Dashboard: d, Health: health{d.Health, a.alertHealth()}}
 	for _, s := range d.Series {
 		if string(s.Range) == in.Range {
 			out.Series = &s
@@ -113,7 +155,7 @@ var dashboardDocs = map[string]map[string]string{
 	"TopAddress":    {"address": "The client IP.", "count": "Requests from it that were refused; never higher than the true number."},
 	"TopNetwork":    {"network": "The network.", "count": "Requests from it that were refused; never higher than the true number."},
 	"BindingTotals": {"total": "Bindings that decide: active and banned.", "banned": "Banned ones.", "archived": "Entries of the archive.", "neverUsedAgain": "Bindings made more than a day ago and used less than twice."},
-	"Health":        {"store": "The store.", "downstream": "The downstream.", "nodes": "The Sentinels."},
+	"Health":        {"store": "The store.", "downstream": "The downstream.", "nodes": "The Sentinels.", "alerts": "Alerts, and the channels that they are sent to."},
 	"StoreHealth":   {"ok": "Whether the store answers.", "since": "Since when that is so; at first, the start.", "lastError": "Why it last did not.", "lastErrorAt": "When it last did not."},
 	"DownstreamHealth": {
 		"lastAnswer": "When it last answered a request; absent: not since the start.", "lastFailure": "When it last did not; absent: always since the start.",

@@ -19,6 +19,7 @@ import (
 
 	"github.com/key-ip-sentinel/sentinel/engine"
 	"github.com/key-ip-sentinel/sentinel/engine/account"
+	"github.com/key-ip-sentinel/sentinel/engine/alert"
 	"github.com/key-ip-sentinel/sentinel/engine/clientip"
 	"github.com/key-ip-sentinel/sentinel/engine/credential"
 	"github.com/key-ip-sentinel/sentinel/httpapi/admin"
@@ -51,6 +52,7 @@ type site struct {
 	engine   *engine.Engine
 	keys     *credential.Reader
 	accounts *account.Accounts
+	alerts   *alert.Center
 	settings *fakeSettings
 	log      *syncBuffer
 	tokens   map[account.Role]string // an API token of each role
@@ -73,8 +75,13 @@ func newSite(t testing.TB, change ...func(*admin.Options)) *site {
 	must(t, err)
 	s.accounts, err = account.New(t.Context(), account.ForTests(account.Options{Documents: s.store, Key: secret[:32], Logger: logger, Now: s.now}))
 	must(t, err)
+	s.alerts, err = alert.New(t.Context(), alert.Options{
+		Documents: s.store, Logger: logger, Node: "node-1", Key: secret[:32], Settings: alert.DefaultSettings(), Now: s.now,
+	})
+	must(t, err)
+	s.alerts.PublishTo(s.engine.Events())
 	opts := admin.Options{
-		Engine: s.engine, Accounts: s.accounts, Resolver: resolver, Store: s.store, Settings: s.settings, Logger: logger,
+		Engine: s.engine, Accounts: s.accounts, Alerts: s.alerts, Resolver: resolver, Store: s.store, Settings: s.settings, Logger: logger,
 		JWTSecret: secret, LocalToken: localToken, Version: "v0.0.0-test", Node: "node-1", Now: s.now,
 	}
 	for _, c := range change {
@@ -94,6 +101,9 @@ func newSite(t testing.TB, change ...func(*admin.Options)) *site {
 		}
 		if err := s.accounts.Close(context.Background()); err != nil {
 			t.Errorf("close accounts: %v", err)
+		}
+		if err := s.alerts.Close(context.Background()); err != nil {
+			t.Errorf("close alerts: %v", err)
 		}
 	})
 	return s
@@ -299,12 +309,12 @@ func (f *fakeSettings) List() []admin.Setting {
 	return slices.Clone(f.list)
 }
 
-func (f *fakeSettings) Change(_ context.Context, values map[string]*string) (before, after []admin.Setting, err error) {
+func (f *fakeSettings) Change(_ context.Context, change admin.SettingsChange) (result admin.ChangedSettings, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	changed := slices.Clone(f.list)
 	var faults []admin.SettingFault
-	for name, value := range values {
+	for name, value := range change.Values {
 		i := slices.IndexFunc(changed, func(s admin.Setting) bool { return s.Name == name })
 		switch {
 		case i < 0:
@@ -320,15 +330,15 @@ func (f *fakeSettings) Change(_ context.Context, values map[string]*string) (bef
 		}
 	}
 	if len(faults) > 0 {
-		return nil, nil, &admin.SettingFaults{Faults: faults}
+		return result, &admin.SettingFaults{Faults: faults}
 	}
 	for i, s := range changed {
 		if s.Value != f.list[i].Value || s.Source != f.list[i].Source {
-			before, after = append(before, f.list[i]), append(after, s)
+			result.Before, result.After = append(result.Before, f.list[i]), append(result.After, s)
 		}
 	}
 	f.list = changed
-	return before, after, nil
+	return result, nil
 }
 
 // syncBuffer is a log that tests read.

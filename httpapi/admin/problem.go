@@ -103,6 +103,9 @@ func (a *API) faultOf(ctx context.Context, err error) *faultError {
 	if fault := accountFault(err); fault != nil {
 		return fault
 	}
+	if fault := alertFault(err); fault != nil {
+		return fault
+	}
 	a.opts.Logger.Error("admin request failed", "request_id", callOf(ctx).requestID, "error", err)
 	return faultf(http.StatusInternalServerError, "internal", "an internal error; the log has more")
 }

@@ -249,7 +249,7 @@ export default {
     about: 'Every administrative act. Nothing can be removed from here.',
     at: 'Time', actor: 'Who', action: 'Act', target: 'On what', clientIp: 'From', openOne: 'Details: {action}', onlyThis: 'Only this', changed: 'What changed', field: 'Field',
     noMatch: 'No entry matches', empty: 'No entries yet', byToken: '{name} (token)', local: 'on the server', system: 'Sentinel itself', anonymous: 'not signed in',
-    kinds: { session: 'Sign-ins', binding: 'Bindings', setting: 'Settings', account: 'Accounts', token: 'API tokens', store: 'Store', log: 'Exports of intercepts' },
+    kinds: { session: 'Sign-ins', binding: 'Bindings', setting: 'Settings', account: 'Accounts', token: 'API tokens', store: 'Store', log: 'Exports of intercepts', alert: 'Alerts', channel: 'Alert channels', delivery: 'Deliveries of alerts' },
     actions: {
       session_login: 'Signed in', session_failed: 'Sign-in failed', session_logout: 'Signed out',
       binding_create: 'Bound a key', binding_edit: 'Changed a binding', binding_ban: 'Banned a key', binding_unban: 'Lifted a ban', binding_unbind: 'Unbound a key',
@@ -258,6 +258,7 @@ export default {
       account_setup: 'Made the first account', account_create: 'Added an account', account_delete: 'Deleted an account', account_role: 'Changed a role', account_disable: 'Disabled an account', account_enable: 'Enabled an account',
       account_password: 'Changed a password', account_recovery_codes: 'Renewed recovery codes', account_second_factor_begin: 'Began a second factor', account_second_factor_on: 'Switched on a second factor', account_second_factor_off: 'Switched off a second factor',
       token_create: 'Created an API token', token_delete: 'Deleted an API token', store_backup: 'Downloaded a backup', store_compact: 'Compacted the store', store_housekeeping: 'Ran housekeeping',
+      alert_acknowledge: 'Acknowledged an alert', channel_create: 'Added an alert channel', channel_edit: 'Changed an alert channel', channel_delete: 'Deleted an alert channel', channel_test: 'Tested an alert channel', delivery_retry: 'Retried a delivery',
     },
   },
   about: {
