@@ -352,5 +352,7 @@ func TestCheckLooksAtChannels(t *testing.T) {
 	r.answers(nil)
 	s.must("", "channels", "test", "ops")
 	wait(t, "the delivery", func() bool { got, _ := r.all(); return len(got) == 2 })
-	wait(t, "check to be content", func() bool { return strings.Contains(check(), "ok    alerts          1 of 1 channels can send; 0 deliveries wait") })
+	wait(t, "check to be content", func() bool {
+		return strings.Contains(check(), "ok    alerts          1 of 1 channels can send; 0 deliveries wait")
+	})
 }
