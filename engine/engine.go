@@ -19,6 +19,8 @@ import (
 	"github.com/key-ip-sentinel/sentinel/engine/clientip"
 	"github.com/key-ip-sentinel/sentinel/engine/credential"
 	"github.com/key-ip-sentinel/sentinel/engine/event"
+	"github.com/key-ip-sentinel/sentinel/engine/exception"
+	"github.com/key-ip-sentinel/sentinel/engine/network"
 	"github.com/key-ip-sentinel/sentinel/engine/ratelimit"
 	"github.com/key-ip-sentinel/sentinel/engine/record"
 	"github.com/key-ip-sentinel/sentinel/store"
@@ -37,13 +39,15 @@ type Options struct {
 	Logger      *slog.Logger
 
 	Limiter      *ratelimit.Limiter // nil: no rate limit
-	RealIPHeader string             // named in warnings; default X-Real-IP
 	CacheEntries int                // default DefaultCacheEntries
 	Now          func() time.Time   // default time.Now
 	Retention    Retention          // default: nothing ever goes
 	Watcher      Watcher            // default: nobody
 	NodeName     string             // shown on the dashboard; default "local"
 	Version      string             // likewise
+	// Gateways are the addresses that clients seem to have who come through a
+	// container's network.
+	Gateways []netip.Addr
 }
 
 // Engine decides. It is safe for concurrent use.
@@ -53,10 +57,14 @@ type Engine struct {
 	credentials *credential.Reader
 	limiter     *ratelimit.Limiter
 	logger      *slog.Logger
-	header      string
 	now         func() time.Time
 
-	policy   atomic.Pointer[Policy]
+	policy     atomic.Pointer[Policy]
+	networks   *network.Networks
+	blocked    *network.Blocklist
+	exceptions *exception.Exceptions
+	firstUses  firstUses
+
 	cache    *bindcache.Cache
 	flights  *flights
 	recorder *record.Recorder
@@ -67,12 +75,14 @@ type Engine struct {
 
 	rankings    rankings
 	oldRankings map[string]storedRanking // of the goroutine that writes usage
-	told        perSecond                // intercepts; of the goroutine that records
+	minutes     minutes
+	told        perSecond // intercepts; of the goroutine that records
 
 	retention    atomic.Pointer[Retention]
 	housekept    atomic.Pointer[housekept]
 	doubtSince   time.Time     // of the clock; only keepHouse uses it
 	housekeeping chan struct{} // holds a value while one runs
+	replays      chan struct{} // likewise
 
 	node        Node
 	storeHealth *storeHealth
@@ -80,8 +90,10 @@ type Engine struct {
 	dashboard   atomic.Pointer[kept]
 	dashboards  singleflight.Group
 
-	storeCry cry
-	ipCry    cry
+	storeCry   cry
+	ipCry      cry
+	blockedCry cry
+	heldCry    cry
 
 	idPrefix string // of request IDs: differs from start to start
 	ids      atomic.Uint64
@@ -107,21 +119,30 @@ func New(opts Options) (*Engine, error) {
 		return nil, fmt.Errorf("engine retention: %w", err)
 	}
 	opts = opts.withDefaults()
-	cache, err := bindcache.New(opts.Store, opts.CacheEntries)
+	ctx := context.Background()
+	networks, netErr := network.OpenNetworks(ctx, opts.Store, opts.Now)
+	blocked, blockErr := network.OpenBlocklist(ctx, opts.Store, opts.Now)
+	exceptions, exceptErr := exception.Open(ctx, opts.Store, opts.Now)
+	if err := errors.Join(netErr, blockErr, exceptErr); err != nil {
+		return nil, err
+	}
+	cache, err := bindcache.New(opts.Store, networks, opts.CacheEntries)
 	if err != nil {
 		return nil, err
 	}
 	start := opts.Now()
 	e := &Engine{
 		store: opts.Store, resolver: opts.Resolver, credentials: opts.Credentials, limiter: opts.Limiter,
-		logger: opts.Logger, header: opts.RealIPHeader, now: opts.Now,
+		logger: opts.Logger, now: opts.Now,
+		networks: networks, blocked: blocked, exceptions: exceptions,
 		cache: cache, flights: newFlights(), usage: newUsage(),
 		unnamed: new(clientip.UnnamedProxy), events: event.NewBus(opts.Now), watcher: opts.Watcher,
 		node:        Node{Name: opts.NodeName, Version: opts.Version, Started: store.StoredTime(start)},
-		storeHealth: newStoreHealth(start), housekeeping: make(chan struct{}, 1),
+		storeHealth: newStoreHealth(start), housekeeping: make(chan struct{}, 1), replays: make(chan struct{}, 1),
 		jobs: make(chan job), stop: make(chan struct{}),
 		idPrefix: strings.ToLower(rand.Text()[:8]) + "-",
 	}
+	e.firstUses.init(opts.Gateways)
 	e.policy.Store(&opts.Policy)
 	e.retention.Store(&opts.Retention)
 	e.recorder, err = record.New(record.Options{
@@ -145,9 +166,6 @@ func (opts Options) withDefaults() Options {
 	if opts.Watcher == nil {
 		opts.Watcher = nobody{}
 	}
-	if opts.RealIPHeader == "" {
-		opts.RealIPHeader = "X-Real-IP"
-	}
 	if opts.NodeName == "" {
 		opts.NodeName = "local"
 	}
@@ -160,6 +178,7 @@ func (e *Engine) start() {
 	e.cancel = cancel
 	e.stopped.Go(func() { e.runWriter(writing) })
 	e.stopped.Go(e.keepHouse)
+	e.stopped.Go(func() { e.endWhatIsOver(writing) })
 }
 
 // Policy returns what decisions follow now.
@@ -174,8 +193,13 @@ func (e *Engine) SetPolicy(p Policy) error {
 	return nil
 }
 
-// Peer reads the address of a connection's other end; ask once a connection.
+// Peer reads the address of a connection's other end. It may be kept as long as
+// it IsCurrent.
 func (e *Engine) Peer(remoteAddr string) clientip.Peer { return e.resolver.Peer(remoteAddr) }
+
+// IsCurrent reports whether a peer was read by the settings in force, which may
+// have changed since its connection began.
+func (e *Engine) IsCurrent(p clientip.Peer) bool { return e.resolver.IsCurrent(p) }
 
 // CredentialHeaders returns the canonical names of every header that may hold a
 // key.

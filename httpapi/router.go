@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 
 	"github.com/key-ip-sentinel/sentinel/engine"
 	"github.com/key-ip-sentinel/sentinel/engine/clientip"
@@ -31,7 +32,7 @@ type Options struct {
 	Logger   *slog.Logger
 
 	// AdminNetworks may reach /admin and /metrics at all; empty: every network
-	// may.
+	// may. SetAdminNetworks replaces them.
 	AdminNetworks []netip.Prefix
 	// PublicMetrics has /metrics on the public address as well, before the
 	// downstream's own. Nobody has to sign in there.
@@ -48,7 +49,7 @@ type Options struct {
 // API holds the handlers of all listeners.
 type API struct {
 	opts       Options
-	networks   *ipset.Set // nil: every network
+	networks   atomic.Pointer[ipset.Set] // nil: every network
 	store      *check
 	downstream *check // nil: not asked
 	console    *console
@@ -70,14 +71,22 @@ func New(opts Options) (*API, error) {
 	if opts.Downstream != nil {
 		a.downstream = &check{ask: opts.Downstream}
 	}
-	if len(opts.AdminNetworks) > 0 {
-		set, err := ipset.New(opts.AdminNetworks)
-		if err != nil {
-			return nil, err
-		}
-		a.networks = set
+	return a, a.SetAdminNetworks(opts.AdminNetworks)
+}
+
+// SetAdminNetworks replaces the networks that may reach administration, from the
+// next request on; none: every network may.
+func (a *API) SetAdminNetworks(networks []netip.Prefix) error {
+	if len(networks) == 0 {
+		a.networks.Store(nil)
+		return nil
 	}
-	return a, nil
+	set, err := ipset.New(networks)
+	if err != nil {
+		return fmt.Errorf("admin networks: %w", err)
+	}
+	a.networks.Store(set)
+	return nil
 }
 
 // Public serves the public address: health, and the proxy for everything else.
@@ -164,11 +173,12 @@ func (a *API) metrics(w http.ResponseWriter, r *http.Request) {
 // allowed reports whether a request comes from the admin networks. For everybody
 // else, and for those whose address cannot be told, nothing is there.
 func (a *API) allowed(r *http.Request) bool {
-	if a.networks == nil {
+	networks := a.networks.Load()
+	if networks == nil {
 		return true
 	}
 	ip, err := a.opts.Resolver.Resolve(a.opts.Engine.Peer(r.RemoteAddr), r.Header)
-	return err == nil && a.networks.Contains(ip)
+	return err == nil && networks.Contains(ip)
 }
 
 func notFound(w http.ResponseWriter) {

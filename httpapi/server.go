@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
 	"log/slog"
@@ -11,6 +12,7 @@ import (
 	"github.com/pires/go-proxyproto"
 
 	"github.com/key-ip-sentinel/sentinel/engine"
+	"github.com/key-ip-sentinel/sentinel/httpapi/admin"
 	"github.com/key-ip-sentinel/sentinel/httpapi/proxy"
 )
 
@@ -46,7 +48,7 @@ func NewServer(opts ServerOptions) *http.Server {
 		ReadHeaderTimeout: headTimeout,
 		IdleTimeout:       keepAliveIdle,
 		MaxHeaderBytes:    maxHeaderBytes,
-		ConnContext:       proxy.ConnContext,
+		ConnContext:       connContext,
 		// OPTIONS * is the downstream's to answer.
 		DisableGeneralOptionsHandler: true,
 		ErrorLog:                     slog.NewLogLogger(opts.Logger.Handler(), slog.LevelDebug),
@@ -70,4 +72,16 @@ func ProxyProtocol(l net.Listener, e *engine.Engine) net.Listener {
 			return proxyproto.SKIP, nil
 		},
 	}
+}
+
+// connContext notes of each connection what its requests are asked about.
+func connContext(ctx context.Context, conn net.Conn) context.Context {
+	ctx = proxy.ConnContext(ctx, conn)
+	if over, isTLS := conn.(*tls.Conn); isTLS {
+		conn = over.NetConn()
+	}
+	if proxied, ok := conn.(*proxyproto.Conn); ok {
+		ctx = admin.WithProxiedPeer(ctx, proxied.Raw().RemoteAddr().String())
+	}
+	return ctx
 }

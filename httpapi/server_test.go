@@ -54,8 +54,8 @@ type noSettings struct{}
 
 func (noSettings) List() []admin.Setting { return []admin.Setting{} }
 
-func (noSettings) Change(context.Context, map[string]*string) (before, after []admin.Setting, err error) {
-	return nil, nil, nil
+func (noSettings) Change(context.Context, admin.SettingsChange) (admin.ChangedSettings, error) {
+	return admin.ChangedSettings{}, nil
 }
 
 // faultyStore counts probes, and lets them fail.

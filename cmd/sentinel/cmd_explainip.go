@@ -37,7 +37,7 @@ func newExplainIPCommand() *cobra.Command {
 			if peer == "" {
 				return usagef("--peer is missing; want the address that the connection comes from, e.g. 10.0.0.7:51000")
 			}
-			resolver, err := clientip.New(clientip.Options{Trusted: cfg.TrustedProxies, Header: cfg.RealIPHeader, NAT64: cfg.NAT64})
+			resolver, err := clientip.New(clientIPOptionsOf(cfg))
 			if err != nil {
 				return &usageError{err}
 			}

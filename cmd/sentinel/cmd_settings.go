@@ -76,7 +76,10 @@ func newSettingsGetCommand() *cobra.Command {
 }
 
 type settingsAnswer struct {
-	Items []admin.Setting `json:"items"`
+	Items    []admin.Setting `json:"items"`
+	Warnings []struct {
+		Name, Message string
+	} `json:"warnings"`
 }
 
 var settingColumns = []column[admin.Setting]{
@@ -115,15 +118,26 @@ func printSetting(cmd *cobra.Command, list []admin.Setting, name string) error {
 	return err
 }
 
+// settingsFlags confirm what is refused otherwise.
+type settingsFlags struct {
+	force, anySource bool
+}
+
+func (f *settingsFlags) add(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&f.force, "force", false, "make the change even if you could not reach administration after it; the socket in the data directory always can")
+}
+
 func newSettingsSetCommand() *cobra.Command {
-	return &cobra.Command{
+	var flags settingsFlags
+	cmd := &cobra.Command{
 		Use:   "set NAME=VALUE…",
 		Short: "Change runtime settings of a running server, at once and for all starts to come; all of them or none",
 		Long: "Change runtime settings of a running server. They are in force from the next request on, are kept in the store, and\n" +
 			"beat the environment, the file and the flags until sentinel settings unset takes them back.\n\n" +
 			"The value of a secret, such as ALERT_WEBHOOK_URL, is read from standard input: write NAME=- for it.",
-		Example: `  sentinel settings set SENTINEL_MODE=observe ARCHIVE_DAYS=30`,
-		Args:    someWords("NAME=VALUE"),
+		Example: `  sentinel settings set SENTINEL_MODE=observe ARCHIVE_DAYS=30
+  sentinel settings set TRUSTED_PROXY_IPS=10.0.0.0/8,192.168.7.1`,
+		Args: someWords("NAME=VALUE"),
 		ValidArgsFunction: completeNames(func() []string {
 			names := runtimeNames()
 			for i := range names {
@@ -136,9 +150,12 @@ func newSettingsSetCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return changeSettings(cmd, values)
+			return changeSettings(cmd, values, flags)
 		},
 	}
+	flags.add(cmd)
+	cmd.Flags().BoolVar(&flags.anySource, "confirm-any-source", false, "0.0.0.0/0 and ::/0 are meant, as trusted proxies or admin networks")
+	return cmd
 }
 
 // assignments reads NAME=VALUE words. A secret is not taken from there:
@@ -170,30 +187,35 @@ func assignments(stdin io.Reader, words []string) (map[string]*string, error) {
 }
 
 func newSettingsUnsetCommand() *cobra.Command {
-	return &cobra.Command{
+	var flags settingsFlags
+	cmd := &cobra.Command{
 		Use:               "unset NAME…",
 		Short:             "Take runtime values back: what flags, environment and file say counts again",
-		Args:              someWords("NAME"),
+		Args:              someWords("NAME=VALUE"),
 		ValidArgsFunction: completeNames(runtimeNames),
 		RunE: func(cmd *cobra.Command, words []string) error {
 			values := map[string]*string{}
 			for _, name := range words {
 				values[strings.ToUpper(name)] = nil
 			}
-			return changeSettings(cmd, values)
+			return changeSettings(cmd, values, flags)
 		},
 	}
+	flags.add(cmd)
+	return cmd
 }
 
 // changeSettings changes them, and says what is in force now.
-func changeSettings(cmd *cobra.Command, values map[string]*string) error {
+func changeSettings(cmd *cobra.Command, values map[string]*string, flags settingsFlags) error {
 	c, err := clientOf(cmd)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
 	var answer settingsAnswer
-	err = c.Do(cmd.Context(), http.MethodPut, settingsPath, map[string]any{"values": values}, &answer)
+	err = c.Do(cmd.Context(), http.MethodPut, settingsPath, map[string]any{
+		"values": values, "force": flags.force, "confirmAnySource": flags.anySource,
+	}, &answer)
 	if problem := (*client.Problem)(nil); errors.As(err, &problem) {
 		for i := range problem.Errors { // the names are what was written here
 			problem.Errors[i].Location = strings.TrimPrefix(problem.Errors[i].Location, "body.values.")
@@ -201,6 +223,11 @@ func changeSettings(cmd *cobra.Command, values map[string]*string) error {
 	}
 	if err != nil {
 		return err
+	}
+	for _, w := range answer.Warnings {
+		if _, err := fmt.Fprintf(cmd.ErrOrStderr(), "warning: %s: %s\n", w.Name, client.Printable(w.Message)); err != nil {
+			return err
+		}
 	}
 	for _, s := range answer.Items {
 		if _, changed := values[s.Name]; !changed {

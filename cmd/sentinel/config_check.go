@@ -2,6 +2,7 @@ package main
 
 import (
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -54,8 +55,7 @@ func (r *reading) checkClientIP(c *Config) {
 	if c.ProxyProtocol && len(c.TrustedProxies) == 0 {
 		r.faultOf("SENTINEL_PROXY_PROTOCOL", "=true: nobody is trusted to speak it; want TRUSTED_PROXY_IPS as well, e.g. TRUSTED_PROXY_IPS=10.0.0.0/8")
 	}
-	options := clientip.Options{Trusted: c.TrustedProxies, Header: c.RealIPHeader, NAT64: c.NAT64}
-	if _, err := clientip.New(options); err != nil {
+	if _, err := clientip.New(clientIPOptionsOf(c)); err != nil {
 		for fault := range strings.Lines(err.Error()) {
 			r.faultOf("TRUSTED_PROXY_IPS", ": %s", strings.TrimSpace(fault))
 		}
@@ -66,6 +66,39 @@ func (r *reading) checkClientIP(c *Config) {
 	for _, p := range c.TrustedProxies {
 		if p.Bits() == 0 {
 			r.warnf("TRUSTED_PROXY_IPS: %s trusts every address there is, so that anybody can claim to be anybody", p)
+		}
+	}
+	for _, s := range prefixSettings {
+		r.warnOverlaps(s.name, s.prefixes(c))
+	}
+}
+
+// maxOverlaps is how many overlaps of one list are told.
+const maxOverlaps = 20
+
+// warnOverlaps tells of prefixes that do nothing, because others cover them:
+// whoever takes one of the two out later may think that it is gone.
+func (r *reading) warnOverlaps(name string, prefixes []netip.Prefix) {
+	told := 0
+	for i, p := range prefixes {
+		for _, q := range prefixes[:i] {
+			if !p.Overlaps(q) {
+				continue
+			}
+			if told++; told > maxOverlaps {
+				r.warnf("%s: and more that overlap", name)
+				return
+			}
+			inner, outer := p, q
+			if p.Bits() < q.Bits() {
+				inner, outer = q, p
+			}
+			if inner == outer {
+				r.warnf("%s: %s is there twice", name, p)
+			} else {
+				r.warnf("%s: %s is inside %s, which is there too", name, inner, outer)
+			}
+			break // of a prefix, the first is enough
 		}
 	}
 }

@@ -95,7 +95,7 @@ var clientIPGroup = &group{text{"Client IP", "客户端 IP"}}
 
 var clientIPSettings = []*setting{
 	{
-		name: "TRUSTED_PROXY_IPS", group: clientIPGroup, example: "10.0.0.0/8, 2001:db8::/32", legacy: true,
+		name: "TRUSTED_PROXY_IPS", group: clientIPGroup, example: "10.0.0.0/8, 2001:db8::/32", legacy: true, runtime: true,
 		value: into(prefixLists, func(c *Config) *[]netip.Prefix { return &c.TrustedProxies }),
 		help: text{
 			"The proxies in front of Sentinel, whose header names the client IP. Everybody else's headers are ignored. A JSON list is read too.",
@@ -103,7 +103,7 @@ var clientIPSettings = []*setting{
 		},
 	},
 	{
-		name: "SENTINEL_REAL_IP_HEADER", group: clientIPGroup, def: "X-Real-IP", example: "X-Forwarded-For",
+		name: "SENTINEL_REAL_IP_HEADER", group: clientIPGroup, def: "X-Real-IP", example: "X-Forwarded-For", runtime: true,
 		value: into(clientHeaders, func(c *Config) *string { return &c.RealIPHeader }),
 		help: text{
 			"The one header that is read of a trusted proxy. X-Forwarded-For is read from the right, past trusted proxies.",
@@ -322,7 +322,7 @@ var adminSettings = []*setting{
 		},
 	},
 	{
-		name: "SENTINEL_ADMIN_NETWORKS", group: adminGroup, example: "10.0.0.0/8, 192.168.0.0/16", defText: text{"everywhere", "任何来源"},
+		name: "SENTINEL_ADMIN_NETWORKS", group: adminGroup, example: "10.0.0.0/8, 192.168.0.0/16", defText: text{"everywhere", "任何来源"}, runtime: true,
 		value: into(prefixLists, func(c *Config) *[]netip.Prefix { return &c.AdminNetworks }),
 		help: text{
 			"The client IPs that may reach administration; everybody else gets 404.",

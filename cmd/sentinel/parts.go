@@ -18,7 +18,7 @@ type parts struct {
 func newParts(cfg *Config, secret []byte) (parts, error) {
 	var p parts
 	var err error
-	p.resolver, err = clientip.New(clientip.Options{Trusted: cfg.TrustedProxies, Header: cfg.RealIPHeader, NAT64: cfg.NAT64})
+	p.resolver, err = clientip.New(clientIPOptionsOf(cfg))
 	if err != nil {
 		return parts{}, err
 	}

@@ -129,45 +129,51 @@ func (r *runtimeSettings) List() []admin.Setting {
 
 // Change sets runtime settings, or with nil takes them back; all or none. What it
 // acknowledges is in the store, and in force.
-func (r *runtimeSettings) Change(ctx context.Context, values map[string]*string) (before, after []admin.Setting, err error) {
-	values = tidied(values)
+func (r *runtimeSettings) Change(ctx context.Context, change admin.SettingsChange) (admin.ChangedSettings, error) {
+	change.Values = tidied(change.Values)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var next *Config
+	var (
+		next    *Config
+		changed admin.ChangedSettings
+		err     error
+	)
 	for try := 1; ; try++ {
-		next, err = r.changeLocked(ctx, values)
+		next, changed.Warnings, err = r.changeLocked(ctx, change)
 		if !errors.Is(err, store.ErrConflict) || try == changeTries {
 			break
 		}
 	}
 	if err != nil {
-		return nil, nil, err
+		return admin.ChangedSettings{}, err
 	}
 	was := r.Config()
 	if err := r.apply(next); err != nil {
-		return nil, nil, fmt.Errorf("settings are kept, and in force from the next start on, but not now: %w", err)
+		return admin.ChangedSettings{}, fmt.Errorf("settings are kept, and in force from the next start on, but not now: %w", err)
 	}
 	r.inForce.Store(next)
 	for _, s := range settings {
 		if now, then := next.given[s.name], was.given[s.name]; now.value != then.value || now.source != then.source {
-			before, after = append(before, s.described(was)), append(after, s.described(next))
+			changed.Before, changed.After = append(changed.Before, s.described(was)), append(changed.After, s.described(next))
 		}
 	}
-	return before, after, nil
+	return changed, nil
 }
 
 // changeLocked keeps what a change asks for, and returns the settings that are
-// then to be in force. Returns store.ErrConflict if somebody else was faster.
-func (r *runtimeSettings) changeLocked(ctx context.Context, values map[string]*string) (*Config, error) {
+// then to be in force, with what is doubtful about them. Returns
+// store.ErrConflict if somebody else was faster.
+func (r *runtimeSettings) changeLocked(ctx context.Context, change admin.SettingsChange) (*Config, []admin.SettingFault, error) {
 	kept, revision, err := r.read(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if err := r.refuse(kept, values); err != nil {
-		return nil, err
+	warnings, err := r.examine(kept, change)
+	if err != nil {
+		return nil, nil, err
 	}
 	wanted := maps.Clone(kept)
-	for name, value := range values {
+	for name, value := range change.Values {
 		if value == nil {
 			delete(wanted, name)
 		} else {
@@ -175,26 +181,30 @@ func (r *runtimeSettings) changeLocked(ctx context.Context, values map[string]*s
 		}
 	}
 	next, _ := r.over(wanted) // what was kept before and does not count goes on not to count
+	if err := r.allow(change, next); err != nil {
+		return nil, nil, err
+	}
 	if maps.Equal(kept, wanted) {
-		return next, nil
+		return next, warnings, nil
 	}
 	body, err := json.Marshal(wanted)
 	if err != nil {
-		return nil, fmt.Errorf("keep settings: %w", err)
+		return nil, nil, fmt.Errorf("keep settings: %w", err)
 	}
 	_, err = r.documents.PutDocument(ctx, store.Document{Kind: runtimeKind, ID: runtimeID, Revision: revision, Body: body})
 	if err != nil {
-		return nil, fmt.Errorf("keep settings: %w", err)
+		return nil, nil, fmt.Errorf("keep settings: %w", err)
 	}
-	return next, nil
+	return next, warnings, nil
 }
 
-// refuse returns everything that is wrong with a change: with its values, with
-// its names, and with the settings as a whole as they would be.
-func (r *runtimeSettings) refuse(kept map[string]string, values map[string]*string) error {
-	var faults []admin.SettingFault
+// examine returns what is doubtful about a change, or everything that is wrong
+// with it: with its values, with its names, and with the settings as a whole as
+// they would be.
+func (r *runtimeSettings) examine(kept map[string]string, change admin.SettingsChange) ([]admin.SettingFault, error) {
+	var faults, warnings []admin.SettingFault
 	set, wanted := map[string]string{}, maps.Clone(kept)
-	for name, value := range values {
+	for name, value := range change.Values {
 		s := settingNamed(name)
 		_, isKept := kept[name]
 		delete(wanted, name)
@@ -208,7 +218,10 @@ func (r *runtimeSettings) refuse(kept map[string]string, values map[string]*stri
 			set[name], wanted[name] = *value, *value
 		}
 	}
-	_, wrong := r.over(set)
+	alone, wrong := r.over(set)
+	if !change.ConfirmAnySource {
+		wrong = append(wrong, anySourceFaults(alone, set)...)
+	}
 	if faults = append(faults, wrong...); len(faults) == 0 {
 		whole, _ := r.over(wanted)
 		check := &reading{values: whole.given}
@@ -220,12 +233,27 @@ func (r *runtimeSettings) refuse(kept map[string]string, values map[string]*stri
 			}
 			faults = append(faults, settingFaultOf(fault.name, err))
 		}
+		warnings = warningsOf(check.warnings, set)
 	}
 	if len(faults) == 0 {
-		return nil
+		return warnings, nil
 	}
 	slices.SortStableFunc(faults, func(a, b admin.SettingFault) int { return strings.Compare(a.Name, b.Name) })
-	return &admin.SettingFaults{Faults: faults}
+	return nil, &admin.SettingFaults{Faults: faults}
+}
+
+// warningsOf returns the warnings that are about one of the settings that are
+// set.
+func warningsOf(warnings []string, set map[string]string) []admin.SettingFault {
+	var about []admin.SettingFault
+	for _, warning := range warnings {
+		name, text, _ := strings.Cut(warning, " ")
+		name = strings.TrimSuffix(name, ":")
+		if _, isSet := set[name]; isSet {
+			about = append(about, admin.SettingFault{Name: name, Fault: text})
+		}
+	}
+	return about
 }
 
 // tidied returns values as put would take them.

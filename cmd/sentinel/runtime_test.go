@@ -37,7 +37,8 @@ func change(t *testing.T, r *runtimeSettings, pairs ...string) (before, after []
 			values[name] = nil
 		}
 	}
-	return r.Change(t.Context(), values)
+	changed, err := r.Change(t.Context(), admin.SettingsChange{Values: values})
+	return changed.Before, changed.After, err
 }
 
 func listed(t *testing.T, r *runtimeSettings, name string) admin.Setting {
@@ -204,7 +205,7 @@ func TestListTellsWhatAFormNeeds(t *testing.T) {
 		"ADMIN_PASSWORD":          {"", "", "environment", "secret", true, false, true},
 		"SENTINEL_HMAC_SECRET":    {"", "", "default", "secret", false, false, true},
 		"SENTINEL_LISTEN":         {":7000", "", "default", "text", true, false, false},
-		"TRUSTED_PROXY_IPS":       {"", "", "default", "list", false, false, false},
+		"TRUSTED_PROXY_IPS":       {"", "", "default", "list", false, true, false},
 		"ALERT_THRESHOLD_SECONDS": {"300", "300", "default", "duration", true, true, false},
 		"SENTINEL_LOG_LEVEL":      {"info", "info", "default", "choice", true, true, false},
 	}
@@ -239,8 +240,8 @@ func TestEveryShapeHasAKind(t *testing.T) {
 }
 
 func TestRuntimeSettingsAreThoseOfTheDesign(t *testing.T) {
-	want := strings.Fields(`SENTINEL_MODE SENTINEL_BIND_ON SENTINEL_BIND_PREFIX_V4 SENTINEL_BIND_PREFIX_V6 SENTINEL_ANONYMOUS
-		SENTINEL_FAILSAFE_MODE SENTINEL_LOG_LEVEL ARCHIVE_DAYS SENTINEL_ARCHIVE_PURGE_DAYS SENTINEL_INTERCEPT_DAYS
+	want := strings.Fields(`TRUSTED_PROXY_IPS SENTINEL_REAL_IP_HEADER SENTINEL_MODE SENTINEL_BIND_ON SENTINEL_BIND_PREFIX_V4 SENTINEL_BIND_PREFIX_V6 SENTINEL_ANONYMOUS
+		SENTINEL_FAILSAFE_MODE SENTINEL_ADMIN_NETWORKS SENTINEL_LOG_LEVEL ARCHIVE_DAYS SENTINEL_ARCHIVE_PURGE_DAYS SENTINEL_INTERCEPT_DAYS
 		SENTINEL_COUNTER_DAYS SENTINEL_AUDIT_DAYS ALERT_WEBHOOK_URL ALERT_THRESHOLD_COUNT ALERT_THRESHOLD_SECONDS SENTINEL_ALERT_LANGUAGE`)
 	if got := runtimeNames(); !slices.Equal(got, want) {
 		t.Errorf("got %v\nwant %v", got, want)

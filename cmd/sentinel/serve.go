@@ -18,6 +18,7 @@ import (
 	"github.com/key-ip-sentinel/sentinel/engine"
 	"github.com/key-ip-sentinel/sentinel/engine/account"
 	"github.com/key-ip-sentinel/sentinel/engine/alert"
+	"github.com/key-ip-sentinel/sentinel/engine/clientip"
 	"github.com/key-ip-sentinel/sentinel/httpapi"
 	"github.com/key-ip-sentinel/sentinel/httpapi/proxy"
 	"github.com/key-ip-sentinel/sentinel/store"
@@ -97,6 +98,8 @@ type node struct {
 	accounts *account.Accounts
 	engine   *engine.Engine
 	proxy    *proxy.Proxy
+	resolver *clientip.Resolver
+	api      *httpapi.API
 	servers  []*server
 	// endStreams ends what listens to events, which no grace period should wait for.
 	endStreams func()

@@ -74,7 +74,11 @@ func (n *node) openSettings(ctx context.Context) error {
 // applySettings makes a change of runtime settings hold, from the next request
 // on.
 func (n *node) applySettings(c *Config) error {
-	if err := errors.Join(n.engine.SetPolicy(policyOf(c)), n.engine.SetRetention(retentionOf(c)), n.alerts.SetSettings(alertSettingsOf(c))); err != nil {
+	err := errors.Join(
+		n.engine.SetPolicy(policyOf(c)), n.engine.SetRetention(retentionOf(c)), n.alerts.SetSettings(alertSettingsOf(c)),
+		n.resolver.Set(clientIPOptionsOf(c)), n.api.SetAdminNetworks(c.AdminNetworks),
+	)
+	if err != nil {
 		return err
 	}
 	n.level.Set(c.LogLevel)
@@ -137,13 +141,12 @@ func (n *node) openHandlers(certificate *httpapi.Certificate) error {
 	}
 	n.engine, err = engine.New(engine.Options{
 		Store: n.store, Resolver: parts.resolver, Credentials: parts.credentials, Policy: policyOf(cfg), Logger: n.logger,
-		Limiter: parts.limiter, RealIPHeader: cfg.RealIPHeader, CacheEntries: cfg.CacheEntries,
+		Limiter: parts.limiter, CacheEntries: cfg.CacheEntries,
 		Retention: retentionOf(cfg), Watcher: n.alerts, NodeName: nodeName(), Version: currentBuild().Version,
 	})
 	if err != nil {
 		return err
 	}
-	n.settings.applyWith(n.applySettings)
 	n.proxy, err = proxy.New(proxy.Options{
 		Engine: n.engine, Downstream: cfg.DownstreamURL, Logger: n.logger, MaxBodyBytes: cfg.MaxBodyBytes,
 		ConnectTimeout: cfg.ConnectTimeout, ResponseTimeout: cfg.ResponseTimeout, IdleTimeout: cfg.IdleTimeout,
@@ -151,11 +154,12 @@ func (n *node) openHandlers(certificate *httpapi.Certificate) error {
 	if err != nil {
 		return err
 	}
-	api, err := n.newAPI(parts)
-	if err != nil {
+	n.resolver = parts.resolver
+	if n.api, err = n.newAPI(parts); err != nil {
 		return err
 	}
-	n.addServers(api, certificate)
+	n.settings.applyWith(n.applySettings)
+	n.addServers(n.api, certificate)
 	return nil
 }
 
@@ -177,7 +181,7 @@ func (n *node) newAPI(parts parts) (*httpapi.API, error) {
 	n.endStreams = api.EndStreams
 	return httpapi.New(httpapi.Options{
 		Engine: n.engine, Resolver: parts.resolver, Store: n.store, Proxy: n.proxy, Admin: api, Logger: n.logger,
-		AdminNetworks: n.cfg.AdminNetworks, PublicMetrics: n.cfg.Metrics == metricsPublic, Downstream: n.reachDownstream,
+		AdminNetworks: n.settings.Config().AdminNetworks, PublicMetrics: n.cfg.Metrics == metricsPublic, Downstream: n.reachDownstream,
 	})
 }
 

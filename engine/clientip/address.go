@@ -46,7 +46,7 @@ var (
 // Refused are the empty text, names ("unknown", "_hidden"), quotes, lists,
 // octets with leading zeros, ports out of range, and addresses that no packet
 // comes from: unspecified, multicast, broadcast.
-func (r *Resolver) parseAddr(s string) (netip.Addr, string) {
+func (r *rules) parseAddr(s string) (netip.Addr, string) {
 	s = strings.Trim(s, " \t")
 	switch {
 	case s == "":
@@ -147,7 +147,7 @@ func faultOf(s string) string {
 // A NAT64 address whose inside is no unicast address of the network stays
 // IPv6: RFC 6052 section 3.1 forbids translators to make such ones, and nobody
 // shall become 127.0.0.1 by spelling it 64:ff9b::7f00:1.
-func (r *Resolver) canonical(addr netip.Addr) (netip.Addr, string) {
+func (r *rules) canonical(addr netip.Addr) (netip.Addr, string) {
 	addr = addr.Unmap().WithZone("")
 	if r.nat64 && nat64Prefix.Contains(addr) {
 		b := addr.As16()

@@ -8,7 +8,7 @@ import (
 )
 
 // advice returns in plain words what to check, most important first.
-func (r *Resolver) advice(p Peer, addr netip.Addr, err error, ignored []string) []string {
+func (r *rules) advice(p Peer, addr netip.Addr, err error, ignored []string) []string {
 	var out []string
 	switch {
 	case !p.Addr.IsValid():
@@ -23,7 +23,7 @@ func (r *Resolver) advice(p Peer, addr netip.Addr, err error, ignored []string) 
 	return out
 }
 
-func (r *Resolver) adviceOnError(p Peer, err error, ignored []string) []string {
+func (r *rules) adviceOnError(p Peer, err error, ignored []string) []string {
 	typed := (*Error)(nil)
 	if !errors.As(err, &typed) {
 		return nil
@@ -48,14 +48,14 @@ func (r *Resolver) adviceOnError(p Peer, err error, ignored []string) []string {
 }
 
 // nginxVariable returns what nginx sets the header from.
-func (r *Resolver) nginxVariable() string {
+func (r *rules) nginxVariable() string {
 	if r.list {
 		return "$proxy_add_x_forwarded_for"
 	}
 	return "$remote_addr"
 }
 
-func (r *Resolver) adviceOnUntrusted(p Peer, ignored []string) []string {
+func (r *rules) adviceOnUntrusted(p Peer, ignored []string) []string {
 	switch {
 	case len(ignored) > 0 && isInternal(p.Addr):
 		return []string{
@@ -76,7 +76,7 @@ func (r *Resolver) adviceOnUntrusted(p Peer, ignored []string) []string {
 	return nil
 }
 
-func (r *Resolver) adviceOnTrusted(p Peer, addr netip.Addr, ignored []string) []string {
+func (r *rules) adviceOnTrusted(p Peer, addr netip.Addr, ignored []string) []string {
 	var out []string
 	switch {
 	case r.trusted.Contains(addr):

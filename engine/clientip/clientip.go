@@ -54,35 +54,28 @@ type Options struct {
 	NAT64 bool
 }
 
-// Resolver finds client IPs. It is immutable and safe for concurrent use.
-type Resolver struct {
-	trusted  *ipset.Set
-	prefixes []netip.Prefix // what trusted is made of, for Explain
-	header   string         // canonical, as a key of http.Header
-	name     string         // as configured, for texts
-	list     bool           // the header is X-Forwarded-For
-	nat64    bool
+// rules are Options, made ready. They never change.
+type rules struct {
+	options Options // as given, with a list of its own
+	trusted *ipset.Set
+	header  string // canonical, as a key of http.Header
+	name    string // as configured, for texts
+	list    bool   // the header is X-Forwarded-For
+	nat64   bool
 }
 
-// New returns a Resolver. The error tells all faults of the options at once.
-func New(o Options) (*Resolver, error) {
-	name := o.Header
-	if name == "" {
-		name = DefaultHeader
+// newRules returns the rules. The error tells all faults of the options at once.
+func newRules(o Options) (*rules, error) {
+	if o.Header == "" {
+		o.Header = DefaultHeader
 	}
 	trusted, err := ipset.New(o.Trusted)
-	if err = errors.Join(err, checkHeader(name), checkNAT64(o)); err != nil {
+	if err = errors.Join(err, checkHeader(o.Header), checkNAT64(o)); err != nil {
 		return nil, err
 	}
-	header := textproto.CanonicalMIMEHeaderKey(name)
-	return &Resolver{
-		trusted:  trusted,
-		prefixes: slices.Clone(o.Trusted),
-		header:   header,
-		name:     name,
-		list:     header == forwardedFor,
-		nat64:    o.NAT64,
-	}, nil
+	o.Trusted = slices.Clone(o.Trusted)
+	header := textproto.CanonicalMIMEHeaderKey(o.Header)
+	return &rules{options: o, trusted: trusted, header: header, name: o.Header, list: header == forwardedFor, nat64: o.NAT64}, nil
 }
 
 func checkHeader(name string) error {
@@ -112,48 +105,19 @@ func checkNAT64(o Options) error {
 	return errors.Join(faults...)
 }
 
-// Peer is the other end of a connection.
-type Peer struct {
-	// Addr is the peer address, without a zone and unmapped. It is invalid if
-	// the peer has none, such as the other end of a Unix socket.
-	Addr netip.Addr
-	// Trusted is set if Addr is inside the prefixes of trusted proxies.
-	Trusted bool
-}
-
-// Peer reads the RemoteAddr of a connection or request. It belongs to the
-// connection, so once is enough. Text that is no address gives the zero Peer,
-// for which Resolve returns an error; it never stands for an address such as
-// 127.0.0.1.
-func (r *Resolver) Peer(remoteAddr string) Peer {
-	return r.peer(remoteAddr, nil)
-}
-
-func (r *Resolver) peer(remoteAddr string, t *trace) Peer {
+func (r *rules) peer(remoteAddr string, t *trace) Peer {
 	addr, fault := r.parseAddr(remoteAddr)
 	if fault != "" {
 		t.peerUnreadable(remoteAddr, fault)
-		return Peer{}
+		return Peer{by: r}
 	}
-	p := Peer{Addr: addr, Trusted: r.trusted.Contains(addr)}
+	p := Peer{Addr: addr, Trusted: r.trusted.Contains(addr), by: r}
 	t.peer(remoteAddr, p)
 	return p
 }
 
-// Resolve returns the client IP of a request with header h from peer p, which
-// is of r.Peer. The error is an *Error. It does not allocate for an untrusted
-// peer, nor for a trusted one whose header is well formed.
-//
-// If every hop of X-Forwarded-For is a trusted proxy, the client IP is the
-// leftmost one: that host is trusted to say who it speaks for, and named
-// nobody, so the request is its own. A health check or a cron job on the proxy
-// is such a request.
-func (r *Resolver) Resolve(p Peer, h http.Header) (netip.Addr, error) {
-	return r.resolve(p, h, nil)
-}
-
 // resolve is what both Resolve and Explain run. A nil trace records nothing.
-func (r *Resolver) resolve(p Peer, h http.Header, t *trace) (netip.Addr, error) {
+func (r *rules) resolve(p Peer, h http.Header, t *trace) (netip.Addr, error) {
 	if !p.Addr.IsValid() {
 		return netip.Addr{}, r.fail(NoPeer, p, "", "")
 	}
@@ -188,7 +152,7 @@ func (r *Resolver) resolve(p Peer, h http.Header, t *trace) (netip.Addr, error) 
 // that it was reached from, so what stands left of the first address that is
 // no trusted proxy was written by somebody who is not trusted, and is not even
 // parsed.
-func (r *Resolver) walk(p Peer, lines []string, t *trace) (netip.Addr, error) {
+func (r *rules) walk(p Peer, lines []string, t *trace) (netip.Addr, error) {
 	var (
 		leftmost netip.Addr
 		hops     int

@@ -59,7 +59,7 @@ func (e *Error) Error() string {
 
 // fail returns the *Error, as the error interface so that a nil one of the
 // wrong type cannot come about.
-func (r *Resolver) fail(kind Kind, p Peer, value, detail string) error {
+func (r *rules) fail(kind Kind, p Peer, value, detail string) error {
 	return &Error{Kind: kind, Header: r.name, Peer: p.Addr, Value: shown(value), Detail: detail}
 }
 

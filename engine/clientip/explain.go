@@ -36,6 +36,10 @@ type Step struct {
 // Explain finds the client IP of a request with header h over a connection
 // with this RemoteAddr, by the very code of Peer and Resolve, and tells how.
 func (r *Resolver) Explain(remoteAddr string, h http.Header) Explanation {
+	return r.current.Load().explain(remoteAddr, h)
+}
+
+func (r *rules) explain(remoteAddr string, h http.Header) Explanation {
 	t := &trace{r: r}
 	p := r.peer(remoteAddr, t)
 	addr, err := r.resolve(p, h, t)
@@ -44,7 +48,7 @@ func (r *Resolver) Explain(remoteAddr string, h http.Header) Explanation {
 	e := Explanation{
 		RemoteAddr: shown(remoteAddr),
 		Header:     r.name,
-		Trusted:    append([]netip.Prefix{}, r.prefixes...),
+		Trusted:    append([]netip.Prefix{}, r.options.Trusted...),
 		Steps:      t.steps,
 		ClientIP:   addr,
 		Advice:     append([]string{}, r.advice(p, addr, err, ignored)...),
@@ -61,7 +65,7 @@ func (r *Resolver) Explain(remoteAddr string, h http.Header) Explanation {
 // ignored returns the sorted names of the forwarding headers in h that have no
 // say in the client IP. Names that no request can carry are left out: they are
 // printed, and could hold control sequences.
-func (r *Resolver) ignored(p Peer, h http.Header) []string {
+func (r *rules) ignored(p Peer, h http.Header) []string {
 	var names []string
 	for name := range h {
 		forwards := stripped.Has(name) || headername.Equal(name, r.header)

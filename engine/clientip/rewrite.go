@@ -55,7 +55,7 @@ type RewriteOptions struct {
 
 // Rewrite is the package's Rewrite with the header that r reads.
 func (r *Resolver) Rewrite(h http.Header, client netip.Addr, opts RewriteOptions) {
-	opts.Header = r.header
+	opts.Header = r.current.Load().header
 	Rewrite(h, client, opts)
 }
 
@@ -95,8 +95,9 @@ func Rewrite(h http.Header, client netip.Addr, opts RewriteOptions) {
 // Strip removes from h all that Rewrite removes, and sets nothing. It is for
 // trailers, which some servers merge into the header.
 func (r *Resolver) Strip(h http.Header) {
+	configured := r.current.Load().header
 	for name := range h {
-		if stripped.Has(name) || headername.Equal(name, r.header) || origin.Has(name) {
+		if stripped.Has(name) || headername.Equal(name, configured) || origin.Has(name) {
 			delete(h, name)
 		}
 	}

@@ -14,7 +14,7 @@ const maxShownLines = 20
 // trace gathers the steps of one Explain. Its methods do nothing on a nil
 // *trace, which is what Resolve passes; their arguments must not allocate.
 type trace struct {
-	r     *Resolver
+	r     *rules
 	steps []Step
 }
 
@@ -124,7 +124,7 @@ func (t *trace) ignored(p Peer, h http.Header, names []string) {
 
 // prefixOf returns the first trusted prefix that addr is inside of.
 func (t *trace) prefixOf(addr netip.Addr) netip.Prefix {
-	for _, p := range t.r.prefixes {
+	for _, p := range t.r.options.Trusted {
 		if p.Contains(addr) {
 			return p
 		}

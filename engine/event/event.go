@@ -52,6 +52,7 @@ type Action string
 // The actions.
 const (
 	Bound    Action = "bound"    // by a first use
+	Learned  Action = "learned"  // its rule has taken another prefix
 	Preset   Action = "preset"   // made by hand or by an import
 	Edited   Action = "edited"   // has another rule, label or note
 	Banned   Action = "banned"   // and perhaps edited as well

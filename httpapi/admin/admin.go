@@ -150,6 +150,7 @@ func (a *API) register() {
 	a.registerBindings()
 	a.registerBindingEdits()
 	a.registerBulk()
+	a.registerReplay()
 	a.registerImport()
 	a.registerExport()
 	a.registerLegacyBindings()

@@ -30,6 +30,7 @@ func (a *API) authenticate(ctx huma.Context, c *call, needed account.Role) error
 		return nil
 	}
 	request := humagin.Unwrap(ctx).Request
+	c.request = request
 	ip, err := a.resolve(request)
 	if err != nil {
 		return err

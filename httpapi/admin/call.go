@@ -25,7 +25,8 @@ type call struct {
 	clientIP  netip.Addr // invalid on the local socket
 	requestID string
 
-	console *http.Request            // the request, if it comes from the console; otherwise nil
+	request *http.Request            // nil on the local socket
+	console *http.Request            // the same, if it comes from the console; otherwise nil
 	control *http.ResponseController // of the connection; nil if there is none
 }
 

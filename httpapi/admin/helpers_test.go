@@ -309,12 +309,12 @@ func (f *fakeSettings) List() []admin.Setting {
 	return slices.Clone(f.list)
 }
 
-func (f *fakeSettings) Change(_ context.Context, values map[string]*string) (before, after []admin.Setting, err error) {
+func (f *fakeSettings) Change(_ context.Context, change admin.SettingsChange) (result admin.ChangedSettings, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	changed := slices.Clone(f.list)
 	var faults []admin.SettingFault
-	for name, value := range values {
+	for name, value := range change.Values {
 		i := slices.IndexFunc(changed, func(s admin.Setting) bool { return s.Name == name })
 		switch {
 		case i < 0:
@@ -330,15 +330,15 @@ func (f *fakeSettings) Change(_ context.Context, values map[string]*string) (bef
 		}
 	}
 	if len(faults) > 0 {
-		return nil, nil, &admin.SettingFaults{Faults: faults}
+		return result, &admin.SettingFaults{Faults: faults}
 	}
 	for i, s := range changed {
 		if s.Value != f.list[i].Value || s.Source != f.list[i].Source {
-			before, after = append(before, f.list[i]), append(after, s)
+			result.Before, result.After = append(result.Before, f.list[i]), append(result.After, s)
 		}
 	}
 	f.list = changed
-	return before, after, nil
+	return result, nil
 }
 
 // syncBuffer is a log that tests read.

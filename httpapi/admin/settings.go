@@ -39,8 +39,22 @@ func (settingValues) Schema(huma.Registry) *huma.Schema {
 
 type changeSettingsIn struct {
 	Body struct {
-		Values settingValues `json:"values"`
+		Values           settingValues `json:"values"`
+		ConfirmAnySource bool          `json:"confirmAnySource,omitempty" doc:"Must be true if 0.0.0.0/0 or ::/0 is among the trusted proxies or the admin networks."`
+		Force            bool          `json:"force,omitempty" doc:"Makes the change even if you could not reach administration after it."`
 	}
+}
+
+type changeSettingsOut struct {
+	Body struct {
+		Items    []Setting        `json:"items" doc:"Every setting, in the order of the documentation."`
+		Warnings []settingWarning `json:"warnings" doc:"What is doubtful about the values that were sent."`
+	}
+}
+
+type settingWarning struct {
+	Name    string `json:"name" doc:"Which setting."`
+	Message string `json:"message" doc:"What is doubtful about it."`
 }
 
 // settingChange is what the audit trail and the events say of a setting.
@@ -65,8 +79,9 @@ func (a *API) registerSettings() {
 	}, a.listSettings)
 	handle(a, operation{
 		method: http.MethodPut, path: "/settings", id: "change-settings", tag: tagSettings, summary: "Change settings",
-		about: "All of them or none. They are in force at once, without a restart, and beat the environment. Only settings whose runtime is true can be changed.",
-		role:  account.Admin,
+		about: "All of them or none. They are in force at once, without a restart, and beat the environment. Only settings whose runtime is true can be changed. " +
+			"A change after which you could not reach administration is refused (would_lock_out), unless you force it.",
+		role: account.Admin, errors: []int{http.StatusConflict},
 	}, a.changeSettings)
 }
 
@@ -88,8 +103,12 @@ func shownSettings(list []Setting) []Setting {
 	return shown
 }
 
-func (a *API) changeSettings(ctx context.Context, c *call, in *changeSettingsIn) (*settingsOut, error) {
-	before, after, err := a.opts.Settings.Change(ctx, in.Body.Values)
+func (a *API) changeSettings(ctx context.Context, c *call, in *changeSettingsIn) (*changeSettingsOut, error) {
+	change := SettingsChange{Values: in.Body.Values, ConfirmAnySource: in.Body.ConfirmAnySource}
+	if !in.Body.Force {
+		change.Allow = func(now, then Access) error { return lockOut(c.request, now, then) }
+	}
+	changed, err := a.opts.Settings.Change(ctx, change)
 	var refused *SettingFaults
 	if errors.As(err, &refused) {
 		f := invalid()
@@ -101,15 +120,19 @@ func (a *API) changeSettings(ctx context.Context, c *call, in *changeSettingsIn)
 	if err != nil {
 		return nil, err
 	}
-	for i, s := range after {
-		was, is := changeOfSetting(before[i]), changeOfSetting(s)
+	for i, s := range changed.After {
+		was, is := changeOfSetting(changed.Before[i]), changeOfSetting(s)
 		a.opts.Engine.Events().Publish(event.TypeSetting, settingEvent{s.Name, is.Value, is.Source, c.actor})
 		if err := a.audit(ctx, c, "setting.change", "setting:"+s.Name, was, is); err != nil {
 			return nil, err
 		}
 	}
-	out := new(settingsOut)
+	out := new(changeSettingsOut)
 	out.Body.Items = shownSettings(a.opts.Settings.List())
+	out.Body.Warnings = make([]settingWarning, 0, len(changed.Warnings))
+	for _, w := range changed.Warnings {
+		out.Body.Warnings = append(out.Body.Warnings, settingWarning{w.Name, w.Fault})
+	}
 	return out, nil
 }
 

@@ -6,10 +6,28 @@ import "context"
 type Settings interface {
 	// List returns every setting in the order of the documentation.
 	List() []Setting
-	// Change sets runtime settings, or with a nil value takes them back to what
-	// the environment says; all or none. It returns those that are different now,
-	// as they were and as they are. Returns *SettingFaults if a value is wrong.
-	Change(ctx context.Context, values map[string]*string) (before, after []Setting, err error)
+	// Change sets runtime settings, or takes them back to what the environment
+	// says; all or none. Returns *SettingFaults if a value is wrong, or the error
+	// of change.Allow.
+	Change(ctx context.Context, change SettingsChange) (ChangedSettings, error)
+}
+
+// SettingsChange is a change that somebody asks for.
+type SettingsChange struct {
+	Values map[string]*string // by name; nil takes a setting back
+	// ConfirmAnySource must be set for 0.0.0.0/0 or ::/0 as a trusted proxy or an
+	// admin network.
+	ConfirmAnySource bool
+	// Allow is asked, if not nil, before anything is kept, if the change is to who
+	// reaches administration: an error refuses it.
+	Allow func(now, then Access) error
+}
+
+// ChangedSettings are the settings that are different now, as they were and as
+// they are, and what is doubtful about them.
+type ChangedSettings struct {
+	Before, After []Setting
+	Warnings      []SettingFault
 }
 
 // Setting is one setting with all that a client needs to draw its field.

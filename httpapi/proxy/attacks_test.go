@@ -211,8 +211,8 @@ type noSettings struct{}
 
 func (noSettings) List() []admin.Setting { return nil }
 
-func (noSettings) Change(context.Context, map[string]*string) (before, after []admin.Setting, err error) {
-	return nil, nil, errors.ErrUnsupported
+func (noSettings) Change(context.Context, admin.SettingsChange) (admin.ChangedSettings, error) {
+	return admin.ChangedSettings{}, errors.ErrUnsupported
 }
 
 // CVE-2022-24112: a proxy's internal API believed that requests came from the

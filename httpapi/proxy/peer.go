@@ -4,16 +4,16 @@ import (
 	"context"
 	"net"
 	"net/http"
-	"sync"
+	"sync/atomic"
 
 	"github.com/key-ip-sentinel/sentinel/engine"
 	"github.com/key-ip-sentinel/sentinel/engine/clientip"
 )
 
-// connection is what is known of a client's connection: the peer, read once.
+// connection is what is known of a client's connection: the peer, read once, and
+// again when other proxies are trusted.
 type connection struct {
-	once sync.Once
-	peer clientip.Peer
+	peer atomic.Pointer[clientip.Peer]
 }
 
 type connectionKey struct{}
@@ -31,6 +31,12 @@ func peerOf(r *http.Request, e *engine.Engine) clientip.Peer {
 	if !ok {
 		return e.Peer(r.RemoteAddr)
 	}
-	c.once.Do(func() { c.peer = e.Peer(r.RemoteAddr) })
-	return c.peer
+	// Threat: a connection outlives the trust in its other end, and what comes
+	// over it would be believed for as long. Answer: trust is of the request.
+	if known := c.peer.Load(); known != nil && e.IsCurrent(*known) {
+		return *known
+	}
+	peer := e.Peer(r.RemoteAddr)
+	c.peer.Store(&peer)
+	return peer
 }

@@ -609,7 +609,7 @@ export interface paths {
         };
         /**
          * What happened lately, and how things are
-         * @description Up to 2 seconds old. Hours and days are those of UTC. It is made of counters, so that it costs the same however much happened.
+         * @description Up to 2 seconds old. Hours and days are those of UTC. It is made of counters, so that it costs the same however much happened. With range, it has a series of points finer than hours as well.
          */
         get: operations["get-dashboard"];
         put?: never;
@@ -2114,6 +2114,8 @@ export interface components {
             last30Days: components["schemas"]["Period"];
             /** @description The last 168 hours, against the 168 before these. */
             last7Days: components["schemas"]["Period"];
+            /** @description Points finer than hours; only if range asks for it. */
+            series?: components["schemas"]["Series"];
             /** @description Since midnight, against yesterday up to the same hour. */
             today: components["schemas"]["Period"];
             /** @description Who was refused most, or would have been where Sentinel only observes. */
@@ -2965,6 +2967,55 @@ export interface components {
              *     ]
              */
             prefixes?: string[];
+        };
+        Series: {
+            /** @description What was counted in it, as far as that is known. */
+            period: components["schemas"]["Period"];
+            /** @description Oldest first; the last one still grows. */
+            points: components["schemas"]["SeriesPoint"][];
+            /** @description The period that was asked for. */
+            range: string;
+            /**
+             * Format: int64
+             * @description How long each step is.
+             */
+            stepSeconds: number;
+        };
+        SeriesCounts: {
+            /**
+             * Format: int64
+             * @description Requests with a key that were let pass.
+             */
+            allowed: number;
+            /**
+             * Format: int64
+             * @description Keys that were bound by a first use.
+             */
+            bound: number;
+            /**
+             * Format: int64
+             * @description Requests that the downstream did not answer.
+             */
+            downstreamFailed: number;
+            /**
+             * Format: int64
+             * @description Requests that a binding refused.
+             */
+            intercepted: number;
+            /**
+             * Format: int64
+             * @description Requests let pass with a key that stayed unbound.
+             */
+            unbound: number;
+        };
+        SeriesPoint: {
+            /**
+             * Format: date-time
+             * @description Its start.
+             */
+            at: string;
+            /** @description What was counted in it; null: not known, such as while Sentinel did not run. */
+            counts: components["schemas"]["SeriesCounts"] | null;
         };
         SessionView: {
             /** @description A JWT: send it as Authorization: Bearer … Absent for the console, which gets a cookie. */
@@ -7181,7 +7232,10 @@ export interface operations {
     };
     "get-dashboard": {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Ask for a series: 1h in steps of a minute, 6h in steps of five. */
+                range?: "1h" | "6h";
+            };
             header?: never;
             path?: never;
             cookie?: never;

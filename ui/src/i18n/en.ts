@@ -7,8 +7,8 @@ export default {
   },
   time: { never: 'never', now: 'just now' },
   spans: {
-    short: { '24h': '24 h', '48h': '48 h', '7d': '7 d', '30d': '30 d' },
-    last: { '15m': 'last 15 minutes', '1h': 'last hour', '24h': 'last 24 hours', '7d': 'last 7 days', '30d': 'last 30 days', '90d': 'last 90 days' },
+    short: { '1h': '1 h', '6h': '6 h', '24h': '24 h', '7d': '7 d', '30d': '30 d' },
+    last: { '15m': 'last 15 minutes', '1h': 'last hour', '6h': 'last 6 hours', '24h': 'last 24 hours', '7d': 'last 7 days', '30d': 'last 30 days', '90d': 'last 90 days' },
     for: { '7d': 'for 7 days', '30d': 'for 30 days', '90d': 'for 90 days' },
   },
   errors: {
@@ -131,6 +131,7 @@ export default {
     observing: 'Observe mode: violations are recorded, but nothing is refused.', toSettings: 'Change',
     zoomed: 'Intercepts of this period', resetZoom: 'Reset zoom', noTraffic: 'No requests in this period', noTrafficText: 'Point your clients at Sentinel instead of the gateway, and they will show here.',
     chartLabel: 'Requests over time: {allowed} allowed, {refused} intercepted',
+    unknown: 'not recorded', unknownHelp: 'Not recorded: Sentinel was not running.',
     newest: 'Newest intercepts', noIntercepts: 'No intercepts', noInterceptsText: 'When a key is used from an address that its rule does not cover, the request is refused and recorded here.',
     top: { title: 'Most refused', by: 'Group by', keys: 'Keys', addresses: 'Addresses', networks: 'Networks', none: 'Nothing refused in this period' },
     health: {

@@ -8,8 +8,8 @@ const messages: Messages = {
   },
   time: { never: '从未', now: '刚刚' },
   spans: {
-    short: { '24h': '24 小时', '48h': '48 小时', '7d': '7 天', '30d': '30 天' },
-    last: { '15m': '最近 15 分钟', '1h': '最近 1 小时', '24h': '最近 24 小时', '7d': '最近 7 天', '30d': '最近 30 天', '90d': '最近 90 天' },
+    short: { '1h': '1 小时', '6h': '6 小时', '24h': '24 小时', '7d': '7 天', '30d': '30 天' },
+    last: { '15m': '最近 15 分钟', '1h': '最近 1 小时', '6h': '最近 6 小时', '24h': '最近 24 小时', '7d': '最近 7 天', '30d': '最近 30 天', '90d': '最近 90 天' },
     for: { '7d': '超过 7 天', '30d': '超过 30 天', '90d': '超过 90 天' },
   },
   errors: {
@@ -131,6 +131,7 @@ const messages: Messages = {
     observing: '观察模式：只记录违规，不拒绝任何请求。', toSettings: '修改',
     zoomed: '查看该时段的拦截', resetZoom: '还原', noTraffic: '该时段没有请求', noTrafficText: '将客户端指向 Sentinel 而不是网关，请求就会显示在这里。',
     chartLabel: '请求趋势：放行 {allowed}，拦截 {refused}',
+    unknown: '无记录', unknownHelp: '无记录：当时 Sentinel 未运行。',
     newest: '最新拦截', noIntercepts: '没有拦截记录', noInterceptsText: '密钥从规则范围之外的地址使用时，请求会被拒绝并记录在此。',
     top: { title: '拦截排行', by: '分组方式', keys: '密钥', addresses: '地址', networks: '网段', none: '该时段没有拦截' },
     health: {
