@@ -460,7 +460,7 @@ export interface paths {
         put?: never;
         /**
          * Import bindings
-         * @description A file of up to 256 MiB and 1,000,000 rows. As CSV it has a header with the columns, in any order, hash or key (one of them), hint, label, note, status, rule and prefixes (separated by spaces). As JSON it is a list, or one object a line, with the same fields; prefixes may be a list, and rule an object as edit-binding takes it. Without a rule, one prefix is single and several are multiple; without a status, a key is active. Keys are hashed here and neither kept nor logged. The columns that an export has beyond these are passed over; others are refused. A file with any fault changes nothing, and up to 100 faults are named by row (from 1, without the header) and column.
+         * @description A file of up to 256 MiB and 1,000,000 rows. As CSV it has a header with the columns, in any order, hash or key (one of them), hint, label, note, status, rule, prefixes (separated by spaces, those with @ before them being names of networks, such as @office) and learnUntil. The rule learn says how it learns: learn:3/24h is up to 3 prefixes within 24 hours of the first use. As JSON it is a list, or one object a line, with the same fields, and networks and learn as edit-binding takes them; prefixes may be a list, and rule an object as edit-binding takes it. Without a rule, one prefix is single, and several or a network are multiple; without a status, a key is active. Keys are hashed here and neither kept nor logged. The columns that an export has beyond these are passed over; others are refused. A file with any fault changes nothing, and up to 100 faults are named by row (from 1, without the header) and column.
          */
         post: operations["import-bindings"];
         delete?: never;
@@ -578,6 +578,26 @@ export interface paths {
          * @description Fields that are absent stay as they are. The change is in force on the next request, and open streams that it does not let pass are cut.
          */
         patch: operations["edit-binding"];
+        trace?: never;
+    };
+    "/admin/api/bindings/{hash}/replay": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Tell what a rule of a key would have refused
+         * @description Holds what is recorded against the rules as they are, or against another rule: what was allowed, which is known by key, day and network for 30 days, and the intercepts, among them those that were only observed. Nothing is changed. Send the rule that you are about to give the key.
+         */
+        post: operations["replay-binding"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/admin/api/counts": {
@@ -929,6 +949,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/admin/api/replay": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Tell what the rules would have refused
+         * @description Holds what is recorded against the rules as they are, or against another rule: what was allowed, which is known by key, day and network for 30 days, and the intercepts, among them those that were only observed. Nothing is changed. Send neither hashes nor filter for all keys. One runs at a time; others wait.
+         */
+        post: operations["replay"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/admin/api/settings": {
         parameters: {
             query?: never;
@@ -943,7 +983,7 @@ export interface paths {
         get: operations["list-settings"];
         /**
          * Change settings
-         * @description All of them or none. They are in force at once, without a restart, and beat the environment. Only settings whose runtime is true can be changed.
+         * @description All of them or none. They are in force at once, without a restart, and beat the environment. Only settings whose runtime is true can be changed. A change after which you could not reach administration is refused (would_lock_out), unless you force it.
          */
         put: operations["change-settings"];
         post?: never;
@@ -1421,51 +1461,6 @@ export interface components {
              */
             target?: string;
         };
-        Binding: {
-            /**
-             * Format: date-time
-             * @description When an earlier binding of the key was archived; absent if there was none.
-             */
-            archivedBefore?: string;
-            /**
-             * Format: date-time
-             * @description When the key was bound.
-             */
-            createdAt: string;
-            /**
-             * Format: ip
-             * @description The client IP that bound the key; absent if it was bound by hand.
-             */
-            firstIp?: string;
-            /** @description The key hash: 64 hex digits. The key itself is not kept. */
-            hash: string;
-            /**
-             * @description A few characters of the key.
-             * @example sk-ab…9fQ2
-             */
-            hint: string;
-            /** @description What an administrator calls the key. */
-            label: string;
-            /** @description What an administrator wrote of the key; may have several lines. */
-            note: string;
-            /**
-             * Format: int64
-             * @description Grows with every change; the ETag is made of it.
-             */
-            revision: number;
-            /** @description Where the key may be used from. */
-            rule: components["schemas"]["RuleBody"];
-            /**
-             * @description A banned key is refused from everywhere.
-             * @enum {string}
-             */
-            status: "active" | "banned";
-            /**
-             * Format: date-time
-             * @description When the binding was last changed.
-             */
-            updatedAt: string;
-        };
         BindingDetails: {
             /**
              * Format: date-time
@@ -1546,6 +1541,66 @@ export interface components {
              * @description Of the binding after the change.
              */
             revision?: number;
+        };
+        BindingFilter: {
+            /**
+             * Format: date-time
+             * @description Bound before this time.
+             */
+            createdBefore?: string;
+            /**
+             * Format: date-time
+             * @description Bound at this time or later.
+             */
+            createdSince?: string;
+            /** @description Part of the hint, in any case. */
+            hint?: string;
+            /**
+             * Format: int64
+             * @description Used less often than this.
+             */
+            hitsBelow?: number;
+            /**
+             * Format: date-time
+             * @description Neither bound nor used at this time or later.
+             */
+            idleSince?: string;
+            /** @description Part of the label, in any case. */
+            label?: string;
+            /**
+             * @description Only keys whose rule names this network.
+             * @example office
+             */
+            namesNetwork?: string;
+            /**
+             * @description An address or CIDR: keys that may be used from at least one address of it, by their own prefixes or those of the networks that they name, those with the rule all among them.
+             * @example 10.1.0.0/16
+             */
+            network?: string;
+            /** @description Only keys that were bound anew after they had been archived. */
+            returned?: boolean;
+            /**
+             * @description Only keys with a rule of this kind.
+             * @enum {string}
+             */
+            rule?: "single" | "multiple" | "all" | "learn";
+            /**
+             * @description Only keys of this status.
+             * @enum {string}
+             */
+            status?: "active" | "banned";
+            /** @description Part of the hint or the label, in any case. */
+            text?: string;
+            /**
+             * Format: date-time
+             * @description Last used before this time, and used at all.
+             */
+            usedBefore?: string;
+            /**
+             * Format: date-time
+             * @description Last used at this time or later.
+             */
+            usedSince?: string;
         };
         BindingPatch: {
             /** @description What you call the key; empty takes it away. */
@@ -1643,7 +1698,12 @@ export interface components {
              */
             limit?: number;
             /**
-             * @description An address or CIDR: keys that may be used from at least one address of it, those with the rule all among them.
+             * @description Only keys whose rule names this network.
+             * @example office
+             */
+            namesNetwork?: string;
+            /**
+             * @description An address or CIDR: keys that may be used from at least one address of it, by their own prefixes or those of the networks that they name, those with the rule all among them.
              * @example 10.1.0.0/16
              */
             network?: string;
@@ -1659,7 +1719,7 @@ export interface components {
              * @description Only keys with a rule of this kind.
              * @enum {string}
              */
-            rule?: "single" | "multiple" | "all";
+            rule?: "single" | "multiple" | "all" | "learn";
             /**
              * @description What the list is ordered by; equals are ordered by hash. Never used comes before all times.
              * @default created
@@ -1755,7 +1815,12 @@ export interface components {
             /** @description Part of the label, in any case. */
             label?: string;
             /**
-             * @description An address or CIDR: keys that may be used from at least one address of it, those with the rule all among them.
+             * @description Only keys whose rule names this network.
+             * @example office
+             */
+            namesNetwork?: string;
+            /**
+             * @description An address or CIDR: keys that may be used from at least one address of it, by their own prefixes or those of the networks that they name, those with the rule all among them.
              * @example 10.1.0.0/16
              */
             network?: string;
@@ -1765,7 +1830,7 @@ export interface components {
              * @description Only keys with a rule of this kind.
              * @enum {string}
              */
-            rule?: "single" | "multiple" | "all";
+            rule?: "single" | "multiple" | "all" | "learn";
             /**
              * @description Only keys of this status.
              * @enum {string}
@@ -1834,6 +1899,8 @@ export interface components {
              * @description Already as the act would have them.
              */
             unchanged: number;
+            /** @description What is odd about the rule that was sent, such as a prefix that adds nothing; absent if nothing is. */
+            warnings?: string[];
         };
         ChangeAccountInBody: {
             /** @description Whether it is kept from signing in. */
@@ -1847,6 +1914,10 @@ export interface components {
             role?: "viewer" | "operator" | "admin";
         };
         ChangeSettingsInBody: {
+            /** @description Must be true if 0.0.0.0/0 or ::/0 is among the trusted proxies or the admin networks. */
+            confirmAnySource?: boolean;
+            /** @description Makes the change even if you could not reach administration after it. */
+            force?: boolean;
             /**
              * @description Values by the names of their settings; null: what the environment says, or the default.
              * @example {
@@ -1857,6 +1928,59 @@ export interface components {
             values: {
                 [key: string]: string | null;
             };
+        };
+        ChangeSettingsOutBody: {
+            /** @description Every setting, in the order of the documentation. */
+            items: components["schemas"]["Setting"][];
+            /** @description What is doubtful about the values that were sent. */
+            warnings: components["schemas"]["SettingWarning"][];
+        };
+        ChangedBinding: {
+            /**
+             * Format: date-time
+             * @description When an earlier binding of the key was archived; absent if there was none.
+             */
+            archivedBefore?: string;
+            /**
+             * Format: date-time
+             * @description When the key was bound.
+             */
+            createdAt: string;
+            /**
+             * Format: ip
+             * @description The client IP that bound the key; absent if it was bound by hand.
+             */
+            firstIp?: string;
+            /** @description The key hash: 64 hex digits. The key itself is not kept. */
+            hash: string;
+            /**
+             * @description A few characters of the key.
+             * @example sk-ab…9fQ2
+             */
+            hint: string;
+            /** @description What an administrator calls the key. */
+            label: string;
+            /** @description What an administrator wrote of the key; may have several lines. */
+            note: string;
+            /**
+             * Format: int64
+             * @description Grows with every change; the ETag is made of it.
+             */
+            revision: number;
+            /** @description Where the key may be used from. */
+            rule: components["schemas"]["RuleBody"];
+            /**
+             * @description A banned key is refused from everywhere.
+             * @enum {string}
+             */
+            status: "active" | "banned";
+            /**
+             * Format: date-time
+             * @description When the binding was last changed.
+             */
+            updatedAt: string;
+            /** @description What is odd about the rule that was sent, such as a prefix that adds nothing; absent if nothing is. */
+            warnings?: string[];
         };
         ChannelBody: {
             /**
@@ -2134,6 +2258,13 @@ export interface components {
             day: string;
             /**
              * Format: int64
+             * @description Requests that were let pass from further networks, or from where nobody knows any more.
+             */
+            elsewhere: number;
+            /** @description Where from the key was let pass, at most 32; none on days from before this was kept. */
+            networks: components["schemas"]["NetworkUseBody"][];
+            /**
+             * Format: int64
              * @description Requests that were refused.
              */
             refused: number;
@@ -2387,6 +2518,10 @@ export interface components {
              * @description When the key was last let pass.
              */
             lastUsed?: string;
+            /** @description How the rule learns; of the kind learn only. */
+            learn?: components["schemas"]["LearnBody"];
+            /** @description The networks that the rule names. */
+            networks?: string[];
             /** @description What an administrator wrote of the key. */
             note: string;
             /** @description The prefixes of the rule; none for all. */
@@ -2395,7 +2530,7 @@ export interface components {
              * @description The kind of the rule.
              * @enum {string}
              */
-            rule: "single" | "multiple" | "all";
+            rule: "single" | "multiple" | "all" | "learn";
             /**
              * @description A banned key is refused from everywhere.
              * @enum {string}
@@ -2520,6 +2655,8 @@ export interface components {
              * @description Bindings that stayed as they were.
              */
             skipped: number;
+            /** @description What is odd about single rows, such as a prefix that adds nothing, up to 100; absent if nothing is. */
+            warnings?: string[];
         };
         InterceptBody: {
             /**
@@ -2586,6 +2723,25 @@ export interface components {
              * @description How many events were left out, of all types.
              */
             missed: number;
+        };
+        LearnBody: {
+            /**
+             * Format: int64
+             * @description How many prefixes there may be in all: each accepted use from a new address adds one.
+             * @example 3
+             */
+            limit: number;
+            /**
+             * Format: date-time
+             * @description When that is over. Absent before the first use, which sets it: send what was there to go on, and nothing to begin anew.
+             */
+            until?: string;
+            /**
+             * Format: int64
+             * @description For how long it learns from its first use on.
+             * @example 86400
+             */
+            withinSeconds: number;
         };
         LegacyKey: {
             /** @description The key hash: 64 hex digits. */
@@ -2707,6 +2863,15 @@ export interface components {
              * @enum {string}
              */
             role: "viewer" | "operator" | "admin";
+        };
+        NetworkUseBody: {
+            /**
+             * Format: int64
+             * @description Requests that were let pass from there.
+             */
+            allowed: number;
+            /** @description An IPv4 address, or the /64 of an IPv6 one. */
+            network: string;
         };
         NewBinding: {
             /** @description The key hash. Either this or key. */
@@ -2910,6 +3075,121 @@ export interface components {
             /** @description Whether HTTP goes through the proxy that HTTP_PROXY, HTTPS_PROXY and NO_PROXY in the server's environment name. */
             useProxy?: boolean;
         };
+        ReplayBody: {
+            /**
+             * Format: int64
+             * @description How many bindings it looked at.
+             */
+            checked: number;
+            /**
+             * Format: int64
+             * @description Of how many keys.
+             */
+            keys: number;
+            /**
+             * Format: int64
+             * @description Requests of refused and passed that no row tells of.
+             */
+            omitted: number;
+            /**
+             * Format: int64
+             * @description Requests that were refused and would have passed.
+             */
+            passed: number;
+            /**
+             * Format: int64
+             * @description Of how many keys.
+             */
+            passedKeys: number;
+            /**
+             * Format: int64
+             * @description Requests that would have been refused.
+             */
+            refused: number;
+            /**
+             * Format: int64
+             * @description How many of them were refused then as well.
+             */
+            refusedThen: number;
+            /** @description Of whom; those with most requests first. */
+            rows: components["schemas"]["ReplayRow"][];
+            /**
+             * Format: date-time
+             * @description When it begins, of intercepts.
+             */
+            since: string;
+            /** @description What nobody can tell. It is in no other number. */
+            uncertain: components["schemas"]["UncertainReplay"];
+            /**
+             * Format: date-time
+             * @description When it begins, of what was allowed: the start of that day in UTC.
+             */
+            usesSince: string;
+        };
+        ReplayInput: {
+            /**
+             * Format: int64
+             * @description How many rows the answer may have.
+             * @default 100
+             */
+            rows?: number;
+            /** @description The rule as it would be. Without it, every key has its own. */
+            rule?: components["schemas"]["RuleInput"];
+            /**
+             * Format: date-time
+             * @description When to begin. What was allowed counts from the start of that day on, in UTC.
+             */
+            since: string;
+        };
+        ReplayManyInput: {
+            /** @description Chooses the keys by how their bindings are now. */
+            filter?: components["schemas"]["BindingFilter"];
+            /** @description Key hashes. Either these or filter, or neither for all keys. */
+            hashes?: string[];
+            /**
+             * Format: int64
+             * @description How many rows the answer may have.
+             * @default 100
+             */
+            rows?: number;
+            /** @description The rule as it would be. Without it, every key has its own. */
+            rule?: components["schemas"]["RuleInput"];
+            /**
+             * Format: date-time
+             * @description When to begin. What was allowed counts from the start of that day on, in UTC.
+             */
+            since: string;
+        };
+        ReplayRow: {
+            /**
+             * Format: int64
+             * @description How many requests.
+             */
+            count: number;
+            /**
+             * Format: date-time
+             * @description On which day: its start, UTC.
+             */
+            day: string;
+            /**
+             * @description What became of them.
+             * @enum {string}
+             */
+            did: "refuse" | "pass";
+            /** @description The key hash. */
+            hash: string;
+            /** @description A few characters of the key. */
+            hint: string;
+            /** @description What an administrator calls the key. */
+            label: string;
+            /** @description From where: an IPv4 address, or the /64 of an IPv6 one; absent if it is not known. */
+            network?: string;
+            /**
+             * @description What would have become of them.
+             * @enum {string}
+             */
+            would: "refuse" | "pass";
+        };
         RetentionView: {
             /**
              * Format: int64
@@ -2939,10 +3219,19 @@ export interface components {
         };
         RuleBody: {
             /**
-             * @description One prefix, several, or any source.
+             * @description One prefix, several prefixes and networks, any source, or those and what the key is first used from.
              * @enum {string}
              */
-            kind: "single" | "multiple" | "all";
+            kind: "single" | "multiple" | "all" | "learn";
+            /** @description How the rule learns; of the kind learn only. */
+            learn?: components["schemas"]["LearnBody"];
+            /**
+             * @description Names of networks of which every prefix counts as one of the rule's own; absent if there are none.
+             * @example [
+             *       "office"
+             *     ]
+             */
+            networks?: string[];
             /**
              * @description The prefixes; none for all.
              * @example [
@@ -2955,10 +3244,19 @@ export interface components {
             /** @description Must be true if 0.0.0.0/0 or ::/0 is among the prefixes. */
             confirmAnySource?: boolean;
             /**
-             * @description One prefix, several, or any source.
+             * @description One prefix, several prefixes and networks, any source, or those and what the key is first used from.
              * @enum {string}
              */
-            kind: "single" | "multiple" | "all";
+            kind: "single" | "multiple" | "all" | "learn";
+            /** @description How the rule learns; of the kind learn only, which needs it. */
+            learn?: components["schemas"]["LearnBody"];
+            /**
+             * @description Names of networks; for multiple and learn.
+             * @example [
+             *       "office"
+             *     ]
+             */
+            networks?: string[];
             /**
              * @description Addresses or CIDRs without host bits; none for all.
              * @example [
@@ -3089,6 +3387,12 @@ export interface components {
             source: string;
             /** @description What is in force now; empty if it is secret. */
             value: string;
+        };
+        SettingWarning: {
+            /** @description What is doubtful about it. */
+            message: string;
+            /** @description Which setting. */
+            name: string;
         };
         SettingsOutBody: {
             /** @description Every setting, in the order of the documentation. */
@@ -3312,6 +3616,55 @@ export interface components {
              * @description Requests let pass with a key that stayed unbound.
              */
             unbound: number;
+        };
+        UncertainReplay: {
+            /**
+             * Format: int64
+             * @description Refused since the start of the server, whenever that was, and not recorded for want of room.
+             */
+            dropped: number;
+            /**
+             * Format: int64
+             * @description Allowed from further networks of a day on which a key was used from more than 32.
+             */
+            elsewhere: number;
+            /**
+             * Format: date-time
+             * @description Intercepts from before this time are not kept; absent if none before was asked for.
+             */
+            interceptsFrom?: string;
+            /**
+             * Format: int64
+             * @description From networks that the rule may have learnt.
+             */
+            learning: number;
+            /**
+             * Format: int64
+             * @description Allowed from an IPv6 /64 of which the rule has a part only.
+             */
+            partly: number;
+            /**
+             * Format: int64
+             * @description How many requests are uncertain in all.
+             */
+            requests: number;
+            /**
+             * Format: int64
+             * @description Refused, of keys that have no binding any more.
+             */
+            unbound: number;
+            /** @description Networks that rules name and that there are none of: they let nothing pass. */
+            unknownNetworks: string[];
+            /**
+             * Format: int64
+             * @description Allowed on days of which the networks were not kept yet.
+             */
+            unrecorded: number;
+            /**
+             * Format: date-time
+             * @description What was allowed before this day is not kept; absent if nothing before was asked for.
+             */
+            usesFrom?: string;
         };
         Usage: {
             /**
@@ -5122,12 +5475,14 @@ export interface operations {
                 hint?: string;
                 /** @description Part of the label, in any case. */
                 label?: string;
-                /** @description An address or CIDR: keys that may be used from at least one address of it, those with the rule all among them. */
+                /** @description An address or CIDR: keys that may be used from at least one address of it, by their own prefixes or those of the networks that they name, those with the rule all among them. */
                 network?: string;
                 /** @description Only keys of this status. */
                 status?: "active" | "banned";
                 /** @description Only keys with a rule of this kind. */
-                rule?: "single" | "multiple" | "all";
+                rule?: "single" | "multiple" | "all" | "learn";
+                /** @description Only keys whose rule names this network. */
+                namesNetwork?: string;
                 /** @description Bound at this time or later. */
                 createdSince?: string;
                 /** @description Bound before this time. */
@@ -5410,7 +5765,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Binding"];
+                    "application/json": components["schemas"]["ChangedBinding"];
                 };
             };
             /** @description Bad Request */
@@ -5668,12 +6023,14 @@ export interface operations {
                 hint?: string;
                 /** @description Part of the label, in any case. */
                 label?: string;
-                /** @description An address or CIDR: keys that may be used from at least one address of it, those with the rule all among them. */
+                /** @description An address or CIDR: keys that may be used from at least one address of it, by their own prefixes or those of the networks that they name, those with the rule all among them. */
                 network?: string;
                 /** @description Only keys of this status. */
                 status?: "active" | "banned";
                 /** @description Only keys with a rule of this kind. */
-                rule?: "single" | "multiple" | "all";
+                rule?: "single" | "multiple" | "all" | "learn";
+                /** @description Only keys whose rule names this network. */
+                namesNetwork?: string;
                 /** @description Bound at this time or later. */
                 createdSince?: string;
                 /** @description Bound before this time. */
@@ -5789,7 +6146,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Binding"];
+                    "application/json": components["schemas"]["ChangedBinding"];
                 };
             };
             /** @description Bad Request */
@@ -5907,7 +6264,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Binding"];
+                    "application/json": components["schemas"]["ChangedBinding"];
                 };
             };
             /** @description Bad Request */
@@ -6136,12 +6493,14 @@ export interface operations {
                 hint?: string;
                 /** @description Part of the label, in any case. */
                 label?: string;
-                /** @description An address or CIDR: keys that may be used from at least one address of it, those with the rule all among them. */
+                /** @description An address or CIDR: keys that may be used from at least one address of it, by their own prefixes or those of the networks that they name, those with the rule all among them. */
                 network?: string;
                 /** @description Only keys of this status. */
                 status?: "active" | "banned";
                 /** @description Only keys with a rule of this kind. */
-                rule?: "single" | "multiple" | "all";
+                rule?: "single" | "multiple" | "all" | "learn";
+                /** @description Only keys whose rule names this network. */
+                namesNetwork?: string;
                 /** @description Bound at this time or later. */
                 createdSince?: string;
                 /** @description Bound before this time. */
@@ -6378,7 +6737,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Binding"];
+                    "application/json": components["schemas"]["ChangedBinding"];
                 };
             };
             /** @description Bad Request */
@@ -6610,7 +6969,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Binding"];
+                    "application/json": components["schemas"]["ChangedBinding"];
                 };
             };
             /** @description Bad Request */
@@ -6737,7 +7096,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Binding"];
+                    "application/json": components["schemas"]["ChangedBinding"];
                 };
             };
             /** @description Bad Request */
@@ -7050,7 +7409,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Binding"];
+                    "application/json": components["schemas"]["ChangedBinding"];
                 };
             };
             /** @description Bad Request */
@@ -7100,6 +7459,123 @@ export interface operations {
             };
             /** @description Precondition Failed */
             412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "replay-binding": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The key hash: 64 hex digits. */
+                hash: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReplayInput"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReplayBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -8899,6 +9375,111 @@ export interface operations {
             };
         };
     };
+    replay: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReplayManyInput"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReplayBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "list-settings": {
         parameters: {
             query?: never;
@@ -8992,7 +9573,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["SettingsOutBody"];
+                    "application/json": components["schemas"]["ChangeSettingsOutBody"];
                 };
             };
             /** @description Bad Request */
@@ -9024,6 +9605,15 @@ export interface operations {
             };
             /** @description Request Timeout */
             408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
