@@ -1,8 +1,9 @@
 import { expect, test } from 'vitest'
 import type { BindingRow } from '@/api/bindings'
+import { emptyDraft } from '@/components/rule'
 import { doing, leftOut } from './bulk'
 
-const rule = (kind: 'single' | 'multiple' | 'all', ...prefixes: string[]) => ({ kind, prefixes, confirmAnySource: false })
+const rule = (kind: 'single' | 'multiple' | 'all', ...prefixes: string[]) => ({ ...emptyDraft(kind), prefixes })
 const row = (lastIp?: string) => ({ usage: { lastIp } }) as BindingRow
 
 test('an act is sent with what it needs, and nothing else', () => {

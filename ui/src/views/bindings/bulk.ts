@@ -15,7 +15,8 @@ export function doing(act: BulkAct, label: string, rule: RuleDraft): Pick<BulkRe
 
 /** How many were last used from an address that a rule does not have. */
 export function leftOut(rows: BindingRow[], rule: RuleDraft): number {
-  if (rule.kind === 'all') return 0
+  // What networks have, and what is learned, only the server knows.
+  if (rule.kind === 'all' || rule.kind === 'learn' || rule.networks.length > 0) return 0
   const prefixes = rule.prefixes.map(parsePrefix)
   return rows.filter((row) => {
     const address = row.usage.lastIp ? parseAddress(row.usage.lastIp) : null
