@@ -110,7 +110,7 @@ inConsole('what is idle goes to the archive, is found there, and comes back', as
   await page.getByText('1–2 of 2').waitFor()
   await page.locator('.toast').getByRole('button', { name: 'Open' }).click()
   await page.waitForURL(new RegExp(`/bindings\\?open=${row.hash}`))
-  await page.locator('.el-drawer').getByText('In the archive before').waitFor()
+  await page.locator('.el-drawer h2', { hasText: row.label || row.hint }).waitFor()
   assert.deepEqual((await site.api('GET', `/bindings/${row.hash}`)).rule, row.rule)
 })
 
