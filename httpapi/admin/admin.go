@@ -139,6 +139,7 @@ func (a *API) register() {
 	a.registerAccounts()
 	a.registerTokens()
 	a.registerSettings()
+	a.registerIPDoctor()
 	a.registerAudit()
 	a.registerAbout()
 	a.registerMetrics()
