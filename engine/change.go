@@ -142,6 +142,7 @@ func (e *Engine) unbind(ctx context.Context, hash store.KeyHash, revision uint64
 	if used != nil {
 		used.TakeUsage(e.now()) // which went with the binding, and is not the next one's
 	}
+	e.shut(ctx, hash)
 	return before, nil
 }
 
@@ -248,6 +249,9 @@ func (e *Engine) change(
 		return store.Binding{}, store.Binding{}, fmt.Errorf("%s: %w", doing, err)
 	}
 	e.reexamine(after)
+	if after.Status == store.StatusBanned && before.Status != after.Status {
+		e.shut(ctx, hash)
+	}
 	return before, after, nil
 }
 
