@@ -26,8 +26,8 @@ const documentFile = "openapi.json"
 type noSettings struct{}
 
 func (noSettings) List() []admin.Setting { return nil }
-func (noSettings) Change(context.Context, map[string]*string) (before, after []admin.Setting, err error) {
-	return nil, nil, nil
+func (noSettings) Change(context.Context, admin.SettingsChange) (admin.ChangedSettings, error) {
+	return admin.ChangedSettings{}, nil
 }
 
 // TestOpenAPI makes sure that the types of the console are those of the API:

@@ -41,6 +41,9 @@ func (r *Resolver) Options() Options {
 	return o
 }
 
+// Trusts reports whether an address is inside the prefixes of trusted proxies.
+func (r *Resolver) Trusts(addr netip.Addr) bool { return r.current.Load().trusted.Contains(addr) }
+
 // Peer is the other end of a connection.
 type Peer struct {
 	// Addr is the peer address, without a zone and unmapped. It is invalid if
