@@ -18,5 +18,9 @@ type Set struct {
 // Name returns the name.
 func (s *Set) Name() string { return s.name }
 
+// Prefixes returns the prefixes that the network has now; nil if there is none of
+// the name.
+func (s *Set) Prefixes() *ipset.Set { return s.prefixes.Load() }
+
 // Contains reports whether the network has an address.
 func (s *Set) Contains(addr netip.Addr) bool { return s.prefixes.Load().Contains(addr) }
