@@ -77,7 +77,8 @@ type Engine struct {
 
 	rankings    rankings
 	oldRankings map[string]storedRanking // of the goroutine that writes usage
-	told        perSecond                // intercepts; of the goroutine that records
+	minutes     minutes
+	told        perSecond // intercepts; of the goroutine that records
 
 	retention    atomic.Pointer[Retention]
 	housekept    atomic.Pointer[housekept]

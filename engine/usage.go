@@ -137,12 +137,15 @@ func (e *Engine) writeUsage(ctx context.Context) error {
 	u := e.usage
 	now := e.now().UTC().Truncate(time.Millisecond)
 	hour := now.Truncate(time.Hour)
+	var drained [counted]uint64
 	for c := range counted {
 		if n := u.now[c].Swap(0); n > 0 {
+			drained[c] = n
 			u.total[c].Add(n)
 			u.unwritten.addCounter(store.Counter{Hour: hour, Name: c.String(), N: n})
 		}
 	}
+	e.minutes.add(now, &drained)
 	for i := range u.shards {
 		s := &u.shards[i]
 		s.mu.Lock()

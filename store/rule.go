@@ -51,6 +51,20 @@ type Learn struct {
 	Until time.Time `json:"until,omitzero"` // milliseconds, UTC
 }
 
+// String returns how it learns, as engine.ParseLearn reads it: 3/24h, 3/7d.
+func (l Learn) String() string {
+	const day = 24 * time.Hour
+	switch {
+	case l.Within%day == 0 && l.Within > day:
+		return fmt.Sprintf("%d/%dd", l.Limit, l.Within/day)
+	case l.Within%time.Hour == 0:
+		return fmt.Sprintf("%d/%dh", l.Limit, l.Within/time.Hour)
+	case l.Within%time.Minute == 0:
+		return fmt.Sprintf("%d/%dm", l.Limit, l.Within/time.Minute)
+	}
+	return fmt.Sprintf("%d/%ds", l.Limit, l.Within/time.Second)
+}
+
 // Learns reports whether the rule takes another prefix at a time.
 func (r Rule) Learns(now time.Time) bool {
 	return r.Kind == RuleLearn && len(r.Prefixes) < r.Learn.Limit && (r.Learn.Until.IsZero() || now.Before(r.Learn.Until))

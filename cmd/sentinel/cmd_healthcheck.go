@@ -66,9 +66,23 @@ func healthURL(cfg *Config) string {
 	return u.String()
 }
 
+// checkHealth asks as the settings say, and if that fails the other way: who is
+// trusted, and so who must speak the PROXY protocol, may have changed while the
+// server ran.
 func checkHealth(ctx context.Context, cfg *Config, target string) error {
+	err := checkHealthOver(ctx, healthDialer(cfg, false), target)
+	if err == nil || !cfg.ProxyProtocol {
+		return err
+	}
+	if checkHealthOver(ctx, healthDialer(cfg, true), target) == nil {
+		return nil
+	}
+	return err
+}
+
+func checkHealthOver(ctx context.Context, dial dialer, target string) error {
 	transport := &http.Transport{
-		DialContext: healthDialer(cfg),
+		DialContext: dial,
 		// The certificate is for the name that clients use, and this asks for a
 		// local address. Nothing secret is sent, and whoever can answer there
 		// in the program's place can do worse.
@@ -91,17 +105,20 @@ func checkHealth(ctx context.Context, cfg *Config, target string) error {
 	return nil
 }
 
+type dialer = func(ctx context.Context, network, addr string) (net.Conn, error)
+
 // healthDialer connects as the server will want it: if this machine is itself
 // a trusted proxy that must speak the PROXY protocol, the connection begins
-// with the form of it that a proxy's own health checks use.
-func healthDialer(cfg *Config) func(ctx context.Context, network, addr string) (net.Conn, error) {
+// with the form of it that a proxy's own health checks use. With inverted it
+// does so if it is not.
+func healthDialer(cfg *Config, inverted bool) dialer {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := new(net.Dialer).DialContext(ctx, network, addr)
 		if err != nil || !cfg.ProxyProtocol {
 			return conn, err
 		}
 		resolver, err := clientip.New(clientip.Options{Trusted: cfg.TrustedProxies})
-		if err == nil && resolver.Peer(conn.LocalAddr().String()).Trusted {
+		if err == nil && resolver.Peer(conn.LocalAddr().String()).Trusted != inverted {
 			_, err = io.WriteString(conn, "PROXY UNKNOWN\r\n")
 		}
 		if err != nil {

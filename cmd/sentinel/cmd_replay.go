@@ -24,13 +24,11 @@ var errWouldRefuse = errors.New("")
 
 // replayCommand tells what rules would have refused.
 type replayCommand struct {
-	since     timeFlag
-	keys      []string
-	label     string
-	rule      string
-	prefixes  []string
-	anySource bool
-	rows      int
+	since timeFlag
+	keys  []string
+	label string
+	rule  ruleFlags
+	rows  int
 }
 
 func newReplayCommand() *cobra.Command {
@@ -53,11 +51,8 @@ func newReplayCommand() *cobra.Command {
 	flags.Var(&r.since, "since", "when to begin: a date or time, a day such as monday, or how long ago, e.g. 7d")
 	flags.StringArrayVar(&r.keys, "key", nil, "this key only: a key hash, a part of the hint of a binding, or - for a key on standard input; repeat it for more")
 	flags.StringVar(&r.label, "label", "", "keys with this part in their label only")
-	flags.StringVar(&r.rule, "rule", "", oneOf(ruleKinds)+": the rule as it would be; without it, as many prefixes as there are")
-	flags.StringArrayVar(&r.prefixes, "prefix", nil, "address or CIDR of the rule as it would be; repeat it for more")
-	flags.BoolVar(&r.anySource, "confirm-any-source", false, "0.0.0.0/0 and ::/0 are meant; --rule all says it better")
+	r.rule.add(cmd)
 	flags.IntVar(&r.rows, "rows", defaultReplayRows, fmt.Sprintf("how many rows at most, up to %d", maxReplayRows))
-	complete(cmd, "rule", ruleKinds)
 	return cmd
 }
 
@@ -119,9 +114,8 @@ func (r *replayCommand) request(cmd *cobra.Command) (client.ReplayRequest, error
 			return request, err
 		}
 	}
-	edit := bindingEditFlags{rule: r.rule, prefixes: r.prefixes, anySource: r.anySource}
-	said, err := edit.edit(cmd)
-	request.Rule = said.Rule
+	var err error
+	request.Rule, err = r.rule.rule()
 	return request, err
 }
 

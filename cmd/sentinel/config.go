@@ -118,7 +118,7 @@ const (
 
 // commandNames are read by commands that speak to a server, and mean nothing to
 // the server itself.
-var commandNames = []string{urlVariable, tokenVariable}
+var commandNames = []string{urlVariable, tokenVariable, channelURLVariable, channelSecretVariable, channelPasswordVariable}
 
 // loadConfig returns the settings, and warnings of what was accepted but is
 // doubtful. The error joins every fault there is, one line each.

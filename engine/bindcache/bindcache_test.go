@@ -293,3 +293,52 @@ func TestTheOneAddressOfARuleIsTheLastOne(t *testing.T) {
 		t.Errorf("got %v, want %v", got, ip)
 	}
 }
+
+// TestLatePromotion: a reader has found an entry, and comes to promote it only
+// after a change of the key has come and its mark has gone.
+func TestLatePromotion(t *testing.T) {
+	rows := new(table)
+	rows.put(bound(1, "192.0.2.1/32"))
+	c := newCache(t, rows, 100)
+	old := mustGet(t, c, hashOf(1))
+	c.entries.Wait()
+	banned := bound(1, "192.0.2.1/32")
+	banned.Status = store.StatusBanned
+	if err := c.Change(hashOf(1), func() error { rows.put(banned); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	c.sweepOnce()
+	c.promote(c.stripe(hashOf(1)), old)
+	if e := mustGet(t, c, hashOf(1)); !e.Banned {
+		t.Error("a key that was banned is served from before")
+	}
+}
+
+// TestPlacesAreShared has keys push each other out of a table of two places.
+func TestPlacesAreShared(t *testing.T) {
+	rows := new(table)
+	for n := range uint64(50) {
+		rows.put(bound(n, "192.0.2.1/32"))
+	}
+	c := newCache(t, rows, 2)
+	for round := range 20 {
+		for n := range uint64(50) {
+			if e := mustGet(t, c, hashOf(n)); e == nil || e.Hash != hashOf(n) || e.Banned != (round > 0 && n == uint64(round-1)) {
+				t.Fatalf("round %d, key %d: got %+v", round, n, e)
+			}
+		}
+		banned := bound(uint64(round), "192.0.2.1/32")
+		banned.Status = store.StatusBanned
+		for n := range uint64(50) { // the ban of the round before is lifted again
+			if n != uint64(round) {
+				rows.put(bound(n, "192.0.2.1/32"))
+			}
+		}
+		if round > 0 {
+			_ = c.Change(hashOf(uint64(round-1)), func() error { return nil })
+		}
+		if err := c.Change(hashOf(uint64(round)), func() error { rows.put(banned); return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -18,8 +18,7 @@ type Set struct {
 // Name returns the name.
 func (s *Set) Name() string { return s.name }
 
-// Prefixes returns the prefixes that the network has now; nil if there is none of
-// the name.
+// Prefixes returns what the name stands for at this moment; nil if for nothing.
 func (s *Set) Prefixes() *ipset.Set { return s.prefixes.Load() }
 
 // Contains reports whether the network has an address.

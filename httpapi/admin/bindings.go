@@ -58,6 +58,7 @@ func (a *API) findBindings(ctx context.Context, in BindingQuery, location string
 	if err != nil {
 		return nil, err
 	}
+	q.Filter = a.reaching(q.Filter)
 	if key != nil {
 		q.Filter.Hashes = []store.KeyHash{*key}
 	}

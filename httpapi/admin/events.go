@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"reflect"
 	"sync"
 	"time"
@@ -51,7 +52,7 @@ func (a *API) registerEvents() {
 		method: http.MethodGet, path: "/events", id: id, tag: "events", role: account.Viewer,
 		summary: "Listen to what happens", content: eventsType,
 		about: "Server-sent events from now on: intercept (a new record of the log; of a flood, some 50 a second), binding (a change of a binding, or of many in one act), " +
-			"setting (a change of a setting) and lagged (how many events were left out, because this listener was too slow or there were too many). " +
+			"setting (a change of a setting), alert (one has opened, was acknowledged or has closed) and lagged (how many events were left out, because this listener was too slow or there were too many). " +
 			"The data of each is a JSON object with id, at, type and data. A comment comes every 15 seconds. Nothing is kept: Last-Event-ID is not " +
 			"heeded, so read the lists again after a new connection. The stream ends when the session ends or the token may no longer be used, within 30 seconds. " +
 			"At most 100 may listen at a time; others get 503.",
@@ -65,7 +66,7 @@ func (a *API) registerEvents() {
 type eventBody[T any] struct {
 	ID   uint64    `json:"id" doc:"Ascending; begins anew when the server starts."`
 	At   time.Time `json:"at" doc:"When it happened."`
-	Type string    `json:"type" enum:"intercept,binding,setting,lagged" doc:"What happened."`
+	Type string    `json:"type" enum:"intercept,binding,setting,alert,lagged" doc:"What happened."`
 	Data T         `json:"data" doc:"More of it, by type."`
 }
 
@@ -80,6 +81,19 @@ type bindingEvent struct {
 	Count    int           `json:"count,omitempty" doc:"How many bindings were changed in one act."`
 }
 
+// alertEvent is event.Alert, for the document.
+type alertEvent struct {
+	Change     string        `json:"change" enum:"opened,acknowledged,closed" doc:"What became of the alert."`
+	ID         string        `json:"id" doc:"ID of the alert."`
+	Kind       alertKind     `json:"kind" doc:"What it is about."`
+	Hash       store.KeyHash `json:"hash,omitzero" doc:"Of the key that it is about, if it is."`
+	Hint       string        `json:"hint,omitempty" doc:"A few characters of that key."`
+	Network    netip.Prefix  `json:"network,omitzero" doc:"The address that it is about, if it is."`
+	Account    string        `json:"account,omitempty" doc:"The account that it is about, if it is."`
+	Collective bool          `json:"collective,omitempty" doc:"Whether several share it."`
+	Open       int           `json:"open" doc:"How many alerts are open now."`
+}
+
 // laggedEvent is event.Lagged, for the document.
 type laggedEvent struct {
 	Missed uint64 `json:"missed" doc:"How many events were left out, of all types."`
@@ -92,6 +106,7 @@ func (a *API) describeEvents(path string) {
 		event.TypeIntercept: a.schemaOf(reflect.TypeFor[eventBody[interceptBody]]()),
 		event.TypeBinding:   a.schemaOf(reflect.TypeFor[eventBody[bindingEvent]]()),
 		event.TypeSetting:   a.schemaOf(reflect.TypeFor[eventBody[settingEvent]]()),
+		event.TypeAlert:     a.schemaOf(reflect.TypeFor[eventBody[alertEvent]]()),
 		event.TypeLagged:    a.schemaOf(reflect.TypeFor[eventBody[laggedEvent]]()),
 	}}
 }

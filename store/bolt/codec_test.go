@@ -25,6 +25,9 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Add(binding)
 	f.Add(intercept)
+	for _, seed := range namedSeeds(f) {
+		f.Add(seed)
+	}
 	f.Add(appendUsage(nil, store.Usage{LastUsed: time.Unix(1, 0), LastIP: netip.MustParseAddr("fe80::1%eth0"), Hits: 7}))
 	f.Add(encodeHistory(storedUsage()))
 	f.Add(encodeHistory(usedFromEverywhere()))
@@ -64,6 +67,26 @@ func FuzzDecode(f *testing.F) {
 		}
 		fuzzAdministration(t, value)
 	})
+}
+
+// namedSeeds returns a binding and an intercept with all that format 4 added.
+func namedSeeds(f *testing.F) [][]byte {
+	f.Helper()
+	b, r := storetest.Binding(1), storetest.Intercept(1)
+	b.Rule = store.Rule{
+		Kind: store.RuleLearn, Prefixes: b.Rule.Prefixes, Networks: []string{"office", "办公室"},
+		Learn: store.Learn{Limit: 3, Within: time.Hour, Until: b.CreatedAt},
+	}
+	r.Reason, r.Basis = store.ReasonBlocked, store.Basis{Kind: store.BasisBlocked, Name: "203.0.113.0/24"}
+	binding, err := encodeBinding(b)
+	if err != nil {
+		f.Fatal(err)
+	}
+	intercept, err := encodeIntercept(r)
+	if err != nil {
+		f.Fatal(err)
+	}
+	return [][]byte{binding, intercept}
 }
 
 // fuzzAdministration is FuzzDecode for the records of format 3.

@@ -20,6 +20,7 @@ var raceTests = []test{
 	{"NoHitIsLost", testNoLostHits},
 	{"InterceptIDsAreUnique", testUniqueIDs},
 	{"NoDocumentIsLost", testNoLostDocument},
+	{"DocumentsChangeTogether", testTransfers},
 	{"ArchiveAmongChanges", testArchiveRace},
 	{"PagesAmongChanges", testPagesAmongChanges},
 }

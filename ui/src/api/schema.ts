@@ -84,6 +84,169 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/admin/api/alert-channels": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the channels that alerts are sent to
+         * @description In the order of their IDs. What is secret of them is never shown: neither the URL nor the secret nor the password.
+         */
+        get: operations["list-alert-channels"];
+        put?: never;
+        /**
+         * Make a channel
+         * @description Whoever makes one has this server send to whatever it reaches, and sees the beginning of the answer in a test.
+         */
+        post: operations["create-alert-channel"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/api/alert-channels/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Get a channel */
+        get: operations["get-alert-channel"];
+        /**
+         * Change a channel
+         * @description It becomes what the body says; only secrets that are absent stay as they are. Its type stays. A mail server's password goes when host, port or tls change. What waits is sent to where the channel leads by then.
+         */
+        put: operations["replace-alert-channel"];
+        post?: never;
+        /** Delete a channel, with what waits for it */
+        delete: operations["delete-alert-channel"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/api/alert-channels/{id}/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Send a message to a channel at once
+         * @description Even if it is switched off. The answer says what the receiver said, which may take 10 seconds.
+         */
+        post: operations["test-alert-channel"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/api/alert-deliveries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List deliveries of alerts
+         * @description With their last attempts, those that were made last first.
+         */
+        get: operations["list-alert-deliveries"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/api/alert-deliveries/{id}/retry": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Try a delivery at once, and for another day
+         * @description For one that waits, failed or was dropped.
+         */
+        post: operations["retry-alert-delivery"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/api/alerts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List alerts
+         * @description Those that are all of what the filters say, those that opened last first.
+         */
+        get: operations["list-alerts"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/api/alerts/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Get an alert */
+        get: operations["get-alert"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/api/alerts/{id}/acknowledge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Stop the reminders of an alert
+         * @description That it is over is told all the same. Doing it again changes nothing.
+         */
+        post: operations["acknowledge-alert"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/admin/api/archive": {
         parameters: {
             query?: never;
@@ -446,7 +609,7 @@ export interface paths {
         };
         /**
          * What happened lately, and how things are
-         * @description Up to 2 seconds old. Hours and days are those of UTC. It is made of counters, so that it costs the same however much happened.
+         * @description Up to 2 seconds old. Hours and days are those of UTC. It is made of counters, so that it costs the same however much happened. With range, it has a series of points finer than hours as well.
          */
         get: operations["get-dashboard"];
         put?: never;
@@ -466,7 +629,7 @@ export interface paths {
         };
         /**
          * Listen to what happens
-         * @description Server-sent events from now on: intercept (a new record of the log; of a flood, some 50 a second), binding (a change of a binding, or of many in one act), setting (a change of a setting) and lagged (how many events were left out, because this listener was too slow or there were too many). The data of each is a JSON object with id, at, type and data. A comment comes every 15 seconds. Nothing is kept: Last-Event-ID is not heeded, so read the lists again after a new connection. The stream ends when the session ends or the token may no longer be used, within 30 seconds. At most 100 may listen at a time; others get 503.
+         * @description Server-sent events from now on: intercept (a new record of the log; of a flood, some 50 a second), binding (a change of a binding, or of many in one act), setting (a change of a setting), alert (one has opened, was acknowledged or has closed) and lagged (how many events were left out, because this listener was too slow or there were too many). The data of each is a JSON object with id, at, type and data. A comment comes every 15 seconds. Nothing is kept: Last-Event-ID is not heeded, so read the lists again after a new connection. The stream ends when the session ends or the token may no longer be used, within 30 seconds. At most 100 may listen at a time; others get 503.
          */
         get: operations["stream-events"];
         put?: never;
@@ -954,6 +1117,143 @@ export interface components {
              */
             last: string;
         };
+        AddressCount: {
+            /**
+             * Format: ip
+             * @description The client IP.
+             */
+            address: string;
+            /**
+             * Format: int64
+             * @description How often.
+             */
+            count: number;
+        };
+        AlertBody: {
+            /**
+             * Format: date-time
+             * @description When that was.
+             */
+            acknowledgedAt?: string;
+            /**
+             * @description Who stopped the reminders.
+             * @example account:alice
+             */
+            acknowledgedBy?: string;
+            /**
+             * Format: date-time
+             * @description When it closed; absent while it is open.
+             */
+            closedAt?: string;
+            /**
+             * Format: int64
+             * @description How often it happened.
+             */
+            count: number;
+            /** @description What it rests on. Its texts come from whoever sends requests. */
+            evidence: components["schemas"]["EvidenceBody"];
+            /**
+             * @description Ascending with the time it opened.
+             * @example 1764100000000-0a1b2c3d
+             */
+            id: string;
+            /**
+             * @description What it is about.
+             * @enum {string}
+             */
+            kind: "key_refused" | "new_binding" | "returned_binding" | "store_failing" | "downstream_failing" | "login_lockout" | "unknown_keys" | "first_use_held" | "many_bindings" | "key_shared";
+            /**
+             * Format: date-time
+             * @description When it last happened.
+             */
+            lastAt: string;
+            /** @description Which node raised it. */
+            node?: string;
+            /**
+             * Format: date-time
+             * @description When it opened.
+             */
+            openedAt: string;
+            /**
+             * Format: int64
+             * @description How often channels were reminded.
+             */
+            reminders: number;
+            /**
+             * @description Whether it goes on.
+             * @enum {string}
+             */
+            state: "open" | "closed";
+            /** @description Whom it is about; empty if its kind says it all. */
+            subject: components["schemas"]["AlertSubject"];
+            /**
+             * Format: int64
+             * @description About how many share a collective alert.
+             */
+            subjects?: number;
+        };
+        AlertEvent: {
+            /** @description The account that it is about, if it is. */
+            account?: string;
+            /**
+             * @description What became of the alert.
+             * @enum {string}
+             */
+            change: "opened" | "acknowledged" | "closed";
+            /** @description Whether several share it. */
+            collective?: boolean;
+            /** @description Of the key that it is about, if it is. */
+            hash?: string;
+            /** @description A few characters of that key. */
+            hint?: string;
+            /** @description ID of the alert. */
+            id: string;
+            /**
+             * @description What it is about.
+             * @enum {string}
+             */
+            kind: "key_refused" | "new_binding" | "returned_binding" | "store_failing" | "downstream_failing" | "login_lockout" | "unknown_keys" | "first_use_held" | "many_bindings" | "key_shared";
+            /** @description The address that it is about, if it is. */
+            network?: string;
+            /**
+             * Format: int64
+             * @description How many alerts are open now.
+             */
+            open: number;
+        };
+        AlertHealth: {
+            /** @description Where alerts are sent to. */
+            channels: components["schemas"]["ChannelHealth"][];
+            /**
+             * Format: int64
+             * @description What there was no time to look at, since the start.
+             */
+            missed: number;
+            /**
+             * Format: int64
+             * @description How many alerts are open.
+             */
+            open: number;
+            /**
+             * Format: int64
+             * @description Alerts and deliveries that the store does not have yet.
+             */
+            unsaved: number;
+        };
+        AlertSubject: {
+            /** @description The account. */
+            account?: string;
+            /** @description Whether so many alerts of the kind are open that the others share this one. */
+            collective?: boolean;
+            /** @description The key hash: 64 hex digits. */
+            hash?: string;
+            /** @description A few characters of the key. */
+            hint?: string;
+            /** @description What an administrator calls the key. */
+            label?: string;
+            /** @description The address, as a CIDR: one IPv4 address, or a /64 of IPv6. */
+            network?: string;
+        };
         ArchivedDetails: {
             /**
              * Format: date-time
@@ -1059,6 +1359,32 @@ export interface components {
             updatedAt: string;
             /** @description How the key had been used. */
             usage: components["schemas"]["Usage"];
+        };
+        AttemptBody: {
+            /** @description The beginning of the answer, unless it was the same the time before. */
+            answer?: string;
+            /**
+             * Format: date-time
+             * @description When it began.
+             */
+            at: string;
+            /** @description Why it did not arrive; absent: it did. */
+            error?: string;
+            /**
+             * Format: int64
+             * @description Of HTTP or SMTP, if there was an answer.
+             */
+            status?: number;
+            /**
+             * Format: int64
+             * @description How many deliveries went in the same message, if several.
+             */
+            together?: number;
+            /**
+             * Format: int64
+             * @description How long it took, in milliseconds.
+             */
+            tookMs: number;
         };
         AuditView: {
             /**
@@ -1532,6 +1858,143 @@ export interface components {
                 [key: string]: string | null;
             };
         };
+        ChannelBody: {
+            /**
+             * Format: date-time
+             * @description When it was made.
+             */
+            createdAt?: string;
+            /**
+             * Format: int64
+             * @description Deliveries that arrived, since the start of the server.
+             */
+            delivered: number;
+            /**
+             * Format: int64
+             * @description Deliveries that were dropped, as too many waited, since the start.
+             */
+            dropped: number;
+            /** @description Whether alerts are sent to it. */
+            enabled: boolean;
+            /**
+             * Format: int64
+             * @description Deliveries that failed, after a day of attempts, since the start.
+             */
+            failed: number;
+            /** @description Why nothing can be sent: its secrets cannot be read, and have to be entered again. */
+            fault?: string;
+            /** @description Whether there is a password. */
+            hasPassword: boolean;
+            /**
+             * @description Its ID.
+             * @example ops
+             */
+            id: string;
+            /** @description Which alerts it wants; none: all. */
+            kinds?: ("key_refused" | "new_binding" | "returned_binding" | "store_failing" | "downstream_failing" | "login_lockout" | "unknown_keys" | "first_use_held" | "many_bindings" | "key_shared")[];
+            /**
+             * @description Language of its messages; absent: that of SENTINEL_ALERT_LANGUAGE.
+             * @enum {string}
+             */
+            language?: "en" | "zh";
+            /** @description Why the last attempt failed; absent: it did not. */
+            lastError?: string;
+            /**
+             * Format: date-time
+             * @description When something last arrived, since the start.
+             */
+            lastSent?: string;
+            /** @description The mail server; of email only. */
+            mail?: components["schemas"]["ChannelMail"];
+            /**
+             * Format: int64
+             * @description Deliveries that wait.
+             */
+            pending: number;
+            /** @description Whether it comes from the setting ALERT_WEBHOOK_URL, and is changed there. */
+            readOnly: boolean;
+            /**
+             * Format: int64
+             * @description See If-Match; 0 if it cannot be changed.
+             */
+            revision: number;
+            /** @description Whether there is a secret. */
+            signed: boolean;
+            /**
+             * @description Scheme and host of the URL, or the mail server.
+             * @example https://hooks.example.com
+             */
+            target: string;
+            /**
+             * @description What kind of receiver it is.
+             * @enum {string}
+             */
+            type: "webhook" | "feishu" | "dingtalk" | "wecom" | "slack" | "email";
+            /**
+             * Format: date-time
+             * @description When it was last changed.
+             */
+            updatedAt?: string;
+            /** @description Whether HTTP goes through the proxy that HTTP_PROXY, HTTPS_PROXY and NO_PROXY in the server's environment name. */
+            useProxy?: boolean;
+        };
+        ChannelHealth: {
+            /** @description ID of the channel. */
+            id: string;
+            /** @description Why nothing is sent, or the last attempt failed. */
+            lastError?: string;
+            /**
+             * Format: date-time
+             * @description When something last arrived, since the start.
+             */
+            lastSent?: string;
+            /**
+             * Format: int64
+             * @description Deliveries that wait.
+             */
+            pending: number;
+            /**
+             * @description off: nothing is sent to it. failing: the last attempt failed, and is made again. broken: its secrets cannot be read.
+             * @enum {string}
+             */
+            state: "ok" | "off" | "failing" | "broken";
+        };
+        ChannelMail: {
+            /**
+             * @description How to sign in; absent: without.
+             * @enum {string}
+             */
+            auth?: "plain" | "login";
+            /**
+             * @description Sender.
+             * @example Sentinel <sentinel@example.com>
+             */
+            from: string;
+            /**
+             * @description Name or address of the mail server.
+             * @example smtp.example.com
+             */
+            host: string;
+            /**
+             * Format: int64
+             * @description Its port; absent: 587 for starttls, 465 for tls, 25 for none.
+             */
+            port?: number;
+            /**
+             * @description How the connection is encrypted; absent: starttls, which is required then, not tried.
+             * @enum {string}
+             */
+            tls?: "starttls" | "tls" | "none";
+            /**
+             * @description Recipients.
+             * @example [
+             *       "ops@example.com"
+             *     ]
+             */
+            to: string[];
+            /** @description User name. */
+            username?: string;
+        };
         CodeInBody: {
             /**
              * @description What the authenticator shows now.
@@ -1565,6 +2028,37 @@ export interface components {
              * @enum {string}
              */
             role: "viewer" | "operator" | "admin";
+        };
+        CreateChannelInputBody: {
+            /** @description Whether alerts are sent to it. */
+            enabled: boolean;
+            /**
+             * @description Its ID: the letters a to z, digits, _ and -.
+             * @example ops
+             */
+            id: string;
+            /** @description Which alerts it wants; none: all. */
+            kinds?: ("key_refused" | "new_binding" | "returned_binding" | "store_failing" | "downstream_failing" | "login_lockout" | "unknown_keys" | "first_use_held" | "many_bindings" | "key_shared")[];
+            /**
+             * @description Language of its messages; absent: that of SENTINEL_ALERT_LANGUAGE.
+             * @enum {string}
+             */
+            language?: "en" | "zh";
+            /** @description The mail server; of email only. */
+            mail?: components["schemas"]["ChannelMail"];
+            /** @description Password for the mail server; empty takes it away. */
+            password?: string;
+            /** @description Signs what is sent, of webhook, feishu and dingtalk; empty takes it away. */
+            secret?: string;
+            /**
+             * @description What kind of receiver it is.
+             * @enum {string}
+             */
+            type: "webhook" | "feishu" | "dingtalk" | "wecom" | "slack" | "email";
+            /** @description Where to send, of all but email. It mostly holds a token, and is never shown again. */
+            url?: string;
+            /** @description Whether HTTP goes through the proxy that HTTP_PROXY, HTTPS_PROXY and NO_PROXY in the server's environment name. */
+            useProxy?: boolean;
         };
         CreateTokenInBody: {
             /**
@@ -1620,6 +2114,8 @@ export interface components {
             last30Days: components["schemas"]["Period"];
             /** @description The last 168 hours, against the 168 before these. */
             last7Days: components["schemas"]["Period"];
+            /** @description Points finer than hours; only if range asks for it. */
+            series?: components["schemas"]["Series"];
             /** @description Since midnight, against yesterday up to the same hour. */
             today: components["schemas"]["Period"];
             /** @description Who was refused most, or would have been where Sentinel only observes. */
@@ -1641,6 +2137,57 @@ export interface components {
              * @description Requests that were refused.
              */
             refused: number;
+        };
+        DeliveryBody: {
+            /** @description Of what. */
+            alertId: string;
+            /** @description The last 20 of them, oldest first. */
+            attempts: components["schemas"]["AttemptBody"][];
+            /**
+             * @description Where to.
+             * @example ops
+             */
+            channel: string;
+            /**
+             * Format: date-time
+             * @description When it was made.
+             */
+            createdAt: string;
+            /**
+             * Format: date-time
+             * @description When it was delivered, failed or dropped.
+             */
+            endedAt?: string;
+            /**
+             * @description What is told of it.
+             * @enum {string}
+             */
+            event: "opened" | "reminder" | "closed";
+            /**
+             * @description What the receiver knows it by: the same at every attempt.
+             * @example 1764100000000-0a1b2c3d.0.ops
+             */
+            id: string;
+            /**
+             * @description What the alert is about.
+             * @enum {string}
+             */
+            kind: "key_refused" | "new_binding" | "returned_binding" | "store_failing" | "downstream_failing" | "login_lockout" | "unknown_keys" | "first_use_held" | "many_bindings" | "key_shared";
+            /**
+             * Format: date-time
+             * @description When the next attempt is due, if it is pending.
+             */
+            nextAt?: string;
+            /**
+             * @description How far it is. It fails after a day of attempts, and is dropped if too many wait.
+             * @enum {string}
+             */
+            state: "pending" | "delivered" | "failed" | "dropped";
+            /**
+             * Format: int64
+             * @description How many attempts there were.
+             */
+            tries: number;
         };
         DownstreamHealth: {
             /**
@@ -1670,6 +2217,25 @@ export interface components {
             /** @description The value at the given location */
             value?: unknown;
         };
+        EventBodyAlertEvent: {
+            /**
+             * Format: date-time
+             * @description When it happened.
+             */
+            at: string;
+            /** @description More of it, by type. */
+            data: components["schemas"]["AlertEvent"];
+            /**
+             * Format: int64
+             * @description Ascending; begins anew when the server starts.
+             */
+            id: number;
+            /**
+             * @description What happened.
+             * @enum {string}
+             */
+            type: "intercept" | "binding" | "setting" | "alert" | "lagged";
+        };
         EventBodyBindingEvent: {
             /**
              * Format: date-time
@@ -1687,7 +2253,7 @@ export interface components {
              * @description What happened.
              * @enum {string}
              */
-            type: "intercept" | "binding" | "setting" | "lagged";
+            type: "intercept" | "binding" | "setting" | "alert" | "lagged";
         };
         EventBodyInterceptBody: {
             /**
@@ -1706,7 +2272,7 @@ export interface components {
              * @description What happened.
              * @enum {string}
              */
-            type: "intercept" | "binding" | "setting" | "lagged";
+            type: "intercept" | "binding" | "setting" | "alert" | "lagged";
         };
         EventBodyLaggedEvent: {
             /**
@@ -1725,7 +2291,7 @@ export interface components {
              * @description What happened.
              * @enum {string}
              */
-            type: "intercept" | "binding" | "setting" | "lagged";
+            type: "intercept" | "binding" | "setting" | "alert" | "lagged";
         };
         EventBodySettingEvent: {
             /**
@@ -1744,7 +2310,45 @@ export interface components {
              * @description What happened.
              * @enum {string}
              */
-            type: "intercept" | "binding" | "setting" | "lagged";
+            type: "intercept" | "binding" | "setting" | "alert" | "lagged";
+        };
+        EvidenceBody: {
+            /** @description Where it came from, the most frequent first, up to 16. */
+            addresses: components["schemas"]["AddressCount"][];
+            /**
+             * Format: date-time
+             * @description When an earlier binding of the key was archived.
+             */
+            archivedBefore?: string;
+            /**
+             * Format: int64
+             * @description How many keys were bound from the address within an hour, at the worst of it.
+             */
+            bindings?: number;
+            /** @description Why the store or the downstream fails. */
+            error?: string;
+            /**
+             * @description Why it was held: trusted_proxy, container_gateway or burst.
+             * @example trusted_proxy
+             */
+            held?: string;
+            /** @description A few characters of the last key whose first use was held. */
+            hint?: string;
+            /** @description Of the last request. */
+            method?: string;
+            /**
+             * Format: int64
+             * @description For how long it was used so.
+             */
+            minutes?: number;
+            /** @description That a key was used from by turns, up to 16. */
+            networks: string[];
+            /** @description Whether the last request was let pass, because Sentinel only observes. */
+            observed?: boolean;
+            /** @description Of the last request. */
+            path?: string;
+            /** @description Of the last refusal. */
+            reason?: string;
         };
         ExportedBinding: {
             /**
@@ -1813,6 +2417,8 @@ export interface components {
             message: string;
         };
         Health: {
+            /** @description Alerts, and the channels that they are sent to. */
+            alerts: components["schemas"]["AlertHealth"];
             /** @description The downstream. */
             downstream: components["schemas"]["DownstreamHealth"];
             /** @description The Sentinels. */
@@ -2017,6 +2623,15 @@ export interface components {
              */
             rule?: "single" | "multiple" | "all" | "SINGLE" | "MULTIPLE" | "ALL";
         };
+        ListChannelsOutputBody: {
+            /** @description All channels, in the order of their IDs. */
+            items: components["schemas"]["ChannelBody"][];
+            /**
+             * Format: int64
+             * @description How many there are.
+             */
+            total: number;
+        };
         LogSearch: {
             /** @description The next of the page before; absent for the first page. */
             after?: string;
@@ -2127,6 +2742,17 @@ export interface components {
             /** @description Its version. */
             version?: string;
         };
+        PageAlertBody: {
+            /** @description In the order asked for. */
+            items: components["schemas"]["AlertBody"][];
+            /** @description Send it as after to get the next page; absent on the last one. */
+            next?: string;
+            /**
+             * Format: int64
+             * @description How many there are on all pages, where that is known.
+             */
+            total?: number;
+        };
         PageArchivedRow: {
             /** @description In the order asked for. */
             items: components["schemas"]["ArchivedRow"][];
@@ -2152,6 +2778,17 @@ export interface components {
         PageBindingRow: {
             /** @description In the order asked for. */
             items: components["schemas"]["BindingRow"][];
+            /** @description Send it as after to get the next page; absent on the last one. */
+            next?: string;
+            /**
+             * Format: int64
+             * @description How many there are on all pages, where that is known.
+             */
+            total?: number;
+        };
+        PageDeliveryBody: {
+            /** @description In the order asked for. */
+            items: components["schemas"]["DeliveryBody"][];
             /** @description Send it as after to get the next page; absent on the last one. */
             next?: string;
             /**
@@ -2252,6 +2889,27 @@ export interface components {
             /** @description Each signs in once, in place of a code. They are not shown again. */
             recoveryCodes: string[];
         };
+        ReplaceChannelInputBody: {
+            /** @description Whether alerts are sent to it. */
+            enabled: boolean;
+            /** @description Which alerts it wants; none: all. */
+            kinds?: ("key_refused" | "new_binding" | "returned_binding" | "store_failing" | "downstream_failing" | "login_lockout" | "unknown_keys" | "first_use_held" | "many_bindings" | "key_shared")[];
+            /**
+             * @description Language of its messages; absent: that of SENTINEL_ALERT_LANGUAGE.
+             * @enum {string}
+             */
+            language?: "en" | "zh";
+            /** @description The mail server; of email only. */
+            mail?: components["schemas"]["ChannelMail"];
+            /** @description Password for the mail server; empty takes it away. */
+            password?: string;
+            /** @description Signs what is sent, of webhook, feishu and dingtalk; empty takes it away. */
+            secret?: string;
+            /** @description Where to send, of all but email. It mostly holds a token, and is never shown again. */
+            url?: string;
+            /** @description Whether HTTP goes through the proxy that HTTP_PROXY, HTTPS_PROXY and NO_PROXY in the server's environment name. */
+            useProxy?: boolean;
+        };
         RetentionView: {
             /**
              * Format: int64
@@ -2309,6 +2967,55 @@ export interface components {
              *     ]
              */
             prefixes?: string[];
+        };
+        Series: {
+            /** @description What was counted in it, as far as that is known. */
+            period: components["schemas"]["Period"];
+            /** @description Oldest first; the last one still grows. */
+            points: components["schemas"]["SeriesPoint"][];
+            /** @description The period that was asked for. */
+            range: string;
+            /**
+             * Format: int64
+             * @description How long each step is.
+             */
+            stepSeconds: number;
+        };
+        SeriesCounts: {
+            /**
+             * Format: int64
+             * @description Requests with a key that were let pass.
+             */
+            allowed: number;
+            /**
+             * Format: int64
+             * @description Keys that were bound by a first use.
+             */
+            bound: number;
+            /**
+             * Format: int64
+             * @description Requests that the downstream did not answer.
+             */
+            downstreamFailed: number;
+            /**
+             * Format: int64
+             * @description Requests that a binding refused.
+             */
+            intercepted: number;
+            /**
+             * Format: int64
+             * @description Requests let pass with a key that stayed unbound.
+             */
+            unbound: number;
+        };
+        SeriesPoint: {
+            /**
+             * Format: date-time
+             * @description Its start.
+             */
+            at: string;
+            /** @description What was counted in it; null: not known, such as while Sentinel did not run. */
+            counts: components["schemas"]["SeriesCounts"] | null;
         };
         SessionView: {
             /** @description A JWT: send it as Authorization: Bearer … Absent for the console, which gets a cookie. */
@@ -2429,6 +3136,24 @@ export interface components {
              * @description Size of the data file.
              */
             totalBytes: number;
+        };
+        TestResult: {
+            /** @description The beginning of the answer. */
+            answer?: string;
+            /** @description Why it did not arrive. */
+            error?: string;
+            /** @description Whether the receiver took the message. */
+            ok: boolean;
+            /**
+             * Format: int64
+             * @description Of HTTP or SMTP, if there was an answer.
+             */
+            status?: number;
+            /**
+             * Format: int64
+             * @description How long it took, in milliseconds.
+             */
+            tookMs: number;
         };
         Text: {
             /** @description In English. */
@@ -3298,6 +4023,1060 @@ export interface operations {
             };
             /** @description Precondition Failed */
             412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "list-alert-channels": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ListChannelsOutputBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "create-alert-channel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreateChannelInputBody"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChannelBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "get-alert-channel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description ID of the channel. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChannelBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "replace-alert-channel": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The ETag that was read. If it is another one now, nothing is changed and the answer is 412. Without it, or with *, the change is made to whatever is there now. */
+                "If-Match"?: string;
+            };
+            path: {
+                /** @description ID of the channel. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReplaceChannelInputBody"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChannelBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Precondition Failed */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "delete-alert-channel": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The ETag that was read. If it is another one now, nothing is changed and the answer is 412. Without it, or with *, the change is made to whatever is there now. */
+                "If-Match"?: string;
+            };
+            path: {
+                /** @description ID of the channel. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Precondition Failed */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "test-alert-channel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description ID of the channel. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TestResult"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "list-alert-deliveries": {
+        parameters: {
+            query?: {
+                /** @description Only to this channel. */
+                channel?: string;
+                /** @description Only of the alert with this ID. */
+                alert?: string;
+                /** @description Only in this state. */
+                state?: "pending" | "delivered" | "failed" | "dropped";
+                /** @description How many items a page has at most. */
+                limit?: number;
+                /** @description The next of the page before; absent for the first page. */
+                after?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageDeliveryBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "retry-alert-delivery": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description ID of the delivery. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeliveryBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "list-alerts": {
+        parameters: {
+            query?: {
+                /** @description Only in this state. */
+                state?: "open" | "closed";
+                /** @description Only of this kind. */
+                kind?: "key_refused" | "new_binding" | "returned_binding" | "store_failing" | "downstream_failing" | "login_lockout" | "unknown_keys" | "first_use_held" | "many_bindings" | "key_shared";
+                /** @description Only of the key with this key hash. */
+                hash?: string;
+                /** @description Part of the hint, the label, the address or the account, in any case. */
+                text?: string;
+                /** @description How many items a page has at most. */
+                limit?: number;
+                /** @description The next of the page before; absent for the first page. */
+                after?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageAlertBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "get-alert": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description ID of the alert. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlertBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "acknowledge-alert": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description ID of the alert. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlertBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5453,7 +7232,10 @@ export interface operations {
     };
     "get-dashboard": {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Ask for a series: 1h in steps of a minute, 6h in steps of five. */
+                range?: "1h" | "6h";
+            };
             header?: never;
             path?: never;
             cookie?: never;

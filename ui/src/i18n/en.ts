@@ -7,8 +7,8 @@ export default {
   },
   time: { never: 'never', now: 'just now' },
   spans: {
-    short: { '24h': '24 h', '48h': '48 h', '7d': '7 d', '30d': '30 d' },
-    last: { '15m': 'last 15 minutes', '1h': 'last hour', '24h': 'last 24 hours', '7d': 'last 7 days', '30d': 'last 30 days', '90d': 'last 90 days' },
+    short: { '1h': '1 h', '6h': '6 h', '24h': '24 h', '7d': '7 d', '30d': '30 d' },
+    last: { '15m': 'last 15 minutes', '1h': 'last hour', '6h': 'last 6 hours', '24h': 'last 24 hours', '7d': 'last 7 days', '30d': 'last 30 days', '90d': 'last 90 days' },
     for: { '7d': 'for 7 days', '30d': 'for 30 days', '90d': 'for 90 days' },
   },
   errors: {
@@ -131,6 +131,7 @@ export default {
     observing: 'Observe mode: violations are recorded, but nothing is refused.', toSettings: 'Change',
     zoomed: 'Intercepts of this period', resetZoom: 'Reset zoom', noTraffic: 'No requests in this period', noTrafficText: 'Point your clients at Sentinel instead of the gateway, and they will show here.',
     chartLabel: 'Requests over time: {allowed} allowed, {refused} intercepted',
+    unknown: 'not recorded', unknownHelp: 'Not recorded: Sentinel was not running.',
     newest: 'Newest intercepts', noIntercepts: 'No intercepts', noInterceptsText: 'When a key is used from an address that its rule does not cover, the request is refused and recorded here.',
     top: { title: 'Most refused', by: 'Group by', keys: 'Keys', addresses: 'Addresses', networks: 'Networks', none: 'Nothing refused in this period' },
     health: {
@@ -243,7 +244,7 @@ export default {
     about: 'Every administrative act. Nothing can be removed from here.',
     at: 'Time', actor: 'Who', action: 'Act', target: 'On what', clientIp: 'From', openOne: 'Details: {action}', onlyThis: 'Only this', changed: 'What changed', field: 'Field',
     noMatch: 'No entry matches', empty: 'No entries yet', byToken: '{name} (token)', local: 'on the server', system: 'Sentinel itself', anonymous: 'not signed in',
-    kinds: { session: 'Sign-ins', binding: 'Bindings', setting: 'Settings', account: 'Accounts', token: 'API tokens', store: 'Store', log: 'Exports of intercepts' },
+    kinds: { session: 'Sign-ins', binding: 'Bindings', setting: 'Settings', account: 'Accounts', token: 'API tokens', store: 'Store', log: 'Exports of intercepts', alert: 'Alerts', channel: 'Alert channels', delivery: 'Deliveries of alerts' },
     actions: {
       session_login: 'Signed in', session_failed: 'Sign-in failed', session_logout: 'Signed out',
       binding_create: 'Bound a key', binding_edit: 'Changed a binding', binding_ban: 'Banned a key', binding_unban: 'Lifted a ban', binding_unbind: 'Unbound a key',
@@ -252,6 +253,7 @@ export default {
       account_setup: 'Made the first account', account_create: 'Added an account', account_delete: 'Deleted an account', account_role: 'Changed a role', account_disable: 'Disabled an account', account_enable: 'Enabled an account',
       account_password: 'Changed a password', account_recovery_codes: 'Renewed recovery codes', account_second_factor_begin: 'Began a second factor', account_second_factor_on: 'Switched on a second factor', account_second_factor_off: 'Switched off a second factor',
       token_create: 'Created an API token', token_delete: 'Deleted an API token', store_backup: 'Downloaded a backup', store_compact: 'Compacted the store', store_housekeeping: 'Ran housekeeping',
+      alert_acknowledge: 'Acknowledged an alert', channel_create: 'Added an alert channel', channel_edit: 'Changed an alert channel', channel_delete: 'Deleted an alert channel', channel_test: 'Tested an alert channel', delivery_retry: 'Retried a delivery',
     },
   },
   about: {

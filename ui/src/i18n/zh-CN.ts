@@ -8,8 +8,8 @@ const messages: Messages = {
   },
   time: { never: '从未', now: '刚刚' },
   spans: {
-    short: { '24h': '24 小时', '48h': '48 小时', '7d': '7 天', '30d': '30 天' },
-    last: { '15m': '最近 15 分钟', '1h': '最近 1 小时', '24h': '最近 24 小时', '7d': '最近 7 天', '30d': '最近 30 天', '90d': '最近 90 天' },
+    short: { '1h': '1 小时', '6h': '6 小时', '24h': '24 小时', '7d': '7 天', '30d': '30 天' },
+    last: { '15m': '最近 15 分钟', '1h': '最近 1 小时', '6h': '最近 6 小时', '24h': '最近 24 小时', '7d': '最近 7 天', '30d': '最近 30 天', '90d': '最近 90 天' },
     for: { '7d': '超过 7 天', '30d': '超过 30 天', '90d': '超过 90 天' },
   },
   errors: {
@@ -131,6 +131,7 @@ const messages: Messages = {
     observing: '观察模式：只记录违规，不拒绝任何请求。', toSettings: '修改',
     zoomed: '查看该时段的拦截', resetZoom: '还原', noTraffic: '该时段没有请求', noTrafficText: '将客户端指向 Sentinel 而不是网关，请求就会显示在这里。',
     chartLabel: '请求趋势：放行 {allowed}，拦截 {refused}',
+    unknown: '无记录', unknownHelp: '无记录：当时 Sentinel 未运行。',
     newest: '最新拦截', noIntercepts: '没有拦截记录', noInterceptsText: '密钥从规则范围之外的地址使用时，请求会被拒绝并记录在此。',
     top: { title: '拦截排行', by: '分组方式', keys: '密钥', addresses: '地址', networks: '网段', none: '该时段没有拦截' },
     health: {
@@ -243,7 +244,7 @@ const messages: Messages = {
     about: '所有管理操作的记录，无法从这里删除。',
     at: '时间', actor: '操作者', action: '操作', target: '对象', clientIp: '来源', openOne: '详情：{action}', onlyThis: '只看此项', changed: '变更内容', field: '字段',
     noMatch: '没有符合条件的记录', empty: '还没有记录', byToken: '{name}（令牌）', local: '服务器本机', system: 'Sentinel 自身', anonymous: '未登录',
-    kinds: { session: '登录', binding: '绑定', setting: '设置', account: '账号', token: 'API 令牌', store: '存储', log: '拦截记录导出' },
+    kinds: { session: '登录', binding: '绑定', setting: '设置', account: '账号', token: 'API 令牌', store: '存储', log: '拦截记录导出', alert: '告警', channel: '告警通道', delivery: '告警投递' },
     actions: {
       session_login: '登录', session_failed: '登录失败', session_logout: '退出登录',
       binding_create: '绑定密钥', binding_edit: '修改绑定', binding_ban: '封禁密钥', binding_unban: '解除封禁', binding_unbind: '解绑密钥',
@@ -252,6 +253,7 @@ const messages: Messages = {
       account_setup: '创建首个账号', account_create: '添加账号', account_delete: '删除账号', account_role: '修改角色', account_disable: '停用账号', account_enable: '启用账号',
       account_password: '修改密码', account_recovery_codes: '更换恢复码', account_second_factor_begin: '开始设置双重验证', account_second_factor_on: '开启双重验证', account_second_factor_off: '关闭双重验证',
       token_create: '创建 API 令牌', token_delete: '删除 API 令牌', store_backup: '下载备份', store_compact: '压缩存储', store_housekeeping: '执行清理',
+      alert_acknowledge: '确认告警', channel_create: '添加告警通道', channel_edit: '修改告警通道', channel_delete: '删除告警通道', channel_test: '测试告警通道', delivery_retry: '重新投递告警',
     },
   },
   about: {
