@@ -151,6 +151,7 @@ func (a *API) register() {
 	a.registerBindingEdits()
 	a.registerBulk()
 	a.registerReplay()
+	a.registerSuspicions()
 	a.registerImport()
 	a.registerExport()
 	a.registerLegacyBindings()
