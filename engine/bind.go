@@ -198,6 +198,11 @@ func (e *Engine) judgeBound(ctx context.Context, policy *Policy, x *Exchange, i 
 // cover everybody.
 var nat64 = netip.MustParsePrefix("64:ff9b::/96")
 
+// BindingPrefix is what a first use from ip binds its key to now.
+func (e *Engine) BindingPrefix(ip netip.Addr) (netip.Prefix, error) {
+	return bindingPrefix(e.policy.Load(), ip)
+}
+
 // bindingPrefix is what a first use from ip binds its key to.
 func bindingPrefix(policy *Policy, ip netip.Addr) (netip.Prefix, error) {
 	switch {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/key-ip-sentinel/sentinel/engine/event"
 	"github.com/key-ip-sentinel/sentinel/engine/exception"
 	"github.com/key-ip-sentinel/sentinel/store"
 )
@@ -25,7 +26,10 @@ func (e *Engine) Except(ctx context.Context, x exception.Exception) (exception.E
 		return exception.Exception{}, fmt.Errorf("make exception: %w", err)
 	}
 	x.Note, x.Hint = note, b.Hint
-	return e.exceptions.Add(ctx, x)
+	if x, err = e.exceptions.Add(ctx, x); err == nil {
+		e.events.Publish(event.TypeException, event.Exception{Change: event.Made, ID: x.ID, Hash: x.Hash, Hint: x.Hint})
+	}
+	return x, err
 }
 
 // EndException ends an exception before its time, and cuts the exchanges under way
@@ -35,6 +39,7 @@ func (e *Engine) EndException(ctx context.Context, id, by string) (exception.Exc
 	x, err := e.exceptions.Revoke(ctx, id, by)
 	if err == nil {
 		e.reexamineStored(ctx, x.Hash)
+		e.events.Publish(event.TypeException, event.Exception{Change: event.Ended, ID: x.ID, Hash: x.Hash, Hint: x.Hint})
 	}
 	return x, err
 }

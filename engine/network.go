@@ -28,6 +28,11 @@ func (e *Engine) PutNetwork(ctx context.Context, n network.Network) (before, aft
 	before, after, err = e.networks.Put(ctx, n)
 	if err == nil {
 		e.reexamineAll(ctx)
+		change := event.Changed
+		if before.Revision == 0 {
+			change = event.Made
+		}
+		e.events.Publish(event.TypeNetwork, event.Network{Change: change, Name: after.Name})
 	}
 	return before, after, err
 }
@@ -77,6 +82,7 @@ func (e *Engine) RemoveNetwork(ctx context.Context, name string, revision uint64
 	}
 	e.tellMany(event.Edited, changed)
 	e.reexamineAll(ctx)
+	e.events.Publish(event.TypeNetwork, event.Network{Change: event.Removed, Name: n.Name})
 	return n, changed, nil
 }
 
@@ -147,11 +153,16 @@ func (e *Engine) Block(ctx context.Context, entries []network.Blocked) (added in
 	}
 	if added, err = e.blocked.Add(ctx, entries); err == nil {
 		e.reexamineAll(ctx)
+		e.events.Publish(event.TypeBlocked, event.Blocked{Change: event.Made, Count: len(entries)})
 	}
 	return added, err
 }
 
 // Unblock ends the blocking of networks, and returns those that were blocked.
 func (e *Engine) Unblock(ctx context.Context, prefixes []netip.Prefix) ([]network.Blocked, error) {
-	return e.blocked.Remove(ctx, prefixes)
+	gone, err := e.blocked.Remove(ctx, prefixes)
+	if len(gone) > 0 {
+		e.events.Publish(event.TypeBlocked, event.Blocked{Change: event.Removed, Count: len(gone)})
+	}
+	return gone, err
 }

@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/key-ip-sentinel/sentinel/engine"
 )
 
 const (
@@ -48,8 +50,13 @@ type Config struct {
 	BindOn       string
 	BindPrefixV4 int
 	BindPrefixV6 int
-	Anonymous    string
-	FailsafeMode string
+	BindRules    []engine.NewRule // none: each key is bound to its client's address
+	BindGuard    string
+	BindBurst    int // keys of one address within an hour; 0: any number
+	// BindBurstAction is what becomes of those beyond.
+	BindBurstAction string
+	Anonymous       string
+	FailsafeMode    string
 
 	MaxBodyBytes    int64
 	RateLimit       int // requests a minute; 0: none

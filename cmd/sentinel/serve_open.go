@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/key-ip-sentinel/sentinel/cmd/internal/container"
 	"github.com/key-ip-sentinel/sentinel/engine"
 	"github.com/key-ip-sentinel/sentinel/engine/account"
 	"github.com/key-ip-sentinel/sentinel/engine/alert"
@@ -139,10 +140,15 @@ func (n *node) openHandlers(certificate *httpapi.Certificate) error {
 	if err != nil {
 		return err
 	}
+	gateways := container.Gateways(os.DirFS("/"), os.Environ())
+	if len(gateways) > 0 {
+		n.logger.Info("in a container: SENTINEL_BIND_GUARD says what happens to first uses that seem to come from its gateway", "gateways", gateways)
+	}
 	n.engine, err = engine.New(engine.Options{
 		Store: n.store, Resolver: parts.resolver, Credentials: parts.credentials, Policy: policyOf(cfg), Logger: n.logger,
 		Limiter: parts.limiter, CacheEntries: cfg.CacheEntries,
 		Retention: retentionOf(cfg), Watcher: n.alerts, NodeName: nodeName(), Version: currentBuild().Version,
+		Gateways: gateways,
 	})
 	if err != nil {
 		return err

@@ -15,6 +15,9 @@ const (
 	TypeBinding   = "binding"   // Binding
 	TypeSetting   = "setting"   // what the one who changes settings says
 	TypeAlert     = "alert"     // Alert
+	TypeNetwork   = "network"   // Network
+	TypeBlocked   = "blocked"   // Blocked
+	TypeException = "exception" // Exception
 	TypeLagged    = "lagged"    // Lagged
 )
 
@@ -39,6 +42,37 @@ type Alert struct {
 	Collective bool          `json:"collective,omitempty"` // about several that share it
 	// Open is how many alerts are open now.
 	Open int `json:"open"`
+}
+
+// Change is what became of a network, of blocked networks, or of an exception.
+type Change string
+
+// The changes.
+const (
+	Made    Change = "made"
+	Changed Change = "changed"
+	Removed Change = "removed"
+	Ended   Change = "ended" // by itself, or by somebody
+)
+
+// Network tells of a change of a named network.
+type Network struct {
+	Change Change `json:"change"`
+	Name   string `json:"name"`
+}
+
+// Blocked tells of a change of the blocked networks.
+type Blocked struct {
+	Change Change `json:"change"` // made, removed or ended
+	Count  int    `json:"count"`  // of networks
+}
+
+// Exception tells of an exception that was made or has ended.
+type Exception struct {
+	Change Change        `json:"change"`
+	ID     string        `json:"id,omitempty"` // empty: those of the key that were over
+	Hash   store.KeyHash `json:"hash"`
+	Hint   string        `json:"hint,omitempty"`
 }
 
 // Lagged stands in the place of events that a subscriber did not get.

@@ -111,6 +111,21 @@ func (l *Blocklist) Blocks(addr netip.Addr) bool {
 // Find returns the prefix that an address is blocked by: the outermost one.
 func (l *Blocklist) Find(addr netip.Addr) (netip.Prefix, bool) { return l.list.Load().Find(addr) }
 
+// Get returns the entry of a prefix, if it is blocked itself.
+func (l *Blocklist) Get(p netip.Prefix) (b Blocked, exists bool) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	entry, exists := l.entries[p]
+	return entry.Blocked, exists
+}
+
+// Prefixes returns all that are blocked, in the order of their addresses.
+func (l *Blocklist) Prefixes() []netip.Prefix {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return slices.SortedFunc(maps.Keys(l.entries), netip.Prefix.Compare)
+}
+
 // Len returns how many there are.
 func (l *Blocklist) Len() int {
 	l.mu.RLock()

@@ -460,7 +460,7 @@ export interface paths {
         put?: never;
         /**
          * Import bindings
-         * @description A file of up to 256 MiB and 1,000,000 rows. As CSV it has a header with the columns, in any order, hash or key (one of them), hint, label, note, status, rule and prefixes (separated by spaces). As JSON it is a list, or one object a line, with the same fields; prefixes may be a list, and rule an object as edit-binding takes it. Without a rule, one prefix is single and several are multiple; without a status, a key is active. Keys are hashed here and neither kept nor logged. The columns that an export has beyond these are passed over; others are refused. A file with any fault changes nothing, and up to 100 faults are named by row (from 1, without the header) and column.
+         * @description A file of up to 256 MiB and 1,000,000 rows. As CSV it has a header with the columns, in any order, hash or key (one of them), hint, label, note, status, rule, prefixes (separated by spaces, those with @ before them being names of networks, such as @office) and learnUntil. The rule learn says how it learns: learn:3/24h is up to 3 prefixes within 24 hours of the first use. As JSON it is a list, or one object a line, with the same fields, and networks and learn as edit-binding takes them; prefixes may be a list, and rule an object as edit-binding takes it. Without a rule, one prefix is single, and several or a network are multiple; without a status, a key is active. Keys are hashed here and neither kept nor logged. The columns that an export has beyond these are passed over; others are refused. A file with any fault changes nothing, and up to 100 faults are named by row (from 1, without the header) and column.
          */
         post: operations["import-bindings"];
         delete?: never;
@@ -580,6 +580,107 @@ export interface paths {
         patch: operations["edit-binding"];
         trace?: never;
     };
+    "/admin/api/bindings/{hash}/explain": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Say whether a key would pass from an address, and why
+         * @description It changes nothing, and says what would become of the next request: what it rests on, in order, is a ban, an exception, a blocked network, and the rule. Whether the gateway accepts the key is not asked.
+         */
+        get: operations["explain-binding"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/api/blocked-networks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List blocked networks
+         * @description Those that are all of what the filters say, in the order of their addresses.
+         */
+        get: operations["list-blocked-networks"];
+        put?: never;
+        /**
+         * Block networks
+         * @description Requests from there are refused from the next one on, whatever the key, and open streams are cut; only an exception of a key is stronger. All are blocked or none; of those that are blocked already, note and end are replaced. A block that has your own address in it is refused (would_lock_out), unless you force it.
+         */
+        post: operations["block-networks"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/api/blocked-networks/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Export blocked networks
+         * @description One CIDR a line, which import-blocked-networks reads.
+         */
+        get: operations["export-blocked-networks"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/api/blocked-networks/import": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Block the networks of a list
+         * @description Plain text of up to 9 MiB with one address or CIDR a line; what follows # is a comment. All are blocked or none. A block that has your own address in it is refused (would_lock_out), unless you force it.
+         */
+        post: operations["import-blocked-networks"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/api/blocked-networks/remove": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** End the blocking of networks */
+        post: operations["unblock-networks"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/admin/api/counts": {
         parameters: {
             query?: never;
@@ -629,11 +730,76 @@ export interface paths {
         };
         /**
          * Listen to what happens
-         * @description Server-sent events from now on: intercept (a new record of the log; of a flood, some 50 a second), binding (a change of a binding, or of many in one act), setting (a change of a setting), alert (one has opened, was acknowledged or has closed) and lagged (how many events were left out, because this listener was too slow or there were too many). The data of each is a JSON object with id, at, type and data. A comment comes every 15 seconds. Nothing is kept: Last-Event-ID is not heeded, so read the lists again after a new connection. The stream ends when the session ends or the token may no longer be used, within 30 seconds. At most 100 may listen at a time; others get 503.
+         * @description Server-sent events from now on: intercept (a new record of the log; of a flood, some 50 a second), binding (a change of a binding, or of many in one act), setting (a change of a setting), alert (one has opened, was acknowledged or has closed), network, blocked and exception (a change of named networks, of blocked ones, of exceptions) and lagged (how many events were left out, because this listener was too slow or there were too many). The data of each is a JSON object with id, at, type and data. A comment comes every 15 seconds. Nothing is kept: Last-Event-ID is not heeded, so read the lists again after a new connection. The stream ends when the session ends or the token may no longer be used, within 30 seconds. At most 100 may listen at a time; others get 503.
          */
         get: operations["stream-events"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/api/exceptions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List exceptions
+         * @description Those that run first, the next to end first, and then those that have ended, the last one first. They are kept for 30 days after their end.
+         */
+        get: operations["list-exceptions"];
+        put?: never;
+        /**
+         * Let a key be used from a network for a time
+         * @description From the next request on, whatever its rule says, and even if the network is blocked; a ban is stronger. Its rule stays as it is. Name the key, its hash, or the record of a refusal: then key and client IP are those of the record. When it ends, open streams that nothing else lets pass are cut.
+         */
+        post: operations["create-exception"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/api/exceptions/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Show an exception */
+        get: operations["get-exception"];
+        put?: never;
+        post?: never;
+        /**
+         * End an exception before its time
+         * @description At once: open streams that nothing else lets pass are cut.
+         */
+        delete: operations["end-exception"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/api/explain": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Say whether a key would pass from an address, and why, also for a whole key
+         * @description It changes nothing, and says what would become of the next request: what it rests on, in order, is a ban, an exception, a blocked network, and the rule. Whether the gateway accepts the key is not asked. A key that is sent is hashed here, and neither kept nor logged.
+         */
+        post: operations["explain-key"];
         delete?: never;
         options?: never;
         head?: never;
@@ -892,6 +1058,58 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/admin/api/networks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List named networks
+         * @description All of them, by name, with how many bindings have a rule that names each. Of their prefixes, the first 20.
+         */
+        get: operations["list-networks"];
+        put?: never;
+        /**
+         * Name a network
+         * @description Rules can name it then, in place of its prefixes, and have what it becomes later too.
+         */
+        post: operations["create-network"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/api/networks/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show a named network
+         * @description With all of its prefixes.
+         */
+        get: operations["get-network"];
+        /**
+         * Change a named network
+         * @description It becomes what the body says. The rules that name it have it from the next request on, and open streams that they do not let pass are cut.
+         */
+        put: operations["replace-network"];
+        post?: never;
+        /**
+         * Delete a named network
+         * @description The rules that name it are all changed, as the parameter rules says, or the network stays: then the answer is 409 (network_in_use), and usedBy has how many there are, and a few of them.
+         */
+        delete: operations["delete-network"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/admin/api/openapi.json": {
         parameters: {
             query?: never;
@@ -943,7 +1161,7 @@ export interface paths {
         get: operations["list-settings"];
         /**
          * Change settings
-         * @description All of them or none. They are in force at once, without a restart, and beat the environment. Only settings whose runtime is true can be changed.
+         * @description All of them or none. They are in force at once, without a restart, and beat the environment. Only settings whose runtime is true can be changed. A change after which you could not reach administration is refused (would_lock_out), unless you force it.
          */
         put: operations["change-settings"];
         post?: never;
@@ -1421,50 +1639,14 @@ export interface components {
              */
             target?: string;
         };
-        Binding: {
+        BasisBody: {
             /**
-             * Format: date-time
-             * @description When an earlier binding of the key was archived; absent if there was none.
-             */
-            archivedBefore?: string;
-            /**
-             * Format: date-time
-             * @description When the key was bound.
-             */
-            createdAt: string;
-            /**
-             * Format: ip
-             * @description The client IP that bound the key; absent if it was bound by hand.
-             */
-            firstIp?: string;
-            /** @description The key hash: 64 hex digits. The key itself is not kept. */
-            hash: string;
-            /**
-             * @description A few characters of the key.
-             * @example sk-ab…9fQ2
-             */
-            hint: string;
-            /** @description What an administrator calls the key. */
-            label: string;
-            /** @description What an administrator wrote of the key; may have several lines. */
-            note: string;
-            /**
-             * Format: int64
-             * @description Grows with every change; the ETag is made of it.
-             */
-            revision: number;
-            /** @description Where the key may be used from. */
-            rule: components["schemas"]["RuleBody"];
-            /**
-             * @description A banned key is refused from everywhere.
+             * @description What it is.
              * @enum {string}
              */
-            status: "active" | "banned";
-            /**
-             * Format: date-time
-             * @description When the binding was last changed.
-             */
-            updatedAt: string;
+            kind: "rule" | "network" | "exception" | "blocked_network" | "ban";
+            /** @description Which one: the kind of the rule, the name of the network that it names, the ID of the exception, or the network that is blocked. */
+            name?: string;
         };
         BindingDetails: {
             /**
@@ -1527,7 +1709,7 @@ export interface components {
              * @description What became of the binding.
              * @enum {string}
              */
-            action: "bound" | "preset" | "edited" | "banned" | "unbanned" | "unbound" | "restored" | "archived";
+            action: "bound" | "learned" | "preset" | "edited" | "banned" | "unbanned" | "unbound" | "restored" | "archived";
             /** @description Whose first use bound the key. */
             clientIp?: string;
             /**
@@ -1643,7 +1825,12 @@ export interface components {
              */
             limit?: number;
             /**
-             * @description An address or CIDR: keys that may be used from at least one address of it, those with the rule all among them.
+             * @description Only keys whose rule names this network.
+             * @example office
+             */
+            namesNetwork?: string;
+            /**
+             * @description An address or CIDR: keys that may be used from at least one address of it, by their own prefixes or those of the networks that they name, those with the rule all among them.
              * @example 10.1.0.0/16
              */
             network?: string;
@@ -1659,7 +1846,7 @@ export interface components {
              * @description Only keys with a rule of this kind.
              * @enum {string}
              */
-            rule?: "single" | "multiple" | "all";
+            rule?: "single" | "multiple" | "all" | "learn";
             /**
              * @description What the list is ordered by; equals are ordered by hash. Never used comes before all times.
              * @default created
@@ -1719,6 +1906,83 @@ export interface components {
              */
             total: number;
         };
+        BlockInputBody: {
+            /** @description Must be true if 0.0.0.0/0 or ::/0 is among them. */
+            confirmAnySource?: boolean;
+            /** @description Blocks them even if your own address is among them. */
+            force?: boolean;
+            /** @description What to block. Either these or text, or both. */
+            networks?: components["schemas"]["NewBlocked"][];
+            /** @description What there is to say of those without a note of their own. */
+            note?: string;
+            /** @description A list with one address or CIDR a line; what follows # is a comment. */
+            text?: string;
+            /**
+             * Format: date-time
+             * @description When those end by themselves that do not say it themselves; absent: never.
+             */
+            until?: string;
+        };
+        BlockOutputBody: {
+            /**
+             * Format: int64
+             * @description How many were not blocked before.
+             */
+            added: number;
+            /**
+             * Format: int64
+             * @description How many were, and have another note and end now.
+             */
+            replaced: number;
+            /**
+             * Format: int64
+             * @description How many networks are blocked now.
+             */
+            total: number;
+            /** @description What is odd about the list, such as a network that adds nothing; absent if nothing is. */
+            warnings?: string[];
+        };
+        BlockedBody: {
+            /**
+             * @description Who blocked it.
+             * @example account:admin
+             */
+            by: string;
+            /**
+             * Format: date-time
+             * @description Since when it is blocked.
+             */
+            createdAt: string;
+            /** @description What an administrator wrote of it. */
+            note: string;
+            /** @description The network. */
+            prefix: string;
+            /**
+             * Format: date-time
+             * @description When it ends by itself; absent: never.
+             */
+            until?: string;
+        };
+        BlockedEvent: {
+            /**
+             * @description What became of them; ended: their time was over.
+             * @enum {string}
+             */
+            change: "made" | "removed" | "ended";
+            /**
+             * Format: int64
+             * @description How many networks.
+             */
+            count: number;
+        };
+        BoundKey: {
+            /** @description The key hash. */
+            hash: string;
+            /** @description A few characters of the key. */
+            hint: string;
+            /** @description What an administrator calls the key. */
+            label: string;
+        };
         BulkEdit: {
             /** @description The label that all get. */
             label?: string;
@@ -1755,7 +2019,12 @@ export interface components {
             /** @description Part of the label, in any case. */
             label?: string;
             /**
-             * @description An address or CIDR: keys that may be used from at least one address of it, those with the rule all among them.
+             * @description Only keys whose rule names this network.
+             * @example office
+             */
+            namesNetwork?: string;
+            /**
+             * @description An address or CIDR: keys that may be used from at least one address of it, by their own prefixes or those of the networks that they name, those with the rule all among them.
              * @example 10.1.0.0/16
              */
             network?: string;
@@ -1765,7 +2034,7 @@ export interface components {
              * @description Only keys with a rule of this kind.
              * @enum {string}
              */
-            rule?: "single" | "multiple" | "all";
+            rule?: "single" | "multiple" | "all" | "learn";
             /**
              * @description Only keys of this status.
              * @enum {string}
@@ -1834,6 +2103,8 @@ export interface components {
              * @description Already as the act would have them.
              */
             unchanged: number;
+            /** @description What is odd about the rule that was sent, such as a prefix that adds nothing; absent if nothing is. */
+            warnings?: string[];
         };
         ChangeAccountInBody: {
             /** @description Whether it is kept from signing in. */
@@ -1847,6 +2118,10 @@ export interface components {
             role?: "viewer" | "operator" | "admin";
         };
         ChangeSettingsInBody: {
+            /** @description Must be true if 0.0.0.0/0 or ::/0 is among the trusted proxies or the admin networks. */
+            confirmAnySource?: boolean;
+            /** @description Makes the change even if you could not reach administration after it. */
+            force?: boolean;
             /**
              * @description Values by the names of their settings; null: what the environment says, or the default.
              * @example {
@@ -1857,6 +2132,63 @@ export interface components {
             values: {
                 [key: string]: string | null;
             };
+        };
+        ChangeSettingsOutBody: {
+            /** @description Every setting, in the order of the documentation. */
+            items: components["schemas"]["Setting"][];
+            /** @description What is doubtful about the values that were sent. */
+            warnings: components["schemas"]["SettingWarning"][];
+        };
+        ChangedBinding: {
+            /**
+             * Format: date-time
+             * @description When an earlier binding of the key was archived; absent if there was none.
+             */
+            archivedBefore?: string;
+            /**
+             * Format: date-time
+             * @description When the key was bound.
+             */
+            createdAt: string;
+            /**
+             * Format: ip
+             * @description The client IP that bound the key; absent if it was bound by hand.
+             */
+            firstIp?: string;
+            /** @description The key hash: 64 hex digits. The key itself is not kept. */
+            hash: string;
+            /**
+             * @description A few characters of the key.
+             * @example sk-ab…9fQ2
+             */
+            hint: string;
+            /** @description What an administrator calls the key. */
+            label: string;
+            /** @description What an administrator wrote of the key; may have several lines. */
+            note: string;
+            /**
+             * Format: int64
+             * @description Grows with every change; the ETag is made of it.
+             */
+            revision: number;
+            /** @description Where the key may be used from. */
+            rule: components["schemas"]["RuleBody"];
+            /**
+             * @description A banned key is refused from everywhere.
+             * @enum {string}
+             */
+            status: "active" | "banned";
+            /**
+             * Format: date-time
+             * @description When the binding was last changed.
+             */
+            updatedAt: string;
+            /** @description What is odd about the rule that was sent, such as a prefix that adds nothing; absent if nothing is. */
+            warnings?: string[];
+        };
+        ChangedNetwork: {
+            /** @description What is odd about the prefixes, such as one that adds nothing; absent if nothing is. */
+            warnings?: string[];
         };
         ChannelBody: {
             /**
@@ -2060,6 +2392,27 @@ export interface components {
             /** @description Whether HTTP goes through the proxy that HTTP_PROXY, HTTPS_PROXY and NO_PROXY in the server's environment name. */
             useProxy?: boolean;
         };
+        CreateNetworkInputBody: {
+            /** @description Must be true if 0.0.0.0/0 or ::/0 is among the prefixes. */
+            confirmAnySource?: boolean;
+            /**
+             * @description Its name: letters of any script but no capital ones, and digits, with . - _ between.
+             * @example office
+             */
+            name: string;
+            /** @description What there is to say of it. */
+            note?: string;
+            /**
+             * @description Addresses or CIDRs without host bits.
+             * @example [
+             *       "203.0.113.0/24",
+             *       "2001:db8:1::/48"
+             *     ]
+             */
+            prefixes: string[];
+            /** @description Whether many keys are used from each of its addresses, as from behind an office's NAT: then many first uses from one of them mean nothing. */
+            shared?: boolean;
+        };
         CreateTokenInBody: {
             /**
              * Format: date-time
@@ -2137,6 +2490,15 @@ export interface components {
              * @description Requests that were refused.
              */
             refused: number;
+        };
+        DeleteNetworkOutputBody: {
+            /**
+             * Format: int64
+             * @description How many bindings had a rule that named it.
+             */
+            changed: number;
+            /** @description What still names it; absent if nothing does. */
+            warnings?: string[];
         };
         DeliveryBody: {
             /** @description Of what. */
@@ -2234,7 +2596,7 @@ export interface components {
              * @description What happened.
              * @enum {string}
              */
-            type: "intercept" | "binding" | "setting" | "alert" | "lagged";
+            type: "intercept" | "binding" | "setting" | "alert" | "network" | "blocked" | "exception" | "lagged";
         };
         EventBodyBindingEvent: {
             /**
@@ -2253,7 +2615,45 @@ export interface components {
              * @description What happened.
              * @enum {string}
              */
-            type: "intercept" | "binding" | "setting" | "alert" | "lagged";
+            type: "intercept" | "binding" | "setting" | "alert" | "network" | "blocked" | "exception" | "lagged";
+        };
+        EventBodyBlockedEvent: {
+            /**
+             * Format: date-time
+             * @description When it happened.
+             */
+            at: string;
+            /** @description More of it, by type. */
+            data: components["schemas"]["BlockedEvent"];
+            /**
+             * Format: int64
+             * @description Ascending; begins anew when the server starts.
+             */
+            id: number;
+            /**
+             * @description What happened.
+             * @enum {string}
+             */
+            type: "intercept" | "binding" | "setting" | "alert" | "network" | "blocked" | "exception" | "lagged";
+        };
+        EventBodyExceptionEvent: {
+            /**
+             * Format: date-time
+             * @description When it happened.
+             */
+            at: string;
+            /** @description More of it, by type. */
+            data: components["schemas"]["ExceptionEvent"];
+            /**
+             * Format: int64
+             * @description Ascending; begins anew when the server starts.
+             */
+            id: number;
+            /**
+             * @description What happened.
+             * @enum {string}
+             */
+            type: "intercept" | "binding" | "setting" | "alert" | "network" | "blocked" | "exception" | "lagged";
         };
         EventBodyInterceptBody: {
             /**
@@ -2272,7 +2672,7 @@ export interface components {
              * @description What happened.
              * @enum {string}
              */
-            type: "intercept" | "binding" | "setting" | "alert" | "lagged";
+            type: "intercept" | "binding" | "setting" | "alert" | "network" | "blocked" | "exception" | "lagged";
         };
         EventBodyLaggedEvent: {
             /**
@@ -2291,7 +2691,26 @@ export interface components {
              * @description What happened.
              * @enum {string}
              */
-            type: "intercept" | "binding" | "setting" | "alert" | "lagged";
+            type: "intercept" | "binding" | "setting" | "alert" | "network" | "blocked" | "exception" | "lagged";
+        };
+        EventBodyNetworkEvent: {
+            /**
+             * Format: date-time
+             * @description When it happened.
+             */
+            at: string;
+            /** @description More of it, by type. */
+            data: components["schemas"]["NetworkEvent"];
+            /**
+             * Format: int64
+             * @description Ascending; begins anew when the server starts.
+             */
+            id: number;
+            /**
+             * @description What happened.
+             * @enum {string}
+             */
+            type: "intercept" | "binding" | "setting" | "alert" | "network" | "blocked" | "exception" | "lagged";
         };
         EventBodySettingEvent: {
             /**
@@ -2310,7 +2729,7 @@ export interface components {
              * @description What happened.
              * @enum {string}
              */
-            type: "intercept" | "binding" | "setting" | "alert" | "lagged";
+            type: "intercept" | "binding" | "setting" | "alert" | "network" | "blocked" | "exception" | "lagged";
         };
         EvidenceBody: {
             /** @description Where it came from, the most frequent first, up to 16. */
@@ -2350,6 +2769,111 @@ export interface components {
             /** @description Of the last refusal. */
             reason?: string;
         };
+        ExceptionBody: {
+            /**
+             * @description Who made it.
+             * @example account:admin
+             */
+            by: string;
+            /**
+             * Format: date-time
+             * @description When it was made.
+             */
+            createdAt: string;
+            /** @description The key hash: 64 hex digits. */
+            hash: string;
+            /** @description A few characters of the key. */
+            hint: string;
+            /** @description Its ID. */
+            id: string;
+            /**
+             * Format: int64
+             * @description The record of the refusal that it was made for.
+             */
+            interceptId?: number;
+            /** @description What an administrator wrote of it. */
+            note: string;
+            /** @description Where the key may be used from. */
+            prefix: string;
+            /**
+             * Format: date-time
+             * @description When it was ended before its time.
+             */
+            revokedAt?: string;
+            /** @description Who did that; absent: it went with the binding. */
+            revokedBy?: string;
+            /**
+             * @description ended: its time was over. revoked: somebody ended it, or the key was unbound.
+             * @enum {string}
+             */
+            state: "running" | "ended" | "revoked";
+            /**
+             * Format: date-time
+             * @description When it ends by itself.
+             */
+            until: string;
+        };
+        ExceptionEvent: {
+            /**
+             * @description What became of it.
+             * @enum {string}
+             */
+            change: "made" | "ended";
+            /** @description The key hash. */
+            hash: string;
+            /** @description A few characters of the key. */
+            hint?: string;
+            /** @description ID of the exception; absent for those of the key whose time was over. */
+            id?: string;
+        };
+        ExplainKeyInputBody: {
+            /** @description The key hash. Either this or key. */
+            hash?: string;
+            /**
+             * @description The client IP.
+             * @example 198.51.100.7
+             */
+            ip: string;
+            /** @description The whole API key. Either this or hash. */
+            key?: string;
+        };
+        Explanation: {
+            /** @description What that rests on; absent for a key without a binding that nothing speaks against. */
+            basis?: components["schemas"]["BasisBody"];
+            /** @description Its binding. */
+            binding?: components["schemas"]["BoundKey"];
+            /** @description Whether the key has a binding. */
+            bound: boolean;
+            /**
+             * @description Why a first use would bind nothing: the address is that of a trusted proxy, or of the gateway of a container's network, or has bound too many keys.
+             * @enum {string}
+             */
+            held?: "trusted_proxy" | "container_gateway" | "burst";
+            /**
+             * Format: ip
+             * @description The client IP.
+             */
+            ip: string;
+            /** @description Whether the rule would take the address, once the gateway has accepted the key. */
+            learns: boolean;
+            /** @description Networks that the rule names and that do not exist. */
+            missing?: string[];
+            /** @description Whether it would pass only because Sentinel only observes. */
+            observed: boolean;
+            /** @description Whether the request would be forwarded. */
+            passes: boolean;
+            /** @description What a first use would bind the key to, or its rule would learn. */
+            prefix?: string;
+            /**
+             * @description Why it would be refused, or with observed: would be, were Sentinel not only observing.
+             * @enum {string}
+             */
+            reason?: "ip_not_allowed" | "key_banned" | "network_blocked" | "first_use_held";
+            /** @description The rule of the key, or the one that a first use would give it. */
+            rule?: components["schemas"]["RuleBody"];
+            /** @description All of it in a sentence. */
+            sentence: string;
+        };
         ExportedBinding: {
             /**
              * Format: date-time
@@ -2387,6 +2911,10 @@ export interface components {
              * @description When the key was last let pass.
              */
             lastUsed?: string;
+            /** @description How the rule learns; of the kind learn only. */
+            learn?: components["schemas"]["LearnBody"];
+            /** @description The networks that the rule names. */
+            networks?: string[];
             /** @description What an administrator wrote of the key. */
             note: string;
             /** @description The prefixes of the rule; none for all. */
@@ -2395,7 +2923,7 @@ export interface components {
              * @description The kind of the rule.
              * @enum {string}
              */
-            rule: "single" | "multiple" | "all";
+            rule: "single" | "multiple" | "all" | "learn";
             /**
              * @description A banned key is refused from everywhere.
              * @enum {string}
@@ -2520,6 +3048,8 @@ export interface components {
              * @description Bindings that stayed as they were.
              */
             skipped: number;
+            /** @description What is odd about single rows, such as a prefix that adds nothing, up to 100; absent if nothing is. */
+            warnings?: string[];
         };
         InterceptBody: {
             /**
@@ -2527,6 +3057,8 @@ export interface components {
              * @description Time of the first request.
              */
             at: string;
+            /** @description What that rests on; absent in records from before there was one. */
+            basis?: components["schemas"]["BasisBody"];
             /**
              * Format: ip
              * @description The client IP.
@@ -2568,7 +3100,7 @@ export interface components {
              * @description Why they were refused.
              * @enum {string}
              */
-            reason: "ip_not_allowed" | "key_banned" | "lost_race" | "stream_cut";
+            reason: "ip_not_allowed" | "key_banned" | "lost_race" | "stream_cut" | "network_blocked";
             /** @description ID of the first request. */
             requestId: string;
             /** @description User-Agent of the first request. */
@@ -2586,6 +3118,25 @@ export interface components {
              * @description How many events were left out, of all types.
              */
             missed: number;
+        };
+        LearnBody: {
+            /**
+             * Format: int64
+             * @description How many prefixes there may be in all: each accepted use from a new address adds one.
+             * @example 3
+             */
+            limit: number;
+            /**
+             * Format: date-time
+             * @description When that is over. Absent before the first use, which sets it: send what was there to go on, and nothing to begin anew.
+             */
+            until?: string;
+            /**
+             * Format: int64
+             * @description For how long it learns from its first use on.
+             * @example 86400
+             */
+            withinSeconds: number;
         };
         LegacyKey: {
             /** @description The key hash: 64 hex digits. */
@@ -2661,7 +3212,7 @@ export interface components {
              * @description Only of this reason.
              * @enum {string}
              */
-            reason?: "ip_not_allowed" | "key_banned" | "lost_race" | "stream_cut";
+            reason?: "ip_not_allowed" | "key_banned" | "lost_race" | "stream_cut" | "network_blocked";
             /**
              * Format: date-time
              * @description At this time or later.
@@ -2708,6 +3259,66 @@ export interface components {
              */
             role: "viewer" | "operator" | "admin";
         };
+        NetworkBody: {
+            /**
+             * Format: int64
+             * @description How many bindings have a rule that names it.
+             */
+            bindings: number;
+            /**
+             * Format: date-time
+             * @description When it was made.
+             */
+            createdAt: string;
+            /** @description Its name. */
+            name: string;
+            /** @description What an administrator wrote of it; may have several lines. */
+            note: string;
+            /**
+             * Format: int64
+             * @description How many prefixes it has.
+             */
+            prefixCount: number;
+            /** @description Its prefixes; in a list, the first 20. */
+            prefixes: string[];
+            /**
+             * Format: int64
+             * @description Grows with every change; the ETag is made of it.
+             */
+            revision: number;
+            /** @description Whether many keys are used from each of its addresses. */
+            shared: boolean;
+            /**
+             * Format: date-time
+             * @description When it was last changed.
+             */
+            updatedAt: string;
+        };
+        NetworkEvent: {
+            /**
+             * @description What became of it.
+             * @enum {string}
+             */
+            change: "made" | "changed" | "removed";
+            /** @description Name of the network. */
+            name: string;
+        };
+        NetworkFields: {
+            /** @description Must be true if 0.0.0.0/0 or ::/0 is among the prefixes. */
+            confirmAnySource?: boolean;
+            /** @description What there is to say of it. */
+            note?: string;
+            /**
+             * @description Addresses or CIDRs without host bits.
+             * @example [
+             *       "203.0.113.0/24",
+             *       "2001:db8:1::/48"
+             *     ]
+             */
+            prefixes: string[];
+            /** @description Whether many keys are used from each of its addresses, as from behind an office's NAT: then many first uses from one of them mean nothing. */
+            shared?: boolean;
+        };
         NewBinding: {
             /** @description The key hash. Either this or key. */
             hash?: string;
@@ -2730,6 +3341,50 @@ export interface components {
              * @enum {string}
              */
             status?: "active" | "banned";
+        };
+        NewBlocked: {
+            /** @description What there is to say of it. */
+            note?: string;
+            /**
+             * @description An address or CIDR without host bits.
+             * @example 198.51.100.0/24
+             */
+            prefix: string;
+            /**
+             * Format: date-time
+             * @description When it ends by itself.
+             */
+            until?: string;
+        };
+        NewException: {
+            /** @description Must be true if the prefix is 0.0.0.0/0 or ::/0. */
+            confirmAnySource?: boolean;
+            /**
+             * Format: int64
+             * @description How long it lasts from now on. This or until.
+             */
+            forSeconds?: number;
+            /** @description The key hash. This, key or interceptId. */
+            hash?: string;
+            /**
+             * Format: int64
+             * @description ID of a record of the log, whose key and client IP are meant. This, key or hash.
+             */
+            interceptId?: number;
+            /** @description The whole API key, which is hashed here and neither kept nor logged. This, hash or interceptId. */
+            key?: string;
+            /** @description What there is to say of it. */
+            note?: string;
+            /**
+             * @description An address or CIDR without host bits. With interceptId it may be absent: then it is what a first use would bind the client IP as, mostly a /32 or a /64.
+             * @example 198.51.100.7
+             */
+            prefix?: string;
+            /**
+             * Format: date-time
+             * @description When it ends. This or forSeconds.
+             */
+            until?: string;
         };
         Node: {
             /** @description Its name. */
@@ -2786,6 +3441,17 @@ export interface components {
              */
             total?: number;
         };
+        PageBlockedBody: {
+            /** @description In the order asked for. */
+            items: components["schemas"]["BlockedBody"][];
+            /** @description Send it as after to get the next page; absent on the last one. */
+            next?: string;
+            /**
+             * Format: int64
+             * @description How many there are on all pages, where that is known.
+             */
+            total?: number;
+        };
         PageDeliveryBody: {
             /** @description In the order asked for. */
             items: components["schemas"]["DeliveryBody"][];
@@ -2797,9 +3463,31 @@ export interface components {
              */
             total?: number;
         };
+        PageExceptionBody: {
+            /** @description In the order asked for. */
+            items: components["schemas"]["ExceptionBody"][];
+            /** @description Send it as after to get the next page; absent on the last one. */
+            next?: string;
+            /**
+             * Format: int64
+             * @description How many there are on all pages, where that is known.
+             */
+            total?: number;
+        };
         PageInterceptBody: {
             /** @description In the order asked for. */
             items: components["schemas"]["InterceptBody"][];
+            /** @description Send it as after to get the next page; absent on the last one. */
+            next?: string;
+            /**
+             * Format: int64
+             * @description How many there are on all pages, where that is known.
+             */
+            total?: number;
+        };
+        PageNetworkBody: {
+            /** @description In the order asked for. */
+            items: components["schemas"]["NetworkBody"][];
             /** @description Send it as after to get the next page; absent on the last one. */
             next?: string;
             /**
@@ -2884,6 +3572,8 @@ export interface components {
             title: string;
             /** @description Always about:blank: code says which problem it is. */
             type: string;
+            /** @description What is in the way of a removal; of the code network_in_use. */
+            usedBy?: components["schemas"]["UsedBy"];
         };
         RecoveryView: {
             /** @description Each signs in once, in place of a code. They are not shown again. */
@@ -2939,10 +3629,19 @@ export interface components {
         };
         RuleBody: {
             /**
-             * @description One prefix, several, or any source.
+             * @description One prefix, several prefixes and networks, any source, or those and what the key is first used from.
              * @enum {string}
              */
-            kind: "single" | "multiple" | "all";
+            kind: "single" | "multiple" | "all" | "learn";
+            /** @description How the rule learns; of the kind learn only. */
+            learn?: components["schemas"]["LearnBody"];
+            /**
+             * @description Names of networks of which every prefix counts as one of the rule's own; absent if there are none.
+             * @example [
+             *       "office"
+             *     ]
+             */
+            networks?: string[];
             /**
              * @description The prefixes; none for all.
              * @example [
@@ -2955,10 +3654,19 @@ export interface components {
             /** @description Must be true if 0.0.0.0/0 or ::/0 is among the prefixes. */
             confirmAnySource?: boolean;
             /**
-             * @description One prefix, several, or any source.
+             * @description One prefix, several prefixes and networks, any source, or those and what the key is first used from.
              * @enum {string}
              */
-            kind: "single" | "multiple" | "all";
+            kind: "single" | "multiple" | "all" | "learn";
+            /** @description How the rule learns; of the kind learn only, which needs it. */
+            learn?: components["schemas"]["LearnBody"];
+            /**
+             * @description Names of networks; for multiple and learn.
+             * @example [
+             *       "office"
+             *     ]
+             */
+            networks?: string[];
             /**
              * @description Addresses or CIDRs without host bits; none for all.
              * @example [
@@ -3089,6 +3797,12 @@ export interface components {
             source: string;
             /** @description What is in force now; empty if it is secret. */
             value: string;
+        };
+        SettingWarning: {
+            /** @description What is doubtful about it. */
+            message: string;
+            /** @description Which setting. */
+            name: string;
         };
         SettingsOutBody: {
             /** @description Every setting, in the order of the documentation. */
@@ -3313,6 +4027,29 @@ export interface components {
              */
             unbound: number;
         };
+        UnblockInputBody: {
+            /**
+             * @description What is to be blocked no more, as it is listed.
+             * @example [
+             *       "198.51.100.0/24"
+             *     ]
+             */
+            prefixes: string[];
+        };
+        UnblockOutputBody: {
+            /** @description Those that were not, of which there may be more: at most 20. */
+            missing?: string[];
+            /**
+             * Format: int64
+             * @description How many were blocked.
+             */
+            removed: number;
+            /**
+             * Format: int64
+             * @description How many networks are blocked now.
+             */
+            total: number;
+        };
         Usage: {
             /**
              * Format: int64
@@ -3350,6 +4087,15 @@ export interface components {
              * @description When the key was last let pass, to within 5 seconds; absent if it never was.
              */
             lastUsed?: string;
+        };
+        UsedBy: {
+            /** @description A few of them. */
+            bindings: components["schemas"]["BoundKey"][];
+            /**
+             * Format: int64
+             * @description How many bindings.
+             */
+            total: number;
         };
     };
     responses: never;
@@ -5122,12 +5868,14 @@ export interface operations {
                 hint?: string;
                 /** @description Part of the label, in any case. */
                 label?: string;
-                /** @description An address or CIDR: keys that may be used from at least one address of it, those with the rule all among them. */
+                /** @description An address or CIDR: keys that may be used from at least one address of it, by their own prefixes or those of the networks that they name, those with the rule all among them. */
                 network?: string;
                 /** @description Only keys of this status. */
                 status?: "active" | "banned";
                 /** @description Only keys with a rule of this kind. */
-                rule?: "single" | "multiple" | "all";
+                rule?: "single" | "multiple" | "all" | "learn";
+                /** @description Only keys whose rule names this network. */
+                namesNetwork?: string;
                 /** @description Bound at this time or later. */
                 createdSince?: string;
                 /** @description Bound before this time. */
@@ -5410,7 +6158,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Binding"];
+                    "application/json": components["schemas"]["ChangedBinding"];
                 };
             };
             /** @description Bad Request */
@@ -5668,12 +6416,14 @@ export interface operations {
                 hint?: string;
                 /** @description Part of the label, in any case. */
                 label?: string;
-                /** @description An address or CIDR: keys that may be used from at least one address of it, those with the rule all among them. */
+                /** @description An address or CIDR: keys that may be used from at least one address of it, by their own prefixes or those of the networks that they name, those with the rule all among them. */
                 network?: string;
                 /** @description Only keys of this status. */
                 status?: "active" | "banned";
                 /** @description Only keys with a rule of this kind. */
-                rule?: "single" | "multiple" | "all";
+                rule?: "single" | "multiple" | "all" | "learn";
+                /** @description Only keys whose rule names this network. */
+                namesNetwork?: string;
                 /** @description Bound at this time or later. */
                 createdSince?: string;
                 /** @description Bound before this time. */
@@ -5789,7 +6539,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Binding"];
+                    "application/json": components["schemas"]["ChangedBinding"];
                 };
             };
             /** @description Bad Request */
@@ -5907,7 +6657,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Binding"];
+                    "application/json": components["schemas"]["ChangedBinding"];
                 };
             };
             /** @description Bad Request */
@@ -6136,12 +6886,14 @@ export interface operations {
                 hint?: string;
                 /** @description Part of the label, in any case. */
                 label?: string;
-                /** @description An address or CIDR: keys that may be used from at least one address of it, those with the rule all among them. */
+                /** @description An address or CIDR: keys that may be used from at least one address of it, by their own prefixes or those of the networks that they name, those with the rule all among them. */
                 network?: string;
                 /** @description Only keys of this status. */
                 status?: "active" | "banned";
                 /** @description Only keys with a rule of this kind. */
-                rule?: "single" | "multiple" | "all";
+                rule?: "single" | "multiple" | "all" | "learn";
+                /** @description Only keys whose rule names this network. */
+                namesNetwork?: string;
                 /** @description Bound at this time or later. */
                 createdSince?: string;
                 /** @description Bound before this time. */
@@ -6378,7 +7130,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Binding"];
+                    "application/json": components["schemas"]["ChangedBinding"];
                 };
             };
             /** @description Bad Request */
@@ -6610,7 +7362,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Binding"];
+                    "application/json": components["schemas"]["ChangedBinding"];
                 };
             };
             /** @description Bad Request */
@@ -6737,7 +7489,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Binding"];
+                    "application/json": components["schemas"]["ChangedBinding"];
                 };
             };
             /** @description Bad Request */
@@ -7050,7 +7802,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Binding"];
+                    "application/json": components["schemas"]["ChangedBinding"];
                 };
             };
             /** @description Bad Request */
@@ -7100,6 +7852,585 @@ export interface operations {
             };
             /** @description Precondition Failed */
             412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "explain-binding": {
+        parameters: {
+            query: {
+                /** @description The client IP. */
+                ip: string;
+            };
+            header?: never;
+            path: {
+                /** @description The key hash: 64 hex digits. */
+                hash: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Explanation"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "list-blocked-networks": {
+        parameters: {
+            query?: {
+                /** @description Part of the note, of who blocked it, or of the network. */
+                text?: string;
+                /** @description An address or CIDR: those that have at least one address of it. */
+                network?: string;
+                /** @description How many items a page has at most. */
+                limit?: number;
+                /** @description The next of the page before; absent for the first page. */
+                after?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageBlockedBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "block-networks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BlockInputBody"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BlockOutputBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "export-blocked-networks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "import-blocked-networks": {
+        parameters: {
+            query?: {
+                /** @description What there is to say of those without a note of their own. */
+                note?: string;
+                /** @description When those end by themselves that do not say it themselves; absent: never. */
+                until?: string;
+                /** @description Must be true if 0.0.0.0/0 or ::/0 is among them. */
+                confirmAnySource?: boolean;
+                /** @description Blocks them even if your own address is among them. */
+                force?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "text/plain": unknown;
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BlockOutputBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "unblock-networks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["UnblockInputBody"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UnblockOutputBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -7381,6 +8712,501 @@ export interface operations {
             };
         };
     };
+    "list-exceptions": {
+        parameters: {
+            query?: {
+                /** @description Only in this state. */
+                state?: "running" | "ended" | "revoked";
+                /** @description Only of the key with this key hash. */
+                hash?: string;
+                /** @description Part of the hint, the note, the network, or of who made it, in any case. */
+                text?: string;
+                /** @description How many items a page has at most. */
+                limit?: number;
+                /** @description The next of the page before; absent for the first page. */
+                after?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageExceptionBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "create-exception": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewException"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    Location?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExceptionBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "get-exception": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description ID of the exception. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExceptionBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "end-exception": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description ID of the exception. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExceptionBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "explain-key": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ExplainKeyInputBody"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Explanation"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     login: {
         parameters: {
             query?: never;
@@ -7590,7 +9416,7 @@ export interface operations {
                 /** @description Only from client IPs in this address or CIDR. */
                 network?: string;
                 /** @description Only of this reason. */
-                reason?: "ip_not_allowed" | "key_banned" | "lost_race" | "stream_cut";
+                reason?: "ip_not_allowed" | "key_banned" | "lost_race" | "stream_cut" | "network_blocked";
                 /** @description Part of the path, in any case. */
                 path?: string;
                 /** @description How many items a page has at most. */
@@ -7685,7 +9511,7 @@ export interface operations {
                 /** @description Only from client IPs in this address or CIDR. */
                 network?: string;
                 /** @description Only of this reason. */
-                reason?: "ip_not_allowed" | "key_banned" | "lost_race" | "stream_cut";
+                reason?: "ip_not_allowed" | "key_banned" | "lost_race" | "stream_cut" | "network_blocked";
                 /** @description Part of the path, in any case. */
                 path?: string;
             };
@@ -8757,6 +10583,537 @@ export interface operations {
             };
         };
     };
+    "list-networks": {
+        parameters: {
+            query?: {
+                /** @description An address or CIDR: those that have at least one address of it. */
+                network?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageNetworkBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "create-network": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreateNetworkInputBody"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    ETag?: string;
+                    Location?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChangedNetwork"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "get-network": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Name of the network. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    ETag?: string;
+                    Location?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChangedNetwork"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "replace-network": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The ETag that was read. If it is another one now, nothing is changed and the answer is 412. Without it, or with *, the change is made to whatever is there now. */
+                "If-Match"?: string;
+            };
+            path: {
+                /** @description Name of the network. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NetworkFields"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    ETag?: string;
+                    Location?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChangedNetwork"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Precondition Failed */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "delete-network": {
+        parameters: {
+            query?: {
+                /** @description What becomes of the rules that name it. refuse: the network stays as long as there are any. inline: they get its prefixes instead. drop: they lose it, unless one would match nothing then. */
+                rules?: "refuse" | "inline" | "drop";
+            };
+            header?: {
+                /** @description The ETag that was read. If it is another one now, nothing is changed and the answer is 412. Without it, or with *, the change is made to whatever is there now. */
+                "If-Match"?: string;
+            };
+            path: {
+                /** @description Name of the network. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeleteNetworkOutputBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Precondition Failed */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "get-openapi": {
         parameters: {
             query?: never;
@@ -8992,7 +11349,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["SettingsOutBody"];
+                    "application/json": components["schemas"]["ChangeSettingsOutBody"];
                 };
             };
             /** @description Bad Request */
@@ -9024,6 +11381,15 @@ export interface operations {
             };
             /** @description Request Timeout */
             408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };

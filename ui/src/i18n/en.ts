@@ -80,12 +80,13 @@ export default {
   },
   missing: { title: 'There is nothing here', text: 'The page does not exist, or your role may not see it.', back: 'To the dashboard' },
   status: { active: 'Active', banned: 'Banned' },
-  reasons: { ip_not_allowed: 'Wrong address', key_banned: 'Key banned', lost_race: 'Bound elsewhere first', stream_cut: 'Stream cut' },
+  reasons: { ip_not_allowed: 'Wrong address', key_banned: 'Key banned', lost_race: 'Bound elsewhere first', stream_cut: 'Stream cut', network_blocked: 'Network blocked' },
   reasonHelp: {
     ip_not_allowed: 'The key’s rule does not cover the client IP.',
     key_banned: 'The key is banned, and refused from everywhere.',
     lost_race: 'Another address bound the key while this request was being answered.',
     stream_cut: 'An open stream was ended because the binding changed.',
+    network_blocked: 'Nobody may come from this network: it is blocked.',
   },
   roles: { viewer: 'Viewer', operator: 'Operator', admin: 'Administrator' },
   roleHelp: {
@@ -244,7 +245,7 @@ export default {
     about: 'Every administrative act. Nothing can be removed from here.',
     at: 'Time', actor: 'Who', action: 'Act', target: 'On what', clientIp: 'From', openOne: 'Details: {action}', onlyThis: 'Only this', changed: 'What changed', field: 'Field',
     noMatch: 'No entry matches', empty: 'No entries yet', byToken: '{name} (token)', local: 'on the server', system: 'Sentinel itself', anonymous: 'not signed in',
-    kinds: { session: 'Sign-ins', binding: 'Bindings', setting: 'Settings', account: 'Accounts', token: 'API tokens', store: 'Store', log: 'Exports of intercepts', alert: 'Alerts', channel: 'Alert channels', delivery: 'Deliveries of alerts' },
+    kinds: { session: 'Sign-ins', binding: 'Bindings', setting: 'Settings', account: 'Accounts', token: 'API tokens', store: 'Store', log: 'Exports of intercepts', alert: 'Alerts', channel: 'Alert channels', delivery: 'Deliveries of alerts', network: 'Named networks', blocked: 'Blocked networks', exception: 'Exceptions' },
     actions: {
       session_login: 'Signed in', session_failed: 'Sign-in failed', session_logout: 'Signed out',
       binding_create: 'Bound a key', binding_edit: 'Changed a binding', binding_ban: 'Banned a key', binding_unban: 'Lifted a ban', binding_unbind: 'Unbound a key',
@@ -254,6 +255,7 @@ export default {
       account_password: 'Changed a password', account_recovery_codes: 'Renewed recovery codes', account_second_factor_begin: 'Began a second factor', account_second_factor_on: 'Switched on a second factor', account_second_factor_off: 'Switched off a second factor',
       suspicion_dismiss: 'Dismissed a suspicion of sharing', token_create: 'Created an API token', token_delete: 'Deleted an API token', store_backup: 'Downloaded a backup', store_compact: 'Compacted the store', store_housekeeping: 'Ran housekeeping',
       alert_acknowledge: 'Acknowledged an alert', channel_create: 'Added an alert channel', channel_edit: 'Changed an alert channel', channel_delete: 'Deleted an alert channel', channel_test: 'Tested an alert channel', delivery_retry: 'Retried a delivery',
+      network_create: 'Named a network', network_edit: 'Changed a named network', network_delete: 'Deleted a named network', blocked_add: 'Blocked networks', blocked_remove: 'Ended the blocking of networks', exception_create: 'Made an exception', exception_end: 'Ended an exception',
     },
   },
   about: {

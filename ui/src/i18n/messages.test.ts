@@ -73,7 +73,7 @@ describe('messages', () => {
   it('have a text for every act of the audit trail that the server writes', () => {
     const admin = join(__dirname, '../../../httpapi/admin')
     const go = readdirSync(admin).filter((name) => name.endsWith('.go') && !name.endsWith('_test.go')).map((name) => readFileSync(join(admin, name), 'utf8')).join('\n')
-    const acts = [...new Set([...go.matchAll(/"((?:session|binding|setting|account|token|store|log|profile|alert|channel|delivery)\.[a-z_]+)"/g)].map((m) => m[1] ?? ''))]
+    const acts = [...new Set([...go.matchAll(/"((?:session|binding|setting|account|token|store|log|profile|alert|channel|delivery|network|blocked|exception)\.[a-z_]+)"/g)].map((m) => m[1] ?? ''))]
     expect(acts.length).toBeGreaterThan(20)
     expect(acts.filter((act) => !english.has(`audit.actions.${act.replace('.', '_')}`))).toEqual([])
   })

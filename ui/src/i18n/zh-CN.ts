@@ -81,12 +81,13 @@ const messages: Messages = {
   },
   missing: { title: '页面不存在', text: '该页面不存在，或您的角色无权查看。', back: '返回概览' },
   status: { active: '正常', banned: '已封禁' },
-  reasons: { ip_not_allowed: '地址不符', key_banned: '密钥已封禁', lost_race: '已被他处绑定', stream_cut: '连接被切断' },
+  reasons: { ip_not_allowed: '地址不符', key_banned: '密钥已封禁', lost_race: '已被他处绑定', stream_cut: '连接被切断', network_blocked: '网段已屏蔽' },
   reasonHelp: {
     ip_not_allowed: '客户端 IP 不在该密钥的规则范围内。',
     key_banned: '该密钥已封禁，从任何地方使用都会被拒绝。',
     lost_race: '在应答此请求期间，另一个地址先绑定了该密钥。',
     stream_cut: '绑定发生变化，进行中的流式连接被切断。',
+    network_blocked: '该网段已被屏蔽，拒绝一切来自那里的请求。',
   },
   roles: { viewer: '只读', operator: '操作员', admin: '管理员' },
   roleHelp: {
@@ -244,7 +245,7 @@ const messages: Messages = {
     about: '所有管理操作的记录，无法从这里删除。',
     at: '时间', actor: '操作者', action: '操作', target: '对象', clientIp: '来源', openOne: '详情：{action}', onlyThis: '只看此项', changed: '变更内容', field: '字段',
     noMatch: '没有符合条件的记录', empty: '还没有记录', byToken: '{name}（令牌）', local: '服务器本机', system: 'Sentinel 自身', anonymous: '未登录',
-    kinds: { session: '登录', binding: '绑定', setting: '设置', account: '账号', token: 'API 令牌', store: '存储', log: '拦截记录导出', alert: '告警', channel: '告警通道', delivery: '告警投递' },
+    kinds: { session: '登录', binding: '绑定', setting: '设置', account: '账号', token: 'API 令牌', store: '存储', log: '拦截记录导出', alert: '告警', channel: '告警通道', delivery: '告警投递', network: '命名网络', blocked: '屏蔽网段', exception: '临时放行' },
     actions: {
       session_login: '登录', session_failed: '登录失败', session_logout: '退出登录',
       binding_create: '绑定密钥', binding_edit: '修改绑定', binding_ban: '封禁密钥', binding_unban: '解除封禁', binding_unbind: '解绑密钥',
@@ -254,6 +255,7 @@ const messages: Messages = {
       account_password: '修改密码', account_recovery_codes: '更换恢复码', account_second_factor_begin: '开始设置双重验证', account_second_factor_on: '开启双重验证', account_second_factor_off: '关闭双重验证',
       suspicion_dismiss: '排除共用嫌疑', token_create: '创建 API 令牌', token_delete: '删除 API 令牌', store_backup: '下载备份', store_compact: '压缩存储', store_housekeeping: '执行清理',
       alert_acknowledge: '确认告警', channel_create: '添加告警通道', channel_edit: '修改告警通道', channel_delete: '删除告警通道', channel_test: '测试告警通道', delivery_retry: '重新投递告警',
+      network_create: '创建命名网络', network_edit: '修改命名网络', network_delete: '删除命名网络', blocked_add: '屏蔽网段', blocked_remove: '解除网段屏蔽', exception_create: '创建临时放行', exception_end: '结束临时放行',
     },
   },
   about: {
