@@ -54,7 +54,7 @@ func TestSuspicions(t *testing.T) {
 	s.call(account.Viewer, "DELETE", path, nil).wantFault(http.StatusForbidden, "forbidden")
 	s.wantTrail(0)
 	s.call(account.Operator, "DELETE", path, nil).want(http.StatusNoContent)
-	s.wantTrail(0, "token:operator suspicion.dismiss")
+	s.wantTrail(0, "token:operator suspicion.dismiss binding:"+hashOf(1).String())
 	if read(); list.Total != 0 {
 		t.Errorf("after it was dismissed: got %+v", list)
 	}

@@ -9,13 +9,13 @@ import (
 
 // Suspicion is a key that several people seem to use.
 type Suspicion struct {
-	Hash     string     `json:"hash"`
-	Hint     string     `json:"hint"`
-	Label    string     `json:"label"`
-	Bound    bool       `json:"bound"`
-	First    time.Time  `json:"first"`
-	Last     time.Time  `json:"last"`
-	Minutes  int        `json:"minutes"`
+	Hash     string         `json:"hash"`
+	Hint     string         `json:"hint"`
+	Label    string         `json:"label"`
+	Bound    bool           `json:"bound"`
+	First    time.Time      `json:"first"`
+	Last     time.Time      `json:"last"`
+	Minutes  int            `json:"minutes"`
 	Evidence []SharedMinute `json:"evidence"` // the newest first
 }
 
