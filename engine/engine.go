@@ -23,6 +23,7 @@ import (
 	"github.com/key-ip-sentinel/sentinel/engine/network"
 	"github.com/key-ip-sentinel/sentinel/engine/ratelimit"
 	"github.com/key-ip-sentinel/sentinel/engine/record"
+	"github.com/key-ip-sentinel/sentinel/engine/sharing"
 	"github.com/key-ip-sentinel/sentinel/store"
 )
 
@@ -67,6 +68,7 @@ type Engine struct {
 	blocked    *network.Blocklist
 	exceptions *exception.Exceptions
 	firstUses  firstUses
+	sharing    *sharing.Watch
 
 	cache    *bindcache.Cache
 	flights  *flights
@@ -127,7 +129,8 @@ func New(opts Options) (*Engine, error) {
 	networks, netErr := network.OpenNetworks(ctx, opts.Store, opts.Now)
 	blocked, blockErr := network.OpenBlocklist(ctx, opts.Store, opts.Now)
 	exceptions, exceptErr := exception.Open(ctx, opts.Store, opts.Now)
-	if err := errors.Join(netErr, blockErr, exceptErr); err != nil {
+	shared, sharingErr := sharing.Open(ctx, opts.Store)
+	if err := errors.Join(netErr, blockErr, exceptErr, sharingErr); err != nil {
 		return nil, err
 	}
 	cache, err := bindcache.New(opts.Store, networks, opts.CacheEntries)
@@ -138,7 +141,7 @@ func New(opts Options) (*Engine, error) {
 	e := &Engine{
 		store: opts.Store, resolver: opts.Resolver, credentials: opts.Credentials, limiter: opts.Limiter,
 		logger: opts.Logger, now: opts.Now,
-		networks: networks, blocked: blocked, exceptions: exceptions,
+		networks: networks, blocked: blocked, exceptions: exceptions, sharing: shared,
 		cache: cache, flights: newFlights(), usage: newUsage(),
 		unnamed: new(clientip.UnnamedProxy), events: event.NewBus(opts.Now), watcher: opts.Watcher, onShut: opts.OnShut,
 		node:        Node{Name: opts.NodeName, Version: opts.Version, Started: store.StoredTime(start)},

@@ -56,6 +56,7 @@ type Config struct {
 	BindBurst    int // keys of one address within an hour; 0: any number
 	// BindBurstAction is what becomes of those beyond.
 	BindBurstAction string
+	SharingMinutes  int // of one day; 0: no key is suspected
 	Anonymous       string
 	FailsafeMode    string
 

@@ -161,6 +161,7 @@ func (a *API) register() {
 	a.registerRebindLinks()
 	a.registerBulk()
 	a.registerReplay()
+	a.registerSuspicions()
 	a.registerImport()
 	a.registerExport()
 	a.registerLegacyBindings()
