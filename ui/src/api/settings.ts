@@ -9,5 +9,5 @@ export async function listSettings(signal: AbortSignal): Promise<Setting[]> {
 
 /** Sets values, or with null takes them back to what the environment says; all or none. force: even if that locks the caller out. */
 export function changeSettings(values: Record<string, string | null>, force = false): Promise<unknown> {
-  return body(api.PUT('/admin/api/settings', { body: { values, force } }))
+  return body(api.PUT('/admin/api/settings', { body: force ? { values, force } : { values } }))
 }
