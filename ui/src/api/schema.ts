@@ -2287,6 +2287,39 @@ export interface components {
             warnings?: string[];
         };
         ChangedNetwork: {
+            /**
+             * Format: int64
+             * @description How many bindings have a rule that names it.
+             */
+            bindings: number;
+            /**
+             * Format: date-time
+             * @description When it was made.
+             */
+            createdAt: string;
+            /** @description Its name. */
+            name: string;
+            /** @description What an administrator wrote of it; may have several lines. */
+            note: string;
+            /**
+             * Format: int64
+             * @description How many prefixes it has.
+             */
+            prefixCount: number;
+            /** @description Its prefixes; in a list, the first 20. */
+            prefixes: string[];
+            /**
+             * Format: int64
+             * @description Grows with every change; the ETag is made of it.
+             */
+            revision: number;
+            /** @description Whether many keys are used from each of its addresses. */
+            shared: boolean;
+            /**
+             * Format: date-time
+             * @description When it was last changed.
+             */
+            updatedAt: string;
             /** @description What is odd about the prefixes, such as one that adds nothing; absent if nothing is. */
             warnings?: string[];
         };
