@@ -119,6 +119,7 @@ func (e *Engine) housekeep(ctx context.Context, now time.Time) (r HousekeepingRe
 		n, err := e.removeRankings(ctx, now, keep.CounterDays)
 		r.Counters += n
 		errs = append(errs, err)
+		errs = append(errs, e.removeMinutes(ctx, now))
 	}
 	if ctx.Err() != nil {
 		errs = append(errs, e.whyDone(ctx))

@@ -70,7 +70,7 @@ type usage struct {
 
 type usageShard struct {
 	mu      sync.Mutex
-	touched []*bindcache.Entry // each once, or twice if it was refused as well
+	touched []*bindcache.Entry // each once for each address, and once if it was refused as well
 }
 
 func newUsage() *usage { return new(usage) }
@@ -137,12 +137,15 @@ func (e *Engine) writeUsage(ctx context.Context) error {
 	u := e.usage
 	now := e.now().UTC().Truncate(time.Millisecond)
 	hour := now.Truncate(time.Hour)
+	var drained [counted]uint64
 	for c := range counted {
 		if n := u.now[c].Swap(0); n > 0 {
+			drained[c] = n
 			u.total[c].Add(n)
 			u.unwritten.addCounter(store.Counter{Hour: hour, Name: c.String(), N: n})
 		}
 	}
+	e.minutes.add(now, &drained)
 	for i := range u.shards {
 		s := &u.shards[i]
 		s.mu.Lock()
@@ -150,7 +153,9 @@ func (e *Engine) writeUsage(ctx context.Context) error {
 		s.touched = nil
 		s.mu.Unlock()
 		for _, entry := range touched {
-			u.lost.Add(u.unwritten.addTouch(entry.TakeUsage(now)))
+			t := entry.TakeUsage(now)
+			e.watchSharing(entry, t)
+			u.lost.Add(u.unwritten.addTouch(t))
 		}
 	}
 	if u.unwritten.empty() {

@@ -267,10 +267,13 @@ func TestTouchesAddUp(t *testing.T) {
 	if !e.Touch(a) {
 		t.Error("the first touch is not reported as the first")
 	}
-	if e.Touch(b) {
+	if e.Touch(a) {
 		t.Error("the second touch is reported as the first")
 	}
-	want := store.Touch{Hash: hashOf(1), LastUsed: at, LastIP: b, Hits: 2, Addresses: []netip.Addr{a, b}}
+	if !e.Touch(b) {
+		t.Error("the first touch from another address is not reported as the first")
+	}
+	want := store.Touch{Hash: hashOf(1), LastUsed: at, LastIP: b, Hits: 3, Addresses: []store.AddressHits{{IP: a, Hits: 2}}}
 	if got := e.TakeUsage(at); !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}

@@ -3,6 +3,7 @@ package bindcache
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -24,11 +25,11 @@ type Entry struct {
 
 	seq uint64 // of its stripe, when it was read
 
-	hits    atomic.Uint64              // since the last TakeUsage
-	refused atomic.Uint64              // likewise
-	lastIP  atomic.Pointer[netip.Addr] // not used where the rule is one address
-	seen    atomic.Pointer[addresses]  // likewise
-	_       [8]byte                    // to two cache lines: with many keys, each line is a wait
+	hits    atomic.Uint64             // since the last TakeUsage, where the rule is one address
+	refused atomic.Uint64             // since the last TakeUsage
+	last    atomic.Pointer[source]    // used last, where the rule is more than one address
+	sources atomic.Pointer[addresses] // likewise
+	_       [8]byte                   // to two cache lines: with many keys, each line is a wait
 }
 
 // several is a rule of several prefixes, or of networks, or one that learns.
@@ -105,58 +106,69 @@ func (e *Entry) Basis(ip netip.Addr) store.Basis {
 	return store.Basis{Kind: store.BasisRule, Name: string(e.several.rule.Kind)}
 }
 
+// Roams reports whether the rule may let the key be used from several networks.
+func (e *Entry) Roams() bool { return e.all || e.several != nil }
+
+// NamesNetworkOf reports whether the rule names a network that has an address.
+func (e *Entry) NamesNetworkOf(ip netip.Addr) bool {
+	return e.several != nil && slices.ContainsFunc(e.several.networks, func(n *network.Set) bool { return n.Contains(ip) })
+}
+
 // Learns reports whether the rule takes another prefix at a time.
 func (e *Entry) Learns(now time.Time) bool { return e.several != nil && e.several.rule.Learns(now) }
 
 // Touch notes one allowed use, from an address that the rule covers, and reports
-// whether it is the first one since the last TakeUsage: the caller then sees to
-// it that TakeUsage is called.
+// whether it is the first one from there since the last TakeUsage: the caller then
+// sees to it that TakeUsage is called.
 func (e *Entry) Touch(ip netip.Addr) (first bool) {
-	if !e.single.IsSingleIP() {
-		if last := e.lastIP.Load(); last == nil || *last != ip {
-			e.noteAddress(last, ip)
-		}
+	if e.single.IsSingleIP() {
+		return e.hits.Add(1) == 1
 	}
-	return e.hits.Add(1) == 1
+	s := e.last.Load()
+	if s == nil || s.ip != ip {
+		s = e.sourceOf(ip)
+	}
+	return s.hits.Add(1) == 1 && e.begin(s)
 }
 
 // Refuse notes one use that the rule did not allow, and reports whether it is
 // the first one since the last TakeUsage, as Touch does.
 func (e *Entry) Refuse() (first bool) { return e.refused.Add(1) == 1 }
 
-// noteAddress is apart from Touch, so that only a change of address costs.
+// sourceOf is apart from Touch, so that only a change of address costs.
 //
 //go:noinline
-func (e *Entry) noteAddress(last *netip.Addr, ip netip.Addr) {
-	list := e.seen.Load()
+func (e *Entry) sourceOf(ip netip.Addr) *source {
+	list := e.sources.Load()
 	if list == nil {
-		list = new(addresses)
-		if !e.seen.CompareAndSwap(nil, list) {
-			list = e.seen.Load()
+		list = newAddresses()
+		if !e.sources.CompareAndSwap(nil, list) {
+			list = e.sources.Load()
 		}
 	}
-	if last != nil && e.hits.Load() > 0 {
-		list.add(*last, last) // its use since the last TakeUsage went by the list
-	}
-	e.lastIP.Store(list.add(ip, nil))
+	s := list.of(ip)
+	e.last.Store(s)
+	return s
+}
+
+// begin sees to it that the first use of a source is found by TakeUsage.
+//
+//go:noinline
+func (e *Entry) begin(s *source) bool {
+	e.sources.Load().keep(s)
+	return true
 }
 
 // TakeUsage returns what Touch and Refuse have noted since the last call, and
 // begins anew. The uses are taken to have been now: asking the clock at each of
-// them would cost more than it tells. A use at the same moment may be split: its
-// address is in this touch, and its hit in the next one.
+// them would cost more than it tells.
 func (e *Entry) TakeUsage(now time.Time) store.Touch {
 	t := store.Touch{Hash: e.Hash, Hits: e.hits.Swap(0), Refused: e.refused.Swap(0), LastUsed: now}
-	if list := e.seen.Load(); list != nil {
-		t.Addresses = list.take()
-	}
-	if ip := e.lastIP.Load(); ip != nil {
-		t.LastIP = *ip
-	} else if e.single.IsSingleIP() && t.Hits > 0 {
+	switch last := e.last.Load(); {
+	case last != nil:
+		e.sources.Load().take(&t, last)
+	case e.single.IsSingleIP() && t.Hits > 0:
 		t.LastIP = e.single.Addr()
-	}
-	if len(t.Addresses) == 1 && t.Addresses[0] == t.LastIP && t.Hits > 0 {
-		t.Addresses = nil // the store knows from LastIP
 	}
 	return t
 }

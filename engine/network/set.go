@@ -18,5 +18,8 @@ type Set struct {
 // Name returns the name.
 func (s *Set) Name() string { return s.name }
 
+// Prefixes returns what the name stands for at this moment; nil if for nothing.
+func (s *Set) Prefixes() *ipset.Set { return s.prefixes.Load() }
+
 // Contains reports whether the network has an address.
 func (s *Set) Contains(addr netip.Addr) bool { return s.prefixes.Load().Contains(addr) }

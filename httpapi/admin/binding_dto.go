@@ -114,7 +114,7 @@ func parsePrefix(s string) (netip.Prefix, string) {
 }
 
 // invalidTexts are the fields that the engine checks and names.
-var invalidTexts = []string{"label", "note", "hint", "status", "rule", "hash", "name:", "prefixes:", "until:"}
+var invalidTexts = []string{"label", "note", "hint", "status", "rule", "hash", "since", "name:", "prefixes:", "until:"}
 
 // locate names the field of an error of the engine that wraps store.ErrInvalid,
 // as a field below prefix, such as "body.". Other errors stay as they are.

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/danielgtaylor/huma/v2"
+
 	"github.com/key-ip-sentinel/sentinel/engine"
 	"github.com/key-ip-sentinel/sentinel/engine/account"
 )
@@ -14,19 +16,17 @@ func (a *API) registerDashboard() {
 	handle(a, operation{
 		method: http.MethodGet, path: "/dashboard", id: "get-dashboard", tag: "dashboard", role: account.Viewer,
 		summary: "What happened lately, and how things are",
-		about:   "Up to 2 seconds old. Hours and days are those of UTC. It is made of counters, so that it costs the same however much happened.",
+		about: "Up to 2 seconds old. Hours and days are those of UTC. It is made of counters, so that it costs the same however much happened. " +
+			"With range, it has a series of points finer than hours as well.",
 	}, a.dashboard)
 	a.describeDashboard()
-}
-
-type dashboardOutput struct {
-	Body dashboard
 }
 
 // dashboard is the engine's, with what the engine does not know of.
 type dashboard struct {
 	engine.Dashboard
-	Health health `json:"health"`
+	Health health         `json:"health"`
+	Series *engine.Series `json:"series,omitempty"`
 }
 
 type health struct {
@@ -68,7 +68,15 @@ func (a *API) alertHealth() alertHealth {
 	return h
 }
 
-func (a *API) dashboard(ctx context.Context, _ *call, _ *struct{}) (*dashboardOutput, error) {
+type dashboardInput struct {
+	Range string `query:"range" enum:"1h,6h" doc:"Ask for a series: 1h in steps of a minute, 6h in steps of five."`
+}
+
+type dashboardOutput struct {
+	Body dashboard
+}
+
+func (a *API) dashboard(ctx context.Context, _ *call, in *dashboardInput) (*dashboardOutput, error) {
 	d, err := a.opts.Engine.Dashboard(ctx)
 	if err != nil {
 		return nil, err
@@ -81,7 +89,13 @@ func (a *API) dashboard(ctx context.Context, _ *call, _ *struct{}) (*dashboardOu
 		orEmpty(&lists.Addresses)
 		orEmpty(&lists.Networks)
 	}
-	return &dashboardOutput{dashboard{d, health{d.Health, a.alertHealth()}}}, nil
+	out := dashboard{Dashboard: d, Health: health{d.Health, a.alertHealth()}}
+	for _, s := range d.Series {
+		if string(s.Range) == in.Range {
+			out.Series = &s
+		}
+	}
+	return &dashboardOutput{out}, nil
 }
 
 // orEmpty makes a list of none an empty one: in JSON, lists are never null.
@@ -99,6 +113,7 @@ var dashboardDocs = map[string]map[string]string{
 		"today":    "Since midnight, against yesterday up to the same hour.", "last24Hours": "This hour and the 23 before it, against the 24 before these.",
 		"last7Days": "The last 168 hours, against the 168 before these.", "last30Days": "The last 720 hours, against the 720 before these.",
 		"hours": "The last 48 hours, oldest first; the last one still grows.", "days": "The last 30 days, oldest first; the last one still grows.",
+		"series":     "Points finer than hours; only if range asks for it.",
 		"topRefused": "Who was refused most, or would have been where Sentinel only observes.", "bindings": "Numbers of bindings.",
 		"health": "How the parts are.",
 	},
@@ -113,6 +128,16 @@ var dashboardDocs = map[string]map[string]string{
 	},
 	"Point": {
 		"at": "Its start.", "allowed": "Requests with a key that were let pass.", "intercepted": "Requests that a binding refused.",
+		"bound": "Keys that were bound by a first use.", "unbound": "Requests let pass with a key that stayed unbound.",
+		"downstreamFailed": "Requests that the downstream did not answer.",
+	},
+	"Series": {
+		"range": "The period that was asked for.", "stepSeconds": "How long each step is.",
+		"period": "What was counted in it, as far as that is known.", "points": "Oldest first; the last one still grows.",
+	},
+	"SeriesPoint": {"at": "Its start.", "counts": "What was counted in it; null: not known, such as while Sentinel did not run."},
+	"SeriesCounts": {
+		"allowed": "Requests with a key that were let pass.", "intercepted": "Requests that a binding refused.",
 		"bound": "Keys that were bound by a first use.", "unbound": "Requests let pass with a key that stayed unbound.",
 		"downstreamFailed": "Requests that the downstream did not answer.",
 	},
@@ -142,6 +167,9 @@ var dashboardDocs = map[string]map[string]string{
 // document, do not say.
 func (a *API) describeDashboard() {
 	schemas := a.huma.OpenAPI().Components.Schemas.Map()
+	// huma has no way to say that what is a schema of its own may be null.
+	points := schemas["SeriesPoint"].Properties
+	points["counts"] = &huma.Schema{OneOf: []*huma.Schema{{Ref: points["counts"].Ref}, {Type: "null"}}}
 	for name, fields := range dashboardDocs {
 		schema, ok := schemas[name]
 		if !ok {

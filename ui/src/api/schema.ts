@@ -600,6 +600,70 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/admin/api/bindings/{hash}/rebind-links": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the re-bind links of a key
+         * @description The newest first, also those that are over, for 30 days. The links themselves cannot be shown again.
+         */
+        get: operations["list-rebind-links"];
+        put?: never;
+        /**
+         * Make a link with which the holder of a key binds it to where they are
+         * @description It works once, until it expires. Whoever opens it sees the address that the key would be bound to, and says so. It ends when the key is unbound or banned.
+         */
+        post: operations["create-rebind-link"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/api/bindings/{hash}/rebind-links/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Revoke a re-bind link
+         * @description It is over at once. A link that was used, or not in time, is over already.
+         */
+        delete: operations["revoke-rebind-link"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/api/bindings/{hash}/replay": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Tell what a rule of a key would have refused
+         * @description Holds what is recorded against the rules as they are, or against another rule: what was allowed, which is known by key, day and network for 30 days, and the intercepts, among them those that were only observed. Nothing is changed. Send the rule that you are about to give the key.
+         */
+        post: operations["replay-binding"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/admin/api/blocked-networks": {
         parameters: {
             query?: never;
@@ -710,7 +774,7 @@ export interface paths {
         };
         /**
          * What happened lately, and how things are
-         * @description Up to 2 seconds old. Hours and days are those of UTC. It is made of counters, so that it costs the same however much happened.
+         * @description Up to 2 seconds old. Hours and days are those of UTC. It is made of counters, so that it costs the same however much happened. With range, it has a series of points finer than hours as well.
          */
         get: operations["get-dashboard"];
         put?: never;
@@ -800,6 +864,30 @@ export interface paths {
          * @description It changes nothing, and says what would become of the next request: what it rests on, in order, is a ban, an exception, a blocked network, and the rule. Whether the gateway accepts the key is not asked. A key that is sent is hashed here, and neither kept nor logged.
          */
         post: operations["explain-key"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/api/ip-doctor": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Tell how your own client IP comes about
+         * @description By the code that decides on requests. Of headers that have nothing to do with forwarding only the names are told.
+         */
+        get: operations["examine-own-request"];
+        put?: never;
+        /**
+         * Tell how the client IP of a request would come about
+         * @description Of one that is described, or without a peer of this very request. With trustedProxies or header it is told what would be if these were the settings. Nothing is changed, kept or logged.
+         */
+        post: operations["examine-request"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1147,6 +1235,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/admin/api/replay": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Tell what the rules would have refused
+         * @description Holds what is recorded against the rules as they are, or against another rule: what was allowed, which is known by key, day and network for 30 days, and the intercepts, among them those that were only observed. Nothing is changed. Send neither hashes nor filter for all keys. One runs at a time; others wait.
+         */
+        post: operations["replay"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/admin/api/settings": {
         parameters: {
             query?: never;
@@ -1187,6 +1295,46 @@ export interface paths {
          */
         post: operations["set-up"];
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/api/suspicions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the keys that several people seem to use
+         * @description Keys whose rules let them be used from several networks, and which were used from two at a time in so many minutes of one day as SENTINEL_SHARING_MINUTES says. There are at most 1,000; the one with the newest such minute comes first.
+         */
+        get: operations["list-suspicions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/api/suspicions/{hash}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Dismiss a suspicion
+         * @description The key is suspected again after as many minutes as at first. To hold it to one network, change its rule.
+         */
+        delete: operations["dismiss-suspicion"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1728,6 +1876,66 @@ export interface components {
              * @description Of the binding after the change.
              */
             revision?: number;
+        };
+        BindingFilter: {
+            /**
+             * Format: date-time
+             * @description Bound before this time.
+             */
+            createdBefore?: string;
+            /**
+             * Format: date-time
+             * @description Bound at this time or later.
+             */
+            createdSince?: string;
+            /** @description Part of the hint, in any case. */
+            hint?: string;
+            /**
+             * Format: int64
+             * @description Used less often than this.
+             */
+            hitsBelow?: number;
+            /**
+             * Format: date-time
+             * @description Neither bound nor used at this time or later.
+             */
+            idleSince?: string;
+            /** @description Part of the label, in any case. */
+            label?: string;
+            /**
+             * @description Only keys whose rule names this network.
+             * @example office
+             */
+            namesNetwork?: string;
+            /**
+             * @description An address or CIDR: keys that may be used from at least one address of it, by their own prefixes or those of the networks that they name, those with the rule all among them.
+             * @example 10.1.0.0/16
+             */
+            network?: string;
+            /** @description Only keys that were bound anew after they had been archived. */
+            returned?: boolean;
+            /**
+             * @description Only keys with a rule of this kind.
+             * @enum {string}
+             */
+            rule?: "single" | "multiple" | "all" | "learn";
+            /**
+             * @description Only keys of this status.
+             * @enum {string}
+             */
+            status?: "active" | "banned";
+            /** @description Part of the hint or the label, in any case. */
+            text?: string;
+            /**
+             * Format: date-time
+             * @description Last used before this time, and used at all.
+             */
+            usedBefore?: string;
+            /**
+             * Format: date-time
+             * @description Last used at this time or later.
+             */
+            usedSince?: string;
         };
         BindingPatch: {
             /** @description What you call the key; empty takes it away. */
@@ -2500,6 +2708,8 @@ export interface components {
             last30Days: components["schemas"]["Period"];
             /** @description The last 168 hours, against the 168 before these. */
             last7Days: components["schemas"]["Period"];
+            /** @description Points finer than hours; only if range asks for it. */
+            series?: components["schemas"]["Series"];
             /** @description Since midnight, against yesterday up to the same hour. */
             today: components["schemas"]["Period"];
             /** @description Who was refused most, or would have been where Sentinel only observes. */
@@ -2516,6 +2726,13 @@ export interface components {
              * @description Its start, UTC.
              */
             day: string;
+            /**
+             * Format: int64
+             * @description Requests that were let pass from further networks, or from where nobody knows any more.
+             */
+            elsewhere: number;
+            /** @description Where from the key was let pass, at most 32; none on days from before this was kept. */
+            networks: components["schemas"]["NetworkUseBody"][];
             /**
              * Format: int64
              * @description Requests that were refused.
@@ -2581,6 +2798,70 @@ export interface components {
              * @description How many attempts there were.
              */
             tries: number;
+        };
+        Diagnosis: {
+            /** @description What to check, most important first. */
+            advice: string[];
+            /**
+             * Format: ip
+             * @description The client IP; absent if it cannot be told.
+             */
+            clientIp?: string;
+            /** @description The same in words. */
+            error?: string;
+            /**
+             * @description Why it cannot be told.
+             * @enum {string}
+             */
+            errorKind?: "no_peer" | "missing" | "repeated" | "malformed";
+            /** @description The headers that have to do with forwarding, as they came; queries in them are cut off. */
+            forwarding: components["schemas"]["HeaderLines"][];
+            /** @description The one header that is read of a trusted proxy. */
+            header: string;
+            /** @description The names of all other headers. Their values, which may be keys, are not told. */
+            otherHeaders: string[];
+            /** @description The other end of the connection. */
+            peer: components["schemas"]["DoctorPeer"];
+            /** @description What was looked at, in this order: the peer, then each hop, then what counted for nothing. */
+            steps: components["schemas"]["Step"][];
+            /** @description By which this was found out. */
+            trustedProxies: string[];
+            /** @description Whether settings other than those in force were asked about. */
+            whatIf: boolean;
+        };
+        DoctorInputBody: {
+            /**
+             * @description In place of SENTINEL_REAL_IP_HEADER.
+             * @example X-Forwarded-For
+             */
+            header?: string;
+            /**
+             * @description The headers of the request as text, one a line, as curl -v and browsers show them.
+             * @example X-Real-IP: 203.0.113.9
+             */
+            headers?: string;
+            /**
+             * @description Where the connection came from, with or without a port; absent: this very request.
+             * @example 10.0.0.7:51000
+             */
+            peer?: string;
+            /**
+             * @description In place of TRUSTED_PROXY_IPS; empty: nobody is trusted.
+             * @example [
+             *       "10.0.0.0/8"
+             *     ]
+             */
+            trustedProxies?: string[];
+        };
+        DoctorPeer: {
+            /** @description The proxy that named it by the PROXY protocol. */
+            proxiedBy?: string;
+            /** @description As the connection has it. */
+            remoteAddr: string;
+            /** @description Whether it is a trusted proxy. */
+            trusted: boolean;
+            /** @description The first prefix that makes it one. */
+            trustedBy?: string;
         };
         DownstreamHealth: {
             /**
@@ -2975,6 +3256,14 @@ export interface components {
             /** @description What is wrong with it. */
             message: string;
         };
+        HeaderLines: {
+            /** @description Its lines in their order: at most 20, of each at most 200 bytes. */
+            lines: string[];
+            /** @description Its name. */
+            name: string;
+            /** @description Whether it is the one that is read of trusted proxies. */
+            reads: boolean;
+        };
         Health: {
             /** @description Alerts, and the channels that they are sent to. */
             alerts: components["schemas"]["AlertHealth"];
@@ -3350,6 +3639,15 @@ export interface components {
             /** @description Whether many keys are used from each of its addresses, as from behind an office's NAT: then many first uses from one of them mean nothing. */
             shared?: boolean;
         };
+        NetworkUseBody: {
+            /**
+             * Format: int64
+             * @description Requests that were let pass from there.
+             */
+            allowed: number;
+            /** @description An IPv4 address, or the /64 of an IPv6 one. */
+            network: string;
+        };
         NewBinding: {
             /** @description The key hash. Either this or key. */
             hash?: string;
@@ -3416,6 +3714,28 @@ export interface components {
              * @description When it ends. This or forSeconds.
              */
             until?: string;
+        };
+        NewRebindLinkInputBody: {
+            /**
+             * Format: date-time
+             * @description In place of seconds: until when, at most 30 days from now.
+             */
+            expiresAt?: string;
+            /**
+             * Format: int64
+             * @description For how long it is good, up to 30 days. Unless this or expiresAt is given: 24 hours.
+             */
+            seconds?: number;
+        };
+        NewRebindLinkOutputBody: {
+            /** @description A few characters of the key that it is for. */
+            hint: string;
+            /** @description What will be shown of it from now on. */
+            link: components["schemas"]["RebindLink"];
+            /** @description The path of the link on the public address, with its token, which is not kept and cannot be shown again. */
+            path: string;
+            /** @description The whole link; absent if the public address is not known: set SENTINEL_PUBLIC_URL. */
+            url?: string;
         };
         Node: {
             /** @description Its name. */
@@ -3606,6 +3926,56 @@ export interface components {
             /** @description What is in the way of a removal; of the code network_in_use. */
             usedBy?: components["schemas"]["UsedBy"];
         };
+        RebindLink: {
+            /**
+             * Format: date-time
+             * @description When it was made.
+             */
+            createdAt: string;
+            /**
+             * @description Who made it.
+             * @example account:alice
+             */
+            createdBy: string;
+            /**
+             * Format: date-time
+             * @description Until when it is good.
+             */
+            expiresAt: string;
+            /**
+             * @description Names the link in this API; it cannot be used with it.
+             * @example 0f3a5b7c9d1e2f40
+             */
+            id: string;
+            /**
+             * Format: date-time
+             * @description When it was revoked; absent if it was not.
+             */
+            revokedAt?: string;
+            /** @description Who revoked it; unbind or ban if it ended with its key. */
+            revokedBy?: string;
+            /**
+             * @description Open; used; not used in time; or revoked.
+             * @enum {string}
+             */
+            state: "open" | "used" | "ended" | "revoked";
+            /**
+             * Format: date-time
+             * @description When it was used; absent if it was not.
+             */
+            usedAt?: string;
+            /** @description What the key was bound to with it. */
+            usedFor?: string;
+            /**
+             * Format: ip
+             * @description The client IP that used it.
+             */
+            usedFrom?: string;
+        };
+        RebindLinksOutputBody: {
+            /** @description The links of the key, the newest first. */
+            items: components["schemas"]["RebindLink"][];
+        };
         RecoveryView: {
             /** @description Each signs in once, in place of a code. They are not shown again. */
             recoveryCodes: string[];
@@ -3630,6 +4000,121 @@ export interface components {
             url?: string;
             /** @description Whether HTTP goes through the proxy that HTTP_PROXY, HTTPS_PROXY and NO_PROXY in the server's environment name. */
             useProxy?: boolean;
+        };
+        ReplayBody: {
+            /**
+             * Format: int64
+             * @description How many bindings it looked at.
+             */
+            checked: number;
+            /**
+             * Format: int64
+             * @description Of how many keys.
+             */
+            keys: number;
+            /**
+             * Format: int64
+             * @description Requests of refused and passed that no row tells of.
+             */
+            omitted: number;
+            /**
+             * Format: int64
+             * @description Requests that were refused and would have passed.
+             */
+            passed: number;
+            /**
+             * Format: int64
+             * @description Of how many keys.
+             */
+            passedKeys: number;
+            /**
+             * Format: int64
+             * @description Requests that would have been refused.
+             */
+            refused: number;
+            /**
+             * Format: int64
+             * @description How many of them were refused then as well.
+             */
+            refusedThen: number;
+            /** @description Of whom; those with most requests first. */
+            rows: components["schemas"]["ReplayRow"][];
+            /**
+             * Format: date-time
+             * @description When it begins, of intercepts.
+             */
+            since: string;
+            /** @description What nobody can tell. It is in no other number. */
+            uncertain: components["schemas"]["UncertainReplay"];
+            /**
+             * Format: date-time
+             * @description When it begins, of what was allowed: the start of that day in UTC.
+             */
+            usesSince: string;
+        };
+        ReplayInput: {
+            /**
+             * Format: int64
+             * @description How many rows the answer may have.
+             * @default 100
+             */
+            rows?: number;
+            /** @description The rule as it would be. Without it, every key has its own. */
+            rule?: components["schemas"]["RuleInput"];
+            /**
+             * Format: date-time
+             * @description When to begin. What was allowed counts from the start of that day on, in UTC.
+             */
+            since: string;
+        };
+        ReplayManyInput: {
+            /** @description Chooses the keys by how their bindings are now. */
+            filter?: components["schemas"]["BindingFilter"];
+            /** @description Key hashes. Either these or filter, or neither for all keys. */
+            hashes?: string[];
+            /**
+             * Format: int64
+             * @description How many rows the answer may have.
+             * @default 100
+             */
+            rows?: number;
+            /** @description The rule as it would be. Without it, every key has its own. */
+            rule?: components["schemas"]["RuleInput"];
+            /**
+             * Format: date-time
+             * @description When to begin. What was allowed counts from the start of that day on, in UTC.
+             */
+            since: string;
+        };
+        ReplayRow: {
+            /**
+             * Format: int64
+             * @description How many requests.
+             */
+            count: number;
+            /**
+             * Format: date-time
+             * @description On which day: its start, UTC.
+             */
+            day: string;
+            /**
+             * @description What became of them.
+             * @enum {string}
+             */
+            did: "refuse" | "pass";
+            /** @description The key hash. */
+            hash: string;
+            /** @description A few characters of the key. */
+            hint: string;
+            /** @description What an administrator calls the key. */
+            label: string;
+            /** @description From where: an IPv4 address, or the /64 of an IPv6 one; absent if it is not known. */
+            network?: string;
+            /**
+             * @description What would have become of them.
+             * @enum {string}
+             */
+            would: "refuse" | "pass";
         };
         RetentionView: {
             /**
@@ -3706,6 +4191,55 @@ export interface components {
              *     ]
              */
             prefixes?: string[];
+        };
+        Series: {
+            /** @description What was counted in it, as far as that is known. */
+            period: components["schemas"]["Period"];
+            /** @description Oldest first; the last one still grows. */
+            points: components["schemas"]["SeriesPoint"][];
+            /** @description The period that was asked for. */
+            range: string;
+            /**
+             * Format: int64
+             * @description How long each step is.
+             */
+            stepSeconds: number;
+        };
+        SeriesCounts: {
+            /**
+             * Format: int64
+             * @description Requests with a key that were let pass.
+             */
+            allowed: number;
+            /**
+             * Format: int64
+             * @description Keys that were bound by a first use.
+             */
+            bound: number;
+            /**
+             * Format: int64
+             * @description Requests that the downstream did not answer.
+             */
+            downstreamFailed: number;
+            /**
+             * Format: int64
+             * @description Requests that a binding refused.
+             */
+            intercepted: number;
+            /**
+             * Format: int64
+             * @description Requests let pass with a key that stayed unbound.
+             */
+            unbound: number;
+        };
+        SeriesPoint: {
+            /**
+             * Format: date-time
+             * @description Its start.
+             */
+            at: string;
+            /** @description What was counted in it; null: not known, such as while Sentinel did not run. */
+            counts: components["schemas"]["SeriesCounts"] | null;
         };
         SessionView: {
             /** @description A JWT: send it as Authorization: Bearer … Absent for the console, which gets a cookie. */
@@ -3805,6 +4339,32 @@ export interface components {
             /** @description Whether there is no account yet. */
             needed: boolean;
         };
+        SharedMinute: {
+            /**
+             * Format: date-time
+             * @description Its start.
+             */
+            minute: string;
+            /** @description Where from the key was used in it, at most 8: IPv4 addresses, and the /64 of IPv6 ones. */
+            networks: string[];
+        };
+        Step: {
+            /**
+             * Format: ip
+             * @description The address in it; absent if none could be read.
+             */
+            address?: string;
+            /** @description Whether it had a say in the result. */
+            believed: boolean;
+            /** @description The prefix that makes it a trusted proxy; absent if none does. */
+            trustedBy?: string;
+            /** @description As received, at most 200 bytes of it. */
+            value: string;
+            /** @description Such as peer, header X-Real-IP or hop 2 of X-Forwarded-For. */
+            what: string;
+            /** @description Why, or why not. */
+            why: string;
+        };
         StoreHealth: {
             /** @description Why it last did not. */
             lastError?: string;
@@ -3832,6 +4392,47 @@ export interface components {
              * @description Size of the data file.
              */
             totalBytes: number;
+        };
+        SuspicionBody: {
+            /** @description Whether the key has a binding now. */
+            bound: boolean;
+            /** @description The newest of these minutes, at most 20, the newest first. */
+            evidence: components["schemas"]["SharedMinute"][];
+            /**
+             * Format: date-time
+             * @description The first minute in which it was used from several networks.
+             */
+            first: string;
+            /** @description The key hash. */
+            hash: string;
+            /** @description A few characters of the key. */
+            hint: string;
+            /** @description What an administrator calls the key now. */
+            label: string;
+            /**
+             * Format: date-time
+             * @description The newest one.
+             */
+            last: string;
+            /**
+             * Format: int64
+             * @description How many there were.
+             */
+            minutes: number;
+        };
+        SuspicionsOutputBody: {
+            /**
+             * Format: int64
+             * @description How many more there was no room for since the start of the server.
+             */
+            beyond: number;
+            /** @description All there are. */
+            items: components["schemas"]["SuspicionBody"][];
+            /**
+             * Format: int64
+             * @description How many there are.
+             */
+            total: number;
         };
         TestResult: {
             /** @description The beginning of the answer. */
@@ -4031,6 +4632,55 @@ export interface components {
              * @description How many networks are blocked now.
              */
             total: number;
+        };
+        UncertainReplay: {
+            /**
+             * Format: int64
+             * @description Refused since the start of the server, whenever that was, and not recorded for want of room.
+             */
+            dropped: number;
+            /**
+             * Format: int64
+             * @description Allowed from further networks of a day on which a key was used from more than 32.
+             */
+            elsewhere: number;
+            /**
+             * Format: date-time
+             * @description Intercepts from before this time are not kept; absent if none before was asked for.
+             */
+            interceptsFrom?: string;
+            /**
+             * Format: int64
+             * @description From networks that the rule may have learnt.
+             */
+            learning: number;
+            /**
+             * Format: int64
+             * @description Allowed from an IPv6 /64 of which the rule has a part only.
+             */
+            partly: number;
+            /**
+             * Format: int64
+             * @description How many requests are uncertain in all.
+             */
+            requests: number;
+            /**
+             * Format: int64
+             * @description Refused, of keys that have no binding any more.
+             */
+            unbound: number;
+            /** @description Networks that rules name and that there are none of: they let nothing pass. */
+            unknownNetworks: string[];
+            /**
+             * Format: int64
+             * @description Allowed on days of which the networks were not kept yet.
+             */
+            unrecorded: number;
+            /**
+             * Format: date-time
+             * @description What was allowed before this day is not kept; absent if nothing before was asked for.
+             */
+            usesFrom?: string;
         };
         Usage: {
             /**
@@ -7968,6 +8618,448 @@ export interface operations {
             };
         };
     };
+    "list-rebind-links": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The key hash: 64 hex digits. */
+                hash: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RebindLinksOutputBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Implemented */
+            501: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "create-rebind-link": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The key hash: 64 hex digits. */
+                hash: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewRebindLinkInputBody"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NewRebindLinkOutputBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Implemented */
+            501: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "revoke-rebind-link": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The key hash: 64 hex digits. */
+                hash: string;
+                /** @description Which link. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Implemented */
+            501: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "replay-binding": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The key hash: 64 hex digits. */
+                hash: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReplayInput"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReplayBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "list-blocked-networks": {
         parameters: {
             query?: {
@@ -8545,7 +9637,10 @@ export interface operations {
     };
     "get-dashboard": {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Ask for a series: 1h in steps of a minute, 6h in steps of five. */
+                range?: "1h" | "6h";
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -9101,6 +10196,185 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Explanation"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "examine-own-request": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Diagnosis"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "examine-request": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DoctorInputBody"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Diagnosis"];
                 };
             };
             /** @description Bad Request */
@@ -11235,6 +12509,111 @@ export interface operations {
             };
         };
     };
+    replay: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReplayManyInput"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReplayBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "list-settings": {
         parameters: {
             query?: never;
@@ -11540,6 +12919,164 @@ export interface operations {
             };
             /** @description Unsupported Media Type */
             415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "list-suspicions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SuspicionsOutputBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "dismiss-suspicion": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The key hash: 64 hex digits. */
+                hash: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
