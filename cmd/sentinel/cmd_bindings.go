@@ -35,7 +35,7 @@ func newBindingsCommand() *cobra.Command {
 		RunE: showHelp,
 	}
 	addClientFlags(cmd)
-	cmd.AddCommand(newBindingsListCommand(), newBindingsShowCommand(), newBindingsSetCommand(),
+	cmd.AddCommand(newBindingsListCommand(), newBindingsShowCommand(), newBindingsSetCommand(), newBindingsExplainCommand(), newRebindLinkCommand(),
 		newBulkCommand("ban", "banned", "Refuse keys from everywhere"),
 		newBulkCommand("unban", "active", "Take bans back: the rules of the keys decide again"),
 		newBulkCommand("unbind", "", "Remove bindings: the next use of such a key binds it anew"),

@@ -27,6 +27,7 @@ const (
 // file together have it. The table in config_table.go tells what each means.
 type Config struct {
 	DownstreamURL *url.URL
+	PublicURL     string // as clients write it; empty: not known
 	Listen        string // host:port
 	AdminListen   string // host:port; empty: the console is on Listen
 	DataDir       string

@@ -43,6 +43,15 @@ var serverSettings = []*setting{
 		help: text{"The address to listen on.", "监听地址。"},
 	},
 	{
+		name: "SENTINEL_PUBLIC_URL", group: serverGroup, example: "https://gateway.example.com", runtime: true,
+		defText: text{"the host of the request that asks for a link", "请求链接时所用的主机"},
+		value:   into(publicURLs, func(c *Config) *string { return &c.PublicURL }),
+		help: text{
+			"How clients reach the public address, for links that are handed to them. Needed with SENTINEL_ADMIN_LISTEN.",
+			"客户端访问公开地址时使用的 URL，用于发给他们的链接。使用 SENTINEL_ADMIN_LISTEN 时需要设置。",
+		},
+	},
+	{
 		name: "SENTINEL_DATA_DIR", group: serverGroup, def: "data", example: "/var/lib/sentinel",
 		defText: text{"`data`; under systemd, its state directory (`$STATE_DIRECTORY`)", "`data`；在 systemd 下为其状态目录（`$STATE_DIRECTORY`）"},
 		value:   into(filePaths, func(c *Config) *string { return &c.DataDir }),

@@ -600,6 +600,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/admin/api/bindings/{hash}/replay": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Tell what a rule of a key would have refused
+         * @description Holds what is recorded against the rules as they are, or against another rule: what was allowed, which is known by key, day and network for 30 days, and the intercepts, among them those that were only observed. Nothing is changed. Send the rule that you are about to give the key.
+         */
+        post: operations["replay-binding"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/admin/api/blocked-networks": {
         parameters: {
             query?: never;
@@ -1141,6 +1161,26 @@ export interface paths {
         get: operations["get-profile"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/api/replay": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Tell what the rules would have refused
+         * @description Holds what is recorded against the rules as they are, or against another rule: what was allowed, which is known by key, day and network for 30 days, and the intercepts, among them those that were only observed. Nothing is changed. Send neither hashes nor filter for all keys. One runs at a time; others wait.
+         */
+        post: operations["replay"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1729,6 +1769,66 @@ export interface components {
              */
             revision?: number;
         };
+        BindingFilter: {
+            /**
+             * Format: date-time
+             * @description Bound before this time.
+             */
+            createdBefore?: string;
+            /**
+             * Format: date-time
+             * @description Bound at this time or later.
+             */
+            createdSince?: string;
+            /** @description Part of the hint, in any case. */
+            hint?: string;
+            /**
+             * Format: int64
+             * @description Used less often than this.
+             */
+            hitsBelow?: number;
+            /**
+             * Format: date-time
+             * @description Neither bound nor used at this time or later.
+             */
+            idleSince?: string;
+            /** @description Part of the label, in any case. */
+            label?: string;
+            /**
+             * @description Only keys whose rule names this network.
+             * @example office
+             */
+            namesNetwork?: string;
+            /**
+             * @description An address or CIDR: keys that may be used from at least one address of it, by their own prefixes or those of the networks that they name, those with the rule all among them.
+             * @example 10.1.0.0/16
+             */
+            network?: string;
+            /** @description Only keys that were bound anew after they had been archived. */
+            returned?: boolean;
+            /**
+             * @description Only keys with a rule of this kind.
+             * @enum {string}
+             */
+            rule?: "single" | "multiple" | "all" | "learn";
+            /**
+             * @description Only keys of this status.
+             * @enum {string}
+             */
+            status?: "active" | "banned";
+            /** @description Part of the hint or the label, in any case. */
+            text?: string;
+            /**
+             * Format: date-time
+             * @description Last used before this time, and used at all.
+             */
+            usedBefore?: string;
+            /**
+             * Format: date-time
+             * @description Last used at this time or later.
+             */
+            usedSince?: string;
+        };
         BindingPatch: {
             /** @description What you call the key; empty takes it away. */
             label?: string;
@@ -2187,6 +2287,39 @@ export interface components {
             warnings?: string[];
         };
         ChangedNetwork: {
+            /**
+             * Format: int64
+             * @description How many bindings have a rule that names it.
+             */
+            bindings: number;
+            /**
+             * Format: date-time
+             * @description When it was made.
+             */
+            createdAt: string;
+            /** @description Its name. */
+            name: string;
+            /** @description What an administrator wrote of it; may have several lines. */
+            note: string;
+            /**
+             * Format: int64
+             * @description How many prefixes it has.
+             */
+            prefixCount: number;
+            /** @description Its prefixes; in a list, the first 20. */
+            prefixes: string[];
+            /**
+             * Format: int64
+             * @description Grows with every change; the ETag is made of it.
+             */
+            revision: number;
+            /** @description Whether many keys are used from each of its addresses. */
+            shared: boolean;
+            /**
+             * Format: date-time
+             * @description When it was last changed.
+             */
+            updatedAt: string;
             /** @description What is odd about the prefixes, such as one that adds nothing; absent if nothing is. */
             warnings?: string[];
         };
@@ -2485,6 +2618,13 @@ export interface components {
              * @description Its start, UTC.
              */
             day: string;
+            /**
+             * Format: int64
+             * @description Requests that were let pass from further networks, or from where nobody knows any more.
+             */
+            elsewhere: number;
+            /** @description Where from the key was let pass, at most 32; none on days from before this was kept. */
+            networks: components["schemas"]["NetworkUseBody"][];
             /**
              * Format: int64
              * @description Requests that were refused.
@@ -3319,6 +3459,15 @@ export interface components {
             /** @description Whether many keys are used from each of its addresses, as from behind an office's NAT: then many first uses from one of them mean nothing. */
             shared?: boolean;
         };
+        NetworkUseBody: {
+            /**
+             * Format: int64
+             * @description Requests that were let pass from there.
+             */
+            allowed: number;
+            /** @description An IPv4 address, or the /64 of an IPv6 one. */
+            network: string;
+        };
         NewBinding: {
             /** @description The key hash. Either this or key. */
             hash?: string;
@@ -3599,6 +3748,121 @@ export interface components {
             url?: string;
             /** @description Whether HTTP goes through the proxy that HTTP_PROXY, HTTPS_PROXY and NO_PROXY in the server's environment name. */
             useProxy?: boolean;
+        };
+        ReplayBody: {
+            /**
+             * Format: int64
+             * @description How many bindings it looked at.
+             */
+            checked: number;
+            /**
+             * Format: int64
+             * @description Of how many keys.
+             */
+            keys: number;
+            /**
+             * Format: int64
+             * @description Requests of refused and passed that no row tells of.
+             */
+            omitted: number;
+            /**
+             * Format: int64
+             * @description Requests that were refused and would have passed.
+             */
+            passed: number;
+            /**
+             * Format: int64
+             * @description Of how many keys.
+             */
+            passedKeys: number;
+            /**
+             * Format: int64
+             * @description Requests that would have been refused.
+             */
+            refused: number;
+            /**
+             * Format: int64
+             * @description How many of them were refused then as well.
+             */
+            refusedThen: number;
+            /** @description Of whom; those with most requests first. */
+            rows: components["schemas"]["ReplayRow"][];
+            /**
+             * Format: date-time
+             * @description When it begins, of intercepts.
+             */
+            since: string;
+            /** @description What nobody can tell. It is in no other number. */
+            uncertain: components["schemas"]["UncertainReplay"];
+            /**
+             * Format: date-time
+             * @description When it begins, of what was allowed: the start of that day in UTC.
+             */
+            usesSince: string;
+        };
+        ReplayInput: {
+            /**
+             * Format: int64
+             * @description How many rows the answer may have.
+             * @default 100
+             */
+            rows?: number;
+            /** @description The rule as it would be. Without it, every key has its own. */
+            rule?: components["schemas"]["RuleInput"];
+            /**
+             * Format: date-time
+             * @description When to begin. What was allowed counts from the start of that day on, in UTC.
+             */
+            since: string;
+        };
+        ReplayManyInput: {
+            /** @description Chooses the keys by how their bindings are now. */
+            filter?: components["schemas"]["BindingFilter"];
+            /** @description Key hashes. Either these or filter, or neither for all keys. */
+            hashes?: string[];
+            /**
+             * Format: int64
+             * @description How many rows the answer may have.
+             * @default 100
+             */
+            rows?: number;
+            /** @description The rule as it would be. Without it, every key has its own. */
+            rule?: components["schemas"]["RuleInput"];
+            /**
+             * Format: date-time
+             * @description When to begin. What was allowed counts from the start of that day on, in UTC.
+             */
+            since: string;
+        };
+        ReplayRow: {
+            /**
+             * Format: int64
+             * @description How many requests.
+             */
+            count: number;
+            /**
+             * Format: date-time
+             * @description On which day: its start, UTC.
+             */
+            day: string;
+            /**
+             * @description What became of them.
+             * @enum {string}
+             */
+            did: "refuse" | "pass";
+            /** @description The key hash. */
+            hash: string;
+            /** @description A few characters of the key. */
+            hint: string;
+            /** @description What an administrator calls the key. */
+            label: string;
+            /** @description From where: an IPv4 address, or the /64 of an IPv6 one; absent if it is not known. */
+            network?: string;
+            /**
+             * @description What would have become of them.
+             * @enum {string}
+             */
+            would: "refuse" | "pass";
         };
         RetentionView: {
             /**
@@ -4049,6 +4313,55 @@ export interface components {
              * @description How many networks are blocked now.
              */
             total: number;
+        };
+        UncertainReplay: {
+            /**
+             * Format: int64
+             * @description Refused since the start of the server, whenever that was, and not recorded for want of room.
+             */
+            dropped: number;
+            /**
+             * Format: int64
+             * @description Allowed from further networks of a day on which a key was used from more than 32.
+             */
+            elsewhere: number;
+            /**
+             * Format: date-time
+             * @description Intercepts from before this time are not kept; absent if none before was asked for.
+             */
+            interceptsFrom?: string;
+            /**
+             * Format: int64
+             * @description From networks that the rule may have learnt.
+             */
+            learning: number;
+            /**
+             * Format: int64
+             * @description Allowed from an IPv6 /64 of which the rule has a part only.
+             */
+            partly: number;
+            /**
+             * Format: int64
+             * @description How many requests are uncertain in all.
+             */
+            requests: number;
+            /**
+             * Format: int64
+             * @description Refused, of keys that have no binding any more.
+             */
+            unbound: number;
+            /** @description Networks that rules name and that there are none of: they let nothing pass. */
+            unknownNetworks: string[];
+            /**
+             * Format: int64
+             * @description Allowed on days of which the networks were not kept yet.
+             */
+            unrecorded: number;
+            /**
+             * Format: date-time
+             * @description What was allowed before this day is not kept; absent if nothing before was asked for.
+             */
+            usesFrom?: string;
         };
         Usage: {
             /**
@@ -7986,6 +8299,123 @@ export interface operations {
             };
         };
     };
+    "replay-binding": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The key hash: 64 hex digits. */
+                hash: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReplayInput"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReplayBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "list-blocked-networks": {
         parameters: {
             query?: {
@@ -11220,6 +11650,111 @@ export interface operations {
             };
             /** @description Forbidden */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    replay: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReplayManyInput"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReplayBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
                 headers: {
                     [name: string]: unknown;
                 };

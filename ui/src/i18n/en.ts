@@ -95,11 +95,12 @@ export default {
     admin: 'Also settings, accounts, tokens, the audit trail and backups.',
   },
   rules: {
-    kind: 'Kind of rule', kinds: { single: 'One network', multiple: 'Several networks', all: 'Anywhere' },
+    kind: 'Kind of rule', kinds: { single: 'One network', multiple: 'Several networks', all: 'Anywhere', learn: 'Learning' },
     kindHelp: {
       single: 'The key passes from one address or CIDR block.',
       multiple: 'The key passes from each of these addresses and CIDR blocks.',
       all: 'The key passes from every address. It can still be banned.',
+      learn: 'The key passes from what it is first used from, until there are enough addresses or the time is over.',
     },
     all: 'Anywhere', allHelp: 'The key passes from every address.', more: '+{n} more | +{n} more',
     prefix: 'Address or CIDR block', prefixPlaceholder: '10.0.0.7, 10.1.0.0/16 or 2001:db8::/48', replacePlaceholder: 'Another one replaces it',

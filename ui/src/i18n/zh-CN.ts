@@ -96,11 +96,12 @@ const messages: Messages = {
     admin: '还可以管理设置、账号、令牌、审计日志和备份。',
   },
   rules: {
-    kind: '规则类型', kinds: { single: '单个网段', multiple: '多个网段', all: '不限来源' },
+    kind: '规则类型', kinds: { single: '单个网段', multiple: '多个网段', all: '不限来源', learn: '自动学习' },
     kindHelp: {
       single: '只允许来自一个地址或网段。',
       multiple: '允许来自下列任一地址或网段。',
       all: '允许来自任何地址，仍可封禁。',
+      learn: '允许来自最初使用它的地址，直到地址够数或时间用完。',
     },
     all: '不限来源', allHelp: '该密钥可从任何地址使用。', more: '另有 {n} 个',
     prefix: '地址或网段', prefixPlaceholder: '10.0.0.7、10.1.0.0/16 或 2001:db8::/48', replacePlaceholder: '输入新的地址将替换它',
