@@ -12,6 +12,9 @@ GOLANGCI_LINT := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)
 GOVULNCHECK := $(TOOLS)/govulncheck-$(GOVULNCHECK_VERSION)
 SDK := cmd/sentinel/testdata/sdk
 
+# Where the browser is: CHROMIUM, or the first of the usual names.
+HAVE_CHROMIUM = command -v $${CHROMIUM:-chromium} $${CHROMIUM:-chromium-browser} $${CHROMIUM:-google-chrome} >/dev/null
+
 FUZZTIME ?= 60s
 BENCHTIME ?= 1s
 BENCHFLAGS ?=
@@ -22,7 +25,7 @@ ROUNDS ?= 100
 BUILDVCS := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo auto || echo false)
 export GOFLAGS := $(GOFLAGS) -buildvcs=$(BUILDVCS)
 
-.PHONY: help build demo test docs fmt-check vet lint vuln ui ui-types ui-check ui-e2e unit sdk fuzz bench microbench soak clean need-go need-cc need-node
+.PHONY: help build demo test docs fmt-check vet lint vuln ui ui-types ui-check ui-e2e unit sdk fuzz bench microbench soak clean need-go need-cc need-node need-chromium
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,7 +36,7 @@ build: need-go ## Build bin/sentinel, one static binary
 demo: build ## Show what Sentinel does; nothing to configure
 	bin/sentinel demo
 
-test: need-go need-cc need-node fmt-check vet lint vuln ui-check unit ## Everything that must hold: format, linters, known vulnerabilities, tests
+test: need-go need-cc need-node need-chromium fmt-check vet lint vuln ui-check unit ui-e2e ## Everything that must hold: format, linters, known vulnerabilities, tests
 
 docs: ## Make the pages that come from the code
 	@mkdir -p docs/zh
@@ -69,8 +72,7 @@ ui-types: need-go ui/node_modules/.package-lock.json ## Make the console's types
 ui-check: ui/node_modules/.package-lock.json ## Check the console, and that ui/dist is what it builds to
 	cd ui && npm run -s check && npm run -s lint && npm run -s test && npm run -s fresh
 
-ui-e2e: build ui/node_modules/.package-lock.json ## Drive the console with Chromium against the built program
-	@command -v chromium >/dev/null || { echo 'missing: chromium, which the tests of the console drive: apt-get install chromium'; exit 1; }
+ui-e2e: build need-chromium ui/node_modules/.package-lock.json ## Drive the console with Chromium against the built program
 	cd ui && SENTINEL_BIN=../bin/sentinel npm run -s e2e
 
 ui/node_modules/.package-lock.json: ui/package.json ui/package-lock.json | need-node
@@ -124,3 +126,13 @@ need-node:
 	@command -v node >/dev/null && command -v npm >/dev/null || { echo 'missing: node and npm, which the console and the tests with the official clients need: apt-get install nodejs npm'; exit 1; }
 	@node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || a === 20 && b >= 19 ? 0 : 1)' \
 	  || { echo "too old: node $$(node --version); the console and the tests with the official clients need 20.19 or newer"; exit 1; }
+
+# Root on Debian, as in continuous integration, gets it installed.
+need-chromium:
+	@$(HAVE_CHROMIUM) && exit 0; \
+	if [ -z "$${CHROMIUM:-}" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo 'installing chromium, which the tests of the console drive'; \
+	  export DEBIAN_FRONTEND=noninteractive; \
+	  apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null || true; \
+	fi; \
+	$(HAVE_CHROMIUM) || { echo 'missing: chromium, which the tests of the console drive: apt-get install chromium, or set CHROMIUM to its path'; exit 1; }

@@ -61,6 +61,9 @@ func (e *Engine) admit(ctx context.Context, x *Exchange, sentPath string) Decisi
 		return e.carryOut(policy, x, refuse(DashboardRefused))
 	}
 	if x.keys.Len() == 0 {
+		if e.blocked.Blocks(x.ClientIP) {
+			return e.refuseBlocked(policy, x)
+		}
 		if policy.Anonymous == AnonymousReject && !x.keys.Dashboard() {
 			e.usage.count(CountCredentialRequired)
 			return e.carryOut(policy, x, refuse(CredentialRequired))
@@ -71,10 +74,26 @@ func (e *Engine) admit(ctx context.Context, x *Exchange, sentPath string) Decisi
 	e.warnOfUnnamedProxy(x)
 	e.register(x)
 	d := e.judgeAll(ctx, policy, x)
-	if !d.Passes() || x.unknown == 0 || x.degraded || !x.ClientIP.IsValid() {
+	switch {
+	case !d.Passes() || x.unknown == 0 && !x.learning:
+		return d
+	case x.unknown != 0 && e.blocked.Blocks(x.ClientIP):
+		return e.refuseBlocked(policy, x)
+	case x.degraded || !x.ClientIP.IsValid():
 		return d
 	}
 	return e.prepareBinding(ctx, policy, x, &req)
+}
+
+// refuseBlocked refuses what is not of a bound key: invented keys must not fill the
+// records.
+func (e *Engine) refuseBlocked(policy *Policy, x *Exchange) Decision {
+	e.usage.count(CountBlocked)
+	x.settled = true
+	e.blockedCry.log(e.now(), func() {
+		e.logger.Info("refused requests without a bound key from blocked networks", "client_ip", x.ClientIP, "request_id", x.RequestID())
+	})
+	return e.carryOut(policy, x, refuse(NetworkBlocked))
 }
 
 // readable is the refusal of a request whose keys or client IP cannot be read.
@@ -141,16 +160,22 @@ func (e *Engine) judgeAll(ctx context.Context, policy *Policy, x *Exchange) Deci
 			x.unknown |= 1 << i
 			continue
 		}
-		why := judge(entry, x.ClientIP)
-		if why == "" {
+		v := e.judge(entry, x.ClientIP)
+		switch {
+		case v.refused == "" && !v.learns:
 			bound[i] = entry
-		} else {
-			e.intercept(x, i, entry, interceptReason(why), policy.Mode == ModeObserve)
-			if policy.Mode != ModeObserve {
-				return refuse(why)
-			}
-			x.Observed = why
+			continue
+		case v.learns && i == x.keys.Primary():
+			x.learning = true
+			continue
+		case v.learns: // the answer proves nothing of any other key
+			v = refusedByRule(entry, x.ClientIP)
 		}
+		e.intercept(x, i, entry, interceptReason(v.refused), v.basis, policy.Mode == ModeObserve)
+		if policy.Mode != ModeObserve {
+			return refuse(v.refused)
+		}
+		x.Observed = v.refused
 	}
 	if x.degraded {
 		e.usage.count(CountFailsafeOpen)
@@ -164,7 +189,7 @@ func (e *Engine) judgeAll(ctx context.Context, policy *Policy, x *Exchange) Deci
 }
 
 // prepareBinding sees to the key that the downstream would use, if it is one of
-// those that are not bound.
+// those that are not bound, or its rule is to learn the client IP.
 func (e *Engine) prepareBinding(ctx context.Context, policy *Policy, x *Exchange, req *credential.Request) Decision {
 	if x.Observed != "" {
 		return Decision{} // a refused request binds nothing, and this one would be
@@ -184,12 +209,19 @@ func (e *Engine) prepareBinding(ctx context.Context, policy *Policy, x *Exchange
 	}
 	// What judgeAll found counts, and is not looked up again: a key that was
 	// bound in between has not been judged.
-	unknown := primary >= 0 && x.unknown&(1<<primary) != 0
+	unknown := x.learning || primary >= 0 && x.unknown&(1<<primary) != 0
 	x.byField = e.credentials.NeedsSuccessField(req)
 	switch {
 	case !unknown || !x.byField && !e.credentials.ChecksKeys(req):
 		e.usage.count(CountUnbound)
 		return Decision{}
+	}
+	x.held = e.heldFirstUse(policy, x.ClientIP)
+	switch {
+	case x.held != "" && policy.Guard == GuardRefuse:
+		e.tellHeld(x)
+		x.settled = true
+		return e.carryOut(policy, x, refuse(FirstUseHeld))
 	case policy.BindOn == BindOnRequest:
 		return e.bind(ctx, policy, x)
 	}

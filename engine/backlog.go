@@ -33,7 +33,7 @@ func (b *backlog) addCounter(c store.Counter) {
 
 // addTouch returns how many hits could not be kept.
 func (b *backlog) addTouch(t store.Touch) (lost uint64) {
-	if t.Hits == 0 && t.Refused == 0 && len(t.Addresses) == 0 {
+	if t.Hits == 0 && t.Refused == 0 {
 		return 0
 	}
 	if b.touches == nil {
@@ -60,20 +60,26 @@ func mergeTouches(a, b store.Touch) store.Touch {
 	m := newer
 	m.Hits += older.Hits
 	m.Refused += older.Refused
+	m.Elsewhere += older.Elsewhere
 	m.Addresses = nil
-	add := func(ip netip.Addr) {
-		if ip.IsValid() && ip != m.LastIP && !slices.Contains(m.Addresses, ip) && len(m.Addresses) < store.UsageAddresses {
-			m.Addresses = append(m.Addresses, ip)
+	add := func(ip netip.Addr, n uint64) {
+		i := slices.IndexFunc(m.Addresses, func(a store.AddressHits) bool { return a.IP == ip })
+		switch {
+		case n == 0 || ip == m.LastIP: // what the others leave is of LastIP
+		case i >= 0:
+			m.Addresses[i].Hits += n
+		case len(m.Addresses) < store.UsageNetworks:
+			m.Addresses = append(m.Addresses, store.AddressHits{IP: ip, Hits: n})
+		default:
+			m.Elsewhere += n
 		}
 	}
-	for _, ip := range newer.Addresses {
-		add(ip)
+	for _, a := range newer.Addresses {
+		add(a.IP, a.Hits)
 	}
-	if older.Hits > 0 {
-		add(older.LastIP)
-	}
-	for _, ip := range older.Addresses {
-		add(ip)
+	add(older.LastIP, older.FromLast())
+	for _, a := range older.Addresses {
+		add(a.IP, a.Hits)
 	}
 	return m
 }

@@ -2,10 +2,13 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"runtime/debug"
+	"slices"
 	"time"
 
+	"github.com/key-ip-sentinel/sentinel/engine/event"
 	"github.com/key-ip-sentinel/sentinel/store"
 )
 
@@ -82,6 +85,10 @@ func (e *Engine) bindNow(ctx context.Context, policy *Policy, x *Exchange) Decis
 	// key and leaves it unbound. Answer: the client's going does not end this.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), bindTimeout)
 	defer cancel()
+	if x.held != "" {
+		e.tellHeld(x)
+		return Decision{}
+	}
 	primary := x.keys.Primary()
 	hash := x.keys.Hash(primary)
 	prefix, err := bindingPrefix(policy, x.ClientIP)
@@ -89,12 +96,17 @@ func (e *Engine) bindNow(ctx context.Context, policy *Policy, x *Exchange) Decis
 		e.storeFailed("cut client IP to a prefix", err)
 		return refuse(InvalidClientIP)
 	}
+	if x.learning {
+		return e.learn(ctx, policy, x, prefix)
+	}
 	now := e.now().UTC().Truncate(time.Millisecond)
 	b := store.Binding{
 		Hash: hash, Hint: x.keys.Hint(primary), Status: store.StatusActive,
-		Rule:    store.Rule{Kind: store.RuleSingle, Prefixes: []netip.Prefix{prefix}},
 		FirstIP: x.ClientIP, CreatedAt: now, UpdatedAt: now,
 	}
+	rule, done := e.ruleOfFirstUse(policy, b.Hint, prefix, now)
+	defer done()
+	b.Rule = rule
 	created := false
 	err = e.cache.Change(hash, func() error {
 		var err error
@@ -109,8 +121,47 @@ func (e *Engine) bindNow(ctx context.Context, policy *Policy, x *Exchange) Decis
 		e.logger.Info("key bound", "hint", b.Hint, "prefix", prefix, "client_ip", x.ClientIP, "request_id", x.RequestID())
 		e.reexamine(b)
 		e.tellBound(b)
+		e.countFirstUse(policy, x.ClientIP)
+	} else if learns(b, now) {
+		return e.learn(ctx, policy, x, prefix) // another address was faster, and its rule learns
 	}
 	return e.judgeBound(ctx, policy, x, primary)
+}
+
+// learn adds the client IP's prefix to the rule of the primary key, durably, or
+// finds that the rule takes no more.
+func (e *Engine) learn(ctx context.Context, policy *Policy, x *Exchange, prefix netip.Prefix) Decision {
+	primary := x.keys.Primary()
+	now := store.StoredTime(e.now())
+	learned := false
+	_, after, err := e.change(ctx, "learn network", x.keys.Hash(primary), 0, func(b *store.Binding) {
+		learned = learns(*b, now) && !slices.Contains(b.Rule.Prefixes, prefix)
+		if !learned {
+			return
+		}
+		b.Rule = b.Rule.Clone()
+		b.Rule.Prefixes = append(b.Rule.Prefixes, prefix)
+		if b.Rule.Learn.Until.IsZero() {
+			b.Rule.Learn.Until = now.Add(b.Rule.Learn.Within)
+		}
+	})
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return Decision{} // unbound by an administrator meanwhile
+	case err != nil:
+		return e.failsafe(policy, x, "learn network", err)
+	case learned:
+		e.usage.count(CountLearned)
+		e.logger.Info("rule learned a network", "hint", after.Hint, "prefix", prefix, "client_ip", x.ClientIP,
+			"prefixes", len(after.Rule.Prefixes), "of", after.Rule.Learn.Limit, "request_id", x.RequestID())
+		e.tellBinding(event.Learned, after)
+	}
+	return e.judgeBound(ctx, policy, x, primary)
+}
+
+// learns reports whether the rule of a binding takes another prefix.
+func learns(b store.Binding, now time.Time) bool {
+	return b.Status == store.StatusActive && b.Rule.Learns(now)
 }
 
 // judgeBound judges a key that has just been bound, by this exchange or by a
@@ -123,26 +174,34 @@ func (e *Engine) judgeBound(ctx context.Context, policy *Policy, x *Exchange, i 
 	if entry == nil {
 		return Decision{} // unbound again by an administrator meanwhile
 	}
-	why := judge(entry, x.ClientIP)
-	if why == "" {
+	v := e.judge(entry, x.ClientIP)
+	if v.learns {
+		v = refusedByRule(entry, x.ClientIP) // the rule was changed meanwhile
+	}
+	if v.refused == "" {
 		e.usage.touch(entry, x.ClientIP)
 		return Decision{}
 	}
-	reason := interceptReason(why)
-	if why == IPNotAllowed {
+	reason := interceptReason(v.refused)
+	if v.refused == IPNotAllowed {
 		reason = store.ReasonLostRace
 	}
-	e.intercept(x, i, entry, reason, policy.Mode == ModeObserve)
+	e.intercept(x, i, entry, reason, v.basis, policy.Mode == ModeObserve)
 	if policy.Mode == ModeObserve {
-		x.Observed = why
+		x.Observed = v.refused
 		return Decision{}
 	}
-	return refuse(why)
+	return refuse(v.refused)
 }
 
 // nat64 holds all of IPv4 behind translators, RFC 6052: one /64 of it would
 // cover everybody.
 var nat64 = netip.MustParsePrefix("64:ff9b::/96")
+
+// BindingPrefix is what a first use from ip binds its key to now.
+func (e *Engine) BindingPrefix(ip netip.Addr) (netip.Prefix, error) {
+	return bindingPrefix(e.policy.Load(), ip)
+}
 
 // bindingPrefix is what a first use from ip binds its key to.
 func bindingPrefix(policy *Policy, ip netip.Addr) (netip.Prefix, error) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/netip"
+	"reflect"
 	"testing"
 	"time"
 
@@ -269,7 +270,7 @@ func TestSetPolicy(t *testing.T) {
 	if err := r.SetPolicy(bad); err == nil {
 		t.Error("an invalid policy was taken")
 	}
-	if r.Policy() != engine.DefaultPolicy() {
+	if !reflect.DeepEqual(r.Policy(), engine.DefaultPolicy()) {
 		t.Errorf("an invalid policy left %+v", r.Policy())
 	}
 	_ = r.bound(keyA)

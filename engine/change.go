@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/key-ip-sentinel/sentinel/engine/bindcache"
@@ -46,6 +45,13 @@ func (e *Engine) Edit(ctx context.Context, hash store.KeyHash, edit BindingEdit)
 
 // edit is Edit of what has been cleaned, and tells nobody.
 func (e *Engine) edit(ctx context.Context, hash store.KeyHash, edit BindingEdit) (before, after store.Binding, err error) {
+	if edit.Rule != nil {
+		done, err := e.networks.Naming(*edit.Rule)
+		if err != nil {
+			return before, after, fmt.Errorf("edit binding: %w", err)
+		}
+		defer done()
+	}
 	change := func(b *store.Binding) { edit.apply(b) }
 	return e.change(ctx, "edit binding", hash, edit.Revision, change)
 }
@@ -83,7 +89,7 @@ func (edit BindingEdit) apply(b *store.Binding) {
 		b.Status = *edit.Status
 	}
 	if edit.Rule != nil {
-		b.Rule = store.Rule{Kind: edit.Rule.Kind, Prefixes: slices.Clone(edit.Rule.Prefixes)}
+		b.Rule = edit.Rule.Clone()
 	}
 	if edit.Label != nil {
 		b.Label = *edit.Label
@@ -142,6 +148,9 @@ func (e *Engine) unbind(ctx context.Context, hash store.KeyHash, revision uint64
 	if used != nil {
 		used.TakeUsage(e.now()) // which went with the binding, and is not the next one's
 	}
+	if err := e.exceptions.RevokeOf(ctx, hash, ""); err != nil {
+		e.storeFailed("end exceptions of an unbound key", err) // they end by themselves
+	}
 	e.shut(ctx, hash)
 	return before, nil
 }
@@ -154,6 +163,11 @@ func (e *Engine) Preset(ctx context.Context, b store.Binding) (store.Binding, er
 	if err != nil {
 		return store.Binding{}, fmt.Errorf("preset binding: %w", err)
 	}
+	done, err := e.networks.Naming(b.Rule)
+	if err != nil {
+		return store.Binding{}, fmt.Errorf("preset binding: %w", err)
+	}
+	defer done()
 	b, created, err := e.preset(ctx, b)
 	switch {
 	case err != nil:
@@ -257,8 +271,7 @@ func (e *Engine) change(
 
 // sameBinding compares what a change may change.
 func sameBinding(a, b store.Binding) bool {
-	return a.Status == b.Status && a.Hint == b.Hint && a.Label == b.Label && a.Note == b.Note &&
-		a.Rule.Kind == b.Rule.Kind && slices.Equal(a.Rule.Prefixes, b.Rule.Prefixes)
+	return a.Status == b.Status && a.Hint == b.Hint && a.Label == b.Label && a.Note == b.Note && a.Rule.Equal(b.Rule)
 }
 
 // retryConflict tries again where another node was faster, unless the change
@@ -276,7 +289,7 @@ func retryConflict(revision uint64, try func() error) error {
 // reexamine cuts the exchanges of a key that its changed binding no longer lets
 // pass.
 func (e *Engine) reexamine(b store.Binding) {
-	entry, err := bindcache.NewEntry(b)
+	entry, err := e.cache.NewEntry(b)
 	if err != nil {
 		e.storeFailed("read changed binding", err)
 		return
@@ -301,8 +314,8 @@ func (e *Engine) cutRefused(entry *bindcache.Entry) {
 		return
 	}
 	e.flights.each(entry.Hash, func(f *flight) {
-		why := judge(entry, f.x.ClientIP)
-		if why != "" && f.x.cut.CompareAndSwap(nil, &cut{refuse(why), f.key, entry}) {
+		v := e.judge(entry, f.x.ClientIP)
+		if v.refused != "" && f.x.cut.CompareAndSwap(nil, &cut{refuse(v.refused), f.key, entry, v.basis}) {
 			f.x.cancel()
 		}
 	})

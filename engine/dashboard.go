@@ -38,6 +38,9 @@ type Dashboard struct {
 	Hours []Point `json:"hours"` // the last 48, oldest first, the last one still growing
 	Days  []Point `json:"days"`  // the last 30, oldest first, the last one still growing
 
+	// Series are the periods that have points finer than hours.
+	Series []Series `json:"-"`
+
 	TopRefused TopRefused    `json:"topRefused"`
 	Bindings   BindingTotals `json:"bindings"`
 	Health     Health        `json:"health"`
@@ -180,6 +183,9 @@ func (e *Engine) makeDashboard(ctx context.Context) (Dashboard, error) {
 	counts, err := e.readCounts(ctx, now)
 	check("read counters", err)
 	d.fill(counts, now)
+	minutes, err := e.readMinutes(ctx, now)
+	check("read counters by the minute", err)
+	d.Series = minutes.series(now)
 	d.TopRefused, err = e.topRefused(ctx, now)
 	check("read who was refused most", err)
 	d.Bindings, err = e.bindingTotals(ctx, now)

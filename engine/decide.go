@@ -12,10 +12,13 @@ import (
 // see.
 type Reason string
 
-// The reasons. The first two come of a binding, and are recorded as intercepts.
+// The reasons. The first three are recorded as intercepts if the key has a binding;
+// the first two come of nothing else.
 const (
 	IPNotAllowed       Reason = "ip_not_allowed"
 	KeyBanned          Reason = "key_banned"
+	NetworkBlocked     Reason = "network_blocked" // nobody may come from there
+	FirstUseHeld       Reason = "first_use_held"  // from an address that is not the client's own
 	InvalidClientIP    Reason = "invalid_client_ip"
 	InvalidCredential  Reason = "invalid_credential"    // cannot be read the way the downstream reads it
 	InvalidAPIKey      Reason = "invalid_api_key"       // can be read, and cannot be a key
@@ -39,21 +42,57 @@ type Decision struct {
 // Passes reports whether the request may be forwarded.
 func (d Decision) Passes() bool { return d.Refused == "" }
 
-// judge is the rule of one binding applied to one address: a pure function.
-func judge(e *bindcache.Entry, ip netip.Addr) Reason {
-	switch {
-	case e.Banned:
-		return KeyBanned
-	case !e.Covers(ip):
-		return IPNotAllowed
-	default:
-		return ""
+// verdict is what is to be done with one key of a request. The zero verdict lets
+// it pass.
+type verdict struct {
+	refused Reason
+	basis   store.Basis // of a refusal
+	learns  bool        // the rule does not cover the address, and would take it
+}
+
+// judge holds an address against one binding, the blocked networks and the
+// exceptions.
+func (e *Engine) judge(entry *bindcache.Entry, ip netip.Addr) verdict {
+	if !entry.Banned && entry.Covers(ip) && !e.blocked.Blocks(ip) {
+		return verdict{}
 	}
+	return e.judgeClosely(entry, ip)
+}
+
+// judgeClosely is judge where the rule alone does not let the address pass. A ban
+// is stronger than an exception, which somebody made for this very key and
+// network, and so is stronger than a blocked network, which is stronger than the
+// rule.
+//
+//go:noinline
+func (e *Engine) judgeClosely(entry *bindcache.Entry, ip netip.Addr) verdict {
+	if entry.Banned {
+		return verdict{refused: KeyBanned, basis: store.Basis{Kind: store.BasisBan}}
+	}
+	if _, ok := e.exceptions.Allows(entry.Hash, ip); ok {
+		return verdict{}
+	}
+	if p, blocked := e.blocked.Find(ip); blocked {
+		return verdict{refused: NetworkBlocked, basis: store.Basis{Kind: store.BasisBlocked, Name: p.String()}}
+	}
+	if entry.Covers(ip) {
+		return verdict{} // it was blocked until now
+	}
+	if ip.IsValid() && entry.Learns(e.now()) {
+		return verdict{learns: true}
+	}
+	return refusedByRule(entry, ip)
+}
+
+func refusedByRule(entry *bindcache.Entry, ip netip.Addr) verdict {
+	return verdict{refused: IPNotAllowed, basis: entry.Basis(ip)}
 }
 
 var details = map[Reason]string{
 	IPNotAllowed:       "This API key is bound to another network address. Use it from there, or ask your administrator to change the binding.",
 	KeyBanned:          "This API key has been banned by an administrator.",
+	NetworkBlocked:     "Requests from your network are not accepted here.",
+	FirstUseHeld:       "This API key cannot be bound to your network address, since it is that of a proxy. Your administrator finds the cause in the console.",
 	InvalidClientIP:    "Your network address cannot be told, because the proxy in front of this gateway does not say it properly. Your administrator finds the cause in the log.",
 	CredentialRequired: "An API key is required.",
 	DashboardRefused:   "This path may not be used with a dashboard session.",

@@ -10,9 +10,13 @@
 //  2. The exchange is registered under each of its keys (flight.go): from here
 //     on a change of one of them finds it.
 //  3. Each key is looked up (package bindcache, then the store) and judged
-//     (decide.go). All bound keys must pass.
+//     (decide.go): a ban counts most, then an exception (package exception), then
+//     a blocked network, then the rule with the networks that it names (package
+//     network). All bound keys must pass.
 //  4. A key that is not bound yet is bound here, or when the downstream has
-//     accepted it: Accept (bind.go), before the first byte of the answer.
+//     accepted it: Accept (bind.go), before the first byte of the answer. It gets
+//     the rule of newrule.go, unless the address is not the client's own
+//     (firstuse.go). So does a rule that learns get the address.
 //  5. Refusals become intercepts (package record), uses become touches, and
 //     both become counters (usage.go).
 //  6. Done ends the exchange. A ban or a new rule in between (change.go) has
@@ -21,7 +25,9 @@
 // Beside the requests:
 //
 //   - Administrators change bindings one by one (change.go), many at once
-//     (bulk.go) or from a list (import.go).
+//     (bulk.go) or from a list (import.go), networks (network.go) and exceptions
+//     (exception.go), and ask what would become of a request (explain.go).
+//   - What ends by itself is ended within a second (ending.go).
 //   - One goroutine writes what is gathered in memory (writer.go): usage and
 //     counters, and who was refused most (ranking.go, package top).
 //   - Housekeeping (housekeeping.go) archives what is not used any more and

@@ -19,8 +19,11 @@ import (
 	"github.com/key-ip-sentinel/sentinel/engine/clientip"
 	"github.com/key-ip-sentinel/sentinel/engine/credential"
 	"github.com/key-ip-sentinel/sentinel/engine/event"
+	"github.com/key-ip-sentinel/sentinel/engine/exception"
+	"github.com/key-ip-sentinel/sentinel/engine/network"
 	"github.com/key-ip-sentinel/sentinel/engine/ratelimit"
 	"github.com/key-ip-sentinel/sentinel/engine/record"
+	"github.com/key-ip-sentinel/sentinel/engine/sharing"
 	"github.com/key-ip-sentinel/sentinel/store"
 )
 
@@ -46,6 +49,9 @@ type Options struct {
 	OnShut   func(ctx context.Context, hash store.KeyHash)
 	NodeName string // shown on the dashboard; default "local"
 	Version  string // likewise
+	// Gateways are the addresses that clients seem to have who come through a
+	// container's network.
+	Gateways []netip.Addr
 }
 
 // Engine decides. It is safe for concurrent use.
@@ -57,7 +63,13 @@ type Engine struct {
 	logger      *slog.Logger
 	now         func() time.Time
 
-	policy   atomic.Pointer[Policy]
+	policy     atomic.Pointer[Policy]
+	networks   *network.Networks
+	blocked    *network.Blocklist
+	exceptions *exception.Exceptions
+	firstUses  firstUses
+	sharing    *sharing.Watch
+
 	cache    *bindcache.Cache
 	flights  *flights
 	recorder *record.Recorder
@@ -69,12 +81,14 @@ type Engine struct {
 
 	rankings    rankings
 	oldRankings map[string]storedRanking // of the goroutine that writes usage
-	told        perSecond                // intercepts; of the goroutine that records
+	minutes     minutes
+	told        perSecond // intercepts; of the goroutine that records
 
 	retention    atomic.Pointer[Retention]
 	housekept    atomic.Pointer[housekept]
 	doubtSince   time.Time     // of the clock; only keepHouse uses it
 	housekeeping chan struct{} // holds a value while one runs
+	replays      chan struct{} // likewise
 
 	node        Node
 	storeHealth *storeHealth
@@ -82,8 +96,10 @@ type Engine struct {
 	dashboard   atomic.Pointer[kept]
 	dashboards  singleflight.Group
 
-	storeCry cry
-	ipCry    cry
+	storeCry   cry
+	ipCry      cry
+	blockedCry cry
+	heldCry    cry
 
 	idPrefix string // of request IDs: differs from start to start
 	ids      atomic.Uint64
@@ -109,7 +125,15 @@ func New(opts Options) (*Engine, error) {
 		return nil, fmt.Errorf("engine retention: %w", err)
 	}
 	opts = opts.withDefaults()
-	cache, err := bindcache.New(opts.Store, opts.CacheEntries)
+	ctx := context.Background()
+	networks, netErr := network.OpenNetworks(ctx, opts.Store, opts.Now)
+	blocked, blockErr := network.OpenBlocklist(ctx, opts.Store, opts.Now)
+	exceptions, exceptErr := exception.Open(ctx, opts.Store, opts.Now)
+	shared, sharingErr := sharing.Open(ctx, opts.Store)
+	if err := errors.Join(netErr, blockErr, exceptErr, sharingErr); err != nil {
+		return nil, err
+	}
+	cache, err := bindcache.New(opts.Store, networks, opts.CacheEntries)
 	if err != nil {
 		return nil, err
 	}
@@ -117,13 +141,15 @@ func New(opts Options) (*Engine, error) {
 	e := &Engine{
 		store: opts.Store, resolver: opts.Resolver, credentials: opts.Credentials, limiter: opts.Limiter,
 		logger: opts.Logger, now: opts.Now,
+		networks: networks, blocked: blocked, exceptions: exceptions, sharing: shared,
 		cache: cache, flights: newFlights(), usage: newUsage(),
 		unnamed: new(clientip.UnnamedProxy), events: event.NewBus(opts.Now), watcher: opts.Watcher, onShut: opts.OnShut,
 		node:        Node{Name: opts.NodeName, Version: opts.Version, Started: store.StoredTime(start)},
-		storeHealth: newStoreHealth(start), housekeeping: make(chan struct{}, 1),
+		storeHealth: newStoreHealth(start), housekeeping: make(chan struct{}, 1), replays: make(chan struct{}, 1),
 		jobs: make(chan job), stop: make(chan struct{}),
 		idPrefix: strings.ToLower(rand.Text()[:8]) + "-",
 	}
+	e.firstUses.init(opts.Gateways)
 	e.policy.Store(&opts.Policy)
 	e.retention.Store(&opts.Retention)
 	e.recorder, err = record.New(record.Options{
@@ -159,6 +185,7 @@ func (e *Engine) start() {
 	e.cancel = cancel
 	e.stopped.Go(func() { e.runWriter(writing) })
 	e.stopped.Go(e.keepHouse)
+	e.stopped.Go(func() { e.endWhatIsOver(writing) })
 }
 
 // Policy returns what decisions follow now.

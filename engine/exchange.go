@@ -9,6 +9,7 @@ import (
 	"github.com/key-ip-sentinel/sentinel/engine/bindcache"
 	"github.com/key-ip-sentinel/sentinel/engine/clientip"
 	"github.com/key-ip-sentinel/sentinel/engine/credential"
+	"github.com/key-ip-sentinel/sentinel/store"
 )
 
 // Exchange is one request and its answer, from Arrive to Done. It may be used
@@ -35,6 +36,8 @@ type Exchange struct {
 	more     []flight // of the keys beyond, which hardly any request has
 	flying   int
 	unknown  uint32 // bit i: key i was not bound when it was looked up
+	learning bool   // the primary key's rule would take the client IP
+	held     string // why the primary key is not to be bound to the client IP
 	degraded bool   // of the keys at least one could not be looked up
 	pending  bool   // the primary key is to be bound once it is accepted
 	byField  bool   // accepted is only what says so in its body
@@ -51,6 +54,7 @@ type cut struct {
 	decision Decision
 	key      int // which of the exchange's keys
 	entry    *bindcache.Entry
+	basis    store.Basis
 }
 
 // inlineFlights is how many keys an exchange takes without another allocation.
@@ -95,6 +99,7 @@ func (x *Exchange) reset() {
 	x.ClientIP, x.Observed = netip.Addr{}, ""
 	x.request, x.peer, x.ipErr, x.cancel = nil, clientip.Peer{}, nil, nil
 	x.flying, x.unknown, x.degraded, x.pending, x.byField = 0, 0, false, false, false
+	x.learning, x.held = false, ""
 	x.settled, x.admitted, x.counted = false, false, false
 	x.answered.Store(false)
 	x.cut.Store(nil)

@@ -81,6 +81,20 @@ func (fs *flights) each(hash store.KeyHash, do func(*flight)) {
 	}
 }
 
+// keys returns every key of an exchange that is registered.
+func (fs *flights) keys() map[store.KeyHash]struct{} {
+	keys := make(map[store.KeyHash]struct{})
+	for i := range fs.slots {
+		s := &fs.slots[i]
+		s.mu.Lock()
+		for f := s.head; f != nil; f = f.next {
+			keys[f.hash] = struct{}{}
+		}
+		s.mu.Unlock()
+	}
+	return keys
+}
+
 // count returns how many exchanges are registered, each once for each key.
 func (fs *flights) count() int {
 	n := 0

@@ -115,9 +115,11 @@ func (e *Engine) housekeep(ctx context.Context, now time.Time) (r HousekeepingRe
 	step("remove counters", keep.CounterDays, &r.Counters, remove(e.store.DeleteCounters))
 	step("remove audit entries", keep.AuditDays, &r.Audit, remove(e.store.DeleteAudit))
 	if ctx.Err() == nil {
+		errs = append(errs, e.exceptions.Forget(ctx))
 		n, err := e.removeRankings(ctx, now, keep.CounterDays)
 		r.Counters += n
 		errs = append(errs, err)
+		errs = append(errs, e.removeMinutes(ctx, now))
 	}
 	if ctx.Err() != nil {
 		errs = append(errs, e.whyDone(ctx))

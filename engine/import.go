@@ -101,7 +101,7 @@ func (e *Engine) Import(
 		return ImportResult{}, fmt.Errorf("%w: conflict %q, want %q, %q or %q",
 			store.ErrInvalid, conflict, ImportRefuse, ImportSkip, ImportReplace)
 	}
-	rows, err := cleanRows(rows)
+	rows, err := e.cleanRows(rows)
 	if err != nil {
 		return ImportResult{}, err
 	}
@@ -123,12 +123,12 @@ func (e *Engine) Import(
 }
 
 // cleanRows returns the rows as they are stored, or an *ImportError.
-func cleanRows(rows []ImportRow) ([]ImportRow, error) {
+func (e *Engine) cleanRows(rows []ImportRow) ([]ImportRow, error) {
 	refused := new(ImportError)
 	first := make(map[store.KeyHash]int, len(rows))
 	clean := make([]ImportRow, len(rows))
 	for i, row := range rows {
-		clean[i] = cleanRow(row, refused)
+		clean[i] = e.cleanRow(row, refused)
 		if there, ok := first[row.Binding.Hash]; ok {
 			refused.add(row.Row, "hash", fmt.Sprintf("row %d is of the same key as row %d", row.Row, there))
 		} else if !row.Binding.Hash.IsZero() {
@@ -142,7 +142,7 @@ func cleanRows(rows []ImportRow) ([]ImportRow, error) {
 }
 
 // cleanRow returns the row as it is stored, and adds its faults to refused.
-func cleanRow(row ImportRow, refused *ImportError) ImportRow {
+func (e *Engine) cleanRow(row ImportRow, refused *ImportError) ImportRow {
 	b := store.Binding{Hash: row.Binding.Hash, Status: row.Binding.Status, Rule: row.Binding.Rule}
 	var err error
 	note := func(column string) {
@@ -157,7 +157,9 @@ func cleanRow(row ImportRow, refused *ImportError) ImportRow {
 	note("label")
 	b.Note, err = cleanNote(row.Binding.Note)
 	note("note")
-	err = b.Rule.Validate()
+	if err = b.Rule.Validate(); err == nil {
+		err = e.networks.Check(b.Rule)
+	}
 	note("rule")
 	if err == nil {
 		err = b.Validate() // of what is left: hash and status
@@ -247,6 +249,11 @@ func (i *importer) apply(ctx context.Context, at int) error {
 // store stores one row. A key that was bound since the check is a conflict
 // like any other, and too late to refuse the whole for.
 func (i *importer) store(ctx context.Context, row store.Binding) (created, replaced bool, err error) {
+	done, err := i.engine.networks.Naming(row.Rule)
+	if err != nil {
+		return false, false, err
+	}
+	defer done()
 	for range changeAttempts {
 		_, created, err = i.engine.preset(ctx, row)
 		switch {

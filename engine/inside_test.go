@@ -173,8 +173,8 @@ func TestBacklogAddsUp(t *testing.T) {
 		for _, touch := range batch.Touches {
 			touches[touch.Hash] = touch
 		}
-		one := store.Touch{Hash: hashOf(1), Hits: 5, LastUsed: late, LastIP: home, Addresses: []netip.Addr{away}}
-		two := store.Touch{Hash: hashOf(2), Hits: 2, LastUsed: late, LastIP: away, Addresses: []netip.Addr{home}}
+		one := store.Touch{Hash: hashOf(1), Hits: 5, LastUsed: late, LastIP: home, Addresses: []store.AddressHits{{IP: away, Hits: 3}}}
+		two := store.Touch{Hash: hashOf(2), Hits: 2, LastUsed: late, LastIP: away, Addresses: []store.AddressHits{{IP: home, Hits: 1}}}
 		if len(batch.Touches) != 2 || !reflect.DeepEqual(touches[hashOf(1)], one) || !reflect.DeepEqual(touches[hashOf(2)], two) {
 			t.Errorf("got touches %+v", batch.Touches)
 		}
@@ -203,18 +203,19 @@ func TestBacklogAddsUp(t *testing.T) {
 func TestMergedTouches(t *testing.T) {
 	home, away, third := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("198.51.100.7"), netip.MustParseAddr("2001:db8::1")
 	early, late := time.UnixMilli(1000), time.UnixMilli(2000)
-	many := make([]netip.Addr, store.UsageAddresses)
+	many := make([]store.AddressHits, store.UsageNetworks)
 	for i := range many {
-		many[i] = netip.AddrFrom4([4]byte{203, 0, 113, byte(i)})
+		many[i] = store.AddressHits{IP: netip.AddrFrom4([4]byte{203, 0, 113, byte(i)}), Hits: 1}
 	}
+	from := func(list ...store.AddressHits) []store.AddressHits { return list }
 	cases := []struct {
 		name               string
 		older, newer, want store.Touch
 	}{
 		{
-			"addresses", store.Touch{Hits: 1, LastUsed: early, LastIP: home, Addresses: []netip.Addr{third, home}},
-			store.Touch{Hits: 1, LastUsed: late, LastIP: away, Addresses: []netip.Addr{away, third}},
-			store.Touch{Hits: 2, LastUsed: late, LastIP: away, Addresses: []netip.Addr{third, home}},
+			"addresses", store.Touch{Hits: 9, LastUsed: early, LastIP: home, Addresses: from(store.AddressHits{IP: third, Hits: 2}, store.AddressHits{IP: away, Hits: 3}), Elsewhere: 1},
+			store.Touch{Hits: 5, LastUsed: late, LastIP: away, Addresses: from(store.AddressHits{IP: third, Hits: 1})},
+			store.Touch{Hits: 14, LastUsed: late, LastIP: away, Addresses: from(store.AddressHits{IP: third, Hits: 3}, store.AddressHits{IP: home, Hits: 3}), Elsewhere: 1},
 		},
 		{
 			"refused later", store.Touch{Hits: 2, LastUsed: early, LastIP: home},
@@ -232,9 +233,9 @@ func TestMergedTouches(t *testing.T) {
 			store.Touch{Refused: 4, LastUsed: late},
 		},
 		{
-			"more addresses than are kept", store.Touch{Hits: 1, LastUsed: early, LastIP: home, Addresses: []netip.Addr{third}},
-			store.Touch{Hits: 1, LastUsed: late, LastIP: away, Addresses: many},
-			store.Touch{Hits: 2, LastUsed: late, LastIP: away, Addresses: many},
+			"more addresses than are kept", store.Touch{Hits: 5, LastUsed: early, LastIP: home, Addresses: from(store.AddressHits{IP: third, Hits: 1})},
+			store.Touch{Hits: 40, LastUsed: late, LastIP: away, Addresses: many},
+			store.Touch{Hits: 45, LastUsed: late, LastIP: away, Addresses: many, Elsewhere: 5},
 		},
 	}
 	for _, c := range cases {

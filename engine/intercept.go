@@ -17,9 +17,9 @@ const (
 	maxRecordedMethod    = 32
 )
 
-// intercept records that a key of an exchange was refused, or would have been,
-// by the binding that entry is of.
-func (e *Engine) intercept(x *Exchange, i int, entry *bindcache.Entry, reason store.Reason, observed bool) {
+// intercept records that a key of an exchange was refused, or would have been; the
+// key's binding is the one that entry is of.
+func (e *Engine) intercept(x *Exchange, i int, entry *bindcache.Entry, reason store.Reason, basis store.Basis, observed bool) {
 	if observed {
 		e.usage.count(CountObserved)
 	} else {
@@ -27,13 +27,13 @@ func (e *Engine) intercept(x *Exchange, i int, entry *bindcache.Entry, reason st
 	}
 	e.usage.refuse(entry)
 	x.settled = x.settled || !observed
-	e.record(x, i, reason, observed)
+	e.record(x, i, reason, basis, observed)
 }
 
-func (e *Engine) record(x *Exchange, i int, reason store.Reason, observed bool) {
+func (e *Engine) record(x *Exchange, i int, reason store.Reason, basis store.Basis, observed bool) {
 	r := x.request
 	e.recorder.Add(store.Intercept{
-		At: e.now(), Reason: reason, Observed: observed,
+		At: e.now(), Reason: reason, Basis: basis, Observed: observed,
 		Hash: x.keys.Hash(i), Hint: x.keys.Hint(i), ClientIP: x.ClientIP, PeerIP: x.peer.Addr,
 		Method: clip(r.Method, maxRecordedMethod), Host: clip(r.Host, maxRecordedHost),
 		Path: clip(r.URL.Path, maxRecordedPath), UserAgent: clip(r.UserAgent(), maxRecordedUserAgent),
@@ -48,11 +48,11 @@ func (e *Engine) recordCut(x *Exchange) {
 	e.usage.count(CountCut)
 	switch {
 	case x.answered.Load():
-		e.record(x, c.key, store.ReasonCut, false) // it was let pass, and is counted so
+		e.record(x, c.key, store.ReasonCut, c.basis, false) // it was let pass, and is counted so
 	case x.pending && c.decision.Refused == IPNotAllowed:
-		e.intercept(x, c.key, c.entry, store.ReasonLostRace, false)
+		e.intercept(x, c.key, c.entry, store.ReasonLostRace, c.basis, false)
 	default:
-		e.intercept(x, c.key, c.entry, interceptReason(c.decision.Refused), false)
+		e.intercept(x, c.key, c.entry, interceptReason(c.decision.Refused), c.basis, false)
 	}
 }
 

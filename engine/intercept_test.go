@@ -31,6 +31,7 @@ func TestInterceptFields(t *testing.T) {
 	at := clock.Truncate(time.Millisecond)
 	want := store.Intercept{
 		ID: recs[0].ID, At: at, Last: at, Count: 1, Reason: store.ReasonIPNotAllowed, Hash: r.hash(keyA), Hint: hint,
+		Basis:    store.Basis{Kind: store.BasisRule, Name: "single"},
 		ClientIP: netip.MustParseAddr("203.0.113.9"), PeerIP: netip.MustParseAddr("10.0.0.1"),
 		Method: "POST", Host: "gateway.example", Path: "/v1/models/x y", UserAgent: "agent/1", RequestID: id,
 	}

@@ -8,11 +8,6 @@ import (
 	"github.com/key-ip-sentinel/sentinel/store"
 )
 
-// BindingPrefix returns what a first use from ip would bind its key to.
-func (e *Engine) BindingPrefix(ip netip.Addr) (netip.Prefix, error) {
-	return bindingPrefix(e.policy.Load(), ip)
-}
-
 // Limit holds a request that is not forwarded against the rate limit, if there is
 // one. If it is over, retryAfter is how long from now until the next one is not.
 func (e *Engine) Limit(ip netip.Addr) (ok bool, retryAfter time.Duration) {

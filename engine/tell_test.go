@@ -77,7 +77,8 @@ func TestHistoryOfAKey(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
 		u := r.usageOf(keyA)
-		if len(u.Days) != 1 || u.Days[0].Allowed != 5 || u.Days[0].Refused != 2 || len(u.Addresses) != 3 {
+		if len(u.Days) != 1 || u.Days[0].Allowed != 5 || u.Days[0].Refused != 2 || len(u.Addresses) != 3 ||
+			len(u.Days[0].Networks) != 3 || u.Days[0].Networks[1].Allowed != 2 || u.Days[0].Elsewhere != 0 {
 			t.Errorf("got %+v", u)
 		}
 		r.close()

@@ -25,6 +25,9 @@ const (
 	CountIntercepted                       // refused by a binding
 	CountObserved                          // would have been refused by a binding
 	CountBound                             // keys bound by a first use
+	CountLearned                           // prefixes that rules have learned
+	CountHeld                              // accepted first uses that bound nothing, or were refused so that they would not
+	CountBlocked                           // from a blocked network, without a key or with one that is not bound
 	CountUnbound                           // let pass with a key that stayed unbound
 	CountInvalidCredential                 // keys that cannot be read
 	CountInvalidClientIP                   // client IP that cannot be read
@@ -42,7 +45,7 @@ const (
 )
 
 var countedNames = [counted]string{
-	"allowed", "anonymous", "intercepted", "observed", "bound", "unbound", "invalid_credential", "invalid_client_ip",
+	"allowed", "anonymous", "intercepted", "observed", "bound", "learned", "first_use_held", "network_blocked", "unbound", "invalid_credential", "invalid_client_ip",
 	"credential_required", "dashboard_refused", "rate_limited", "failsafe_open", "failsafe_closed", "downstream_failed", "body_too_large", "head_too_large", "client_gone", "cut",
 }
 
@@ -67,7 +70,7 @@ type usage struct {
 
 type usageShard struct {
 	mu      sync.Mutex
-	touched []*bindcache.Entry // each once, or twice if it was refused as well
+	touched []*bindcache.Entry // each once for each address, and once if it was refused as well
 }
 
 func newUsage() *usage { return new(usage) }
@@ -134,12 +137,15 @@ func (e *Engine) writeUsage(ctx context.Context) error {
 	u := e.usage
 	now := e.now().UTC().Truncate(time.Millisecond)
 	hour := now.Truncate(time.Hour)
+	var drained [counted]uint64
 	for c := range counted {
 		if n := u.now[c].Swap(0); n > 0 {
+			drained[c] = n
 			u.total[c].Add(n)
 			u.unwritten.addCounter(store.Counter{Hour: hour, Name: c.String(), N: n})
 		}
 	}
+	e.minutes.add(now, &drained)
 	for i := range u.shards {
 		s := &u.shards[i]
 		s.mu.Lock()
@@ -147,7 +153,9 @@ func (e *Engine) writeUsage(ctx context.Context) error {
 		s.touched = nil
 		s.mu.Unlock()
 		for _, entry := range touched {
-			u.lost.Add(u.unwritten.addTouch(entry.TakeUsage(now)))
+			t := entry.TakeUsage(now)
+			e.watchSharing(entry, t)
+			u.lost.Add(u.unwritten.addTouch(t))
 		}
 	}
 	if u.unwritten.empty() {

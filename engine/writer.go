@@ -39,6 +39,12 @@ func (e *Engine) writeAll(ctx context.Context) {
 	if err := e.writeRankings(ctx); err != nil {
 		e.storeFailed("write who was refused most", err)
 	}
+	if err := e.writeSuspicions(ctx, e.now()); err != nil {
+		e.storeFailed("write which keys seem to be shared", err)
+	}
+	if err := e.writeMinutes(ctx, false); err != nil {
+		e.storeFailed("write the counts by the minute", err)
+	}
 	e.probeStore(ctx)
 	if e.downstream.hasAnswered() {
 		e.watcher.DownstreamHealth(nil)
@@ -86,6 +92,9 @@ func (e *Engine) closeUsage(ctx context.Context) error {
 	}
 	if rankErr := e.writeRankings(ctx); rankErr != nil && err == nil {
 		err = fmt.Errorf("write who was refused most: %w", rankErr)
+	}
+	if minutesErr := e.writeMinutes(ctx, true); minutesErr != nil && err == nil {
+		err = fmt.Errorf("write the counts by the minute: %w", minutesErr)
 	}
 	return err
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/key-ip-sentinel/sentinel/engine"
 	"github.com/key-ip-sentinel/sentinel/engine/account"
+	"github.com/key-ip-sentinel/sentinel/engine/alert"
 	"github.com/key-ip-sentinel/sentinel/engine/clientip"
 	"github.com/key-ip-sentinel/sentinel/engine/credential"
 	"github.com/key-ip-sentinel/sentinel/httpapi"
@@ -106,8 +107,11 @@ func newAPI(t *testing.T, trusted, adminNetworks []netip.Prefix, change ...func(
 			t.Error(err)
 		}
 	})
+	alerts, err := alert.New(t.Context(), alert.Options{Documents: s, Logger: quiet, Key: secret[:32], Settings: alert.DefaultSettings()})
+	must(t, err)
+	t.Cleanup(func() { must(t, alerts.Close(context.Background())) })
 	administration, err := admin.New(admin.Options{
-		Engine: e, Accounts: accounts, Resolver: resolver, Store: s, Settings: noSettings{}, Logger: quiet, JWTSecret: secret, LocalToken: localToken,
+		Engine: e, Accounts: accounts, Alerts: alerts, Resolver: resolver, Store: s, Settings: noSettings{}, Logger: quiet, JWTSecret: secret, LocalToken: localToken,
 	})
 	must(t, err)
 	opts := httpapi.Options{Engine: e, Resolver: resolver, Store: s, Proxy: p, Admin: administration, Logger: quiet, AdminNetworks: adminNetworks}

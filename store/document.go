@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 )
 
 // Documents keeps small records of administration, such as accounts and API
@@ -21,6 +23,12 @@ type Documents interface {
 	// DeleteDocument removes one, if its revision is still the one given.
 	// Returns ErrNotFound or ErrConflict.
 	DeleteDocument(ctx context.Context, kind, id string, revision uint64) error
+	// ChangeDocuments puts and removes documents, each as PutDocument and
+	// DeleteDocument do, all of them or none, and returns those that were put with
+	// their new revisions. Of one document at most one change may be among them.
+	// Returns the error of the first one that cannot be made, or ErrInvalid if a
+	// document is there twice.
+	ChangeDocuments(ctx context.Context, put, remove []Document) ([]Document, error)
 }
 
 // Document is a JSON value with a name. Kinds belong to who writes them.
@@ -29,4 +37,32 @@ type Document struct {
 	ID       string
 	Revision uint64
 	Body     json.RawMessage
+}
+
+// Validate returns an error that wraps ErrInvalid if d cannot be put: its kind or
+// ID are no names as ValidateName has them, or its body is no JSON.
+func (d Document) Validate() error {
+	if err := errors.Join(ValidateName(d.Kind), ValidateName(d.ID)); err != nil {
+		return fmt.Errorf("document: %w", err)
+	}
+	if !json.Valid(d.Body) {
+		return fmt.Errorf("%w: document %s %s is no JSON", ErrInvalid, d.Kind, d.ID)
+	}
+	return nil
+}
+
+// ValidateOnce returns an error that wraps ErrInvalid if a document is twice among
+// those that are to be put and removed.
+func ValidateOnce(put, remove []Document) error {
+	seen := map[[2]string]bool{}
+	for _, list := range [][]Document{put, remove} {
+		for _, d := range list {
+			name := [2]string{d.Kind, d.ID}
+			if seen[name] {
+				return fmt.Errorf("%w: document %s %s is changed twice", ErrInvalid, d.Kind, d.ID)
+			}
+			seen[name] = true
+		}
+	}
+	return nil
 }

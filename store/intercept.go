@@ -10,11 +10,30 @@ type Reason string
 
 // Why a request is refused by a binding.
 const (
-	ReasonIPNotAllowed Reason = "ip_not_allowed" // the rule does not cover the client IP
-	ReasonKeyBanned    Reason = "key_banned"     // the key is banned
-	ReasonLostRace     Reason = "lost_race"      // another address bound the key while this request was answered
-	ReasonCut          Reason = "stream_cut"     // an open stream was ended by a change of the binding
+	ReasonIPNotAllowed Reason = "ip_not_allowed"  // the rule does not cover the client IP
+	ReasonKeyBanned    Reason = "key_banned"      // the key is banned
+	ReasonLostRace     Reason = "lost_race"       // another address bound the key while this request was answered
+	ReasonCut          Reason = "stream_cut"      // an open stream was ended by a change of the binding
+	ReasonBlocked      Reason = "network_blocked" // the client IP is in a blocked network
 )
+
+// BasisKind is what a decision can rest on.
+type BasisKind string
+
+// What decisions rest on.
+const (
+	BasisRule      BasisKind = "rule"            // the rule's own prefixes; the name is its kind
+	BasisNetwork   BasisKind = "network"         // a network that the rule names; its name
+	BasisException BasisKind = "exception"       // its ID
+	BasisBlocked   BasisKind = "blocked_network" // the prefix that covers the client IP
+	BasisBan       BasisKind = "ban"
+)
+
+// Basis is what one decision rested on.
+type Basis struct {
+	Kind BasisKind `json:"kind"`
+	Name string    `json:"name,omitempty"`
+}
 
 // Intercept is the record of refused requests of one key from one address for
 // one reason within one second.
@@ -27,6 +46,8 @@ type Intercept struct {
 	// Observed is set where the request was passed all the same, because
 	// Sentinel only observes.
 	Observed bool `json:"observed,omitempty"`
+	// Basis is what the decision rested on; zero in records from before there was one.
+	Basis Basis `json:"basis,omitzero"`
 
 	Hash     KeyHash    `json:"hash"`
 	Hint     string     `json:"hint"`

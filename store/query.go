@@ -73,8 +73,12 @@ type BindingFilter struct {
 	// Network chooses rules that let at least one address of it pass, the rule
 	// RuleAll among them: which keys may come from there.
 	Network netip.Prefix
-	Status  Status
-	Rule    RuleKind
+	// Within are the names of networks that have an address of Network: rules that
+	// name one of them let it pass too. Without a Network it says nothing.
+	Within []string
+	Names  string // chooses rules that name this network
+	Status Status
+	Rule   RuleKind
 	// Created and Used choose by time; Used never chooses what was never used.
 	Created, Used TimeRange
 	// IdleSince chooses what was neither made nor used at or after this time.
@@ -106,7 +110,8 @@ func (f BindingFilter) Matches(b Binding, u Usage) bool {
 	return (len(f.Hashes) == 0 || slices.Contains(f.Hashes, b.Hash)) &&
 		(f.Text == "" || HasText(b.Hint, f.Text) || HasText(b.Label, f.Text)) &&
 		HasText(b.Hint, f.Hint) && HasText(b.Label, f.Label) &&
-		(!f.Network.IsValid() || b.Rule.Reaches(f.Network)) &&
+		(!f.Network.IsValid() || b.Rule.Reaches(f.Network) || slices.ContainsFunc(b.Rule.Networks, f.isWithin)) &&
+		(f.Names == "" || slices.Contains(b.Rule.Networks, f.Names)) &&
 		(f.Status == "" || b.Status == f.Status) &&
 		(f.Rule == "" || b.Rule.Kind == f.Rule) &&
 		f.Created.Contains(b.CreatedAt) &&
@@ -116,12 +121,15 @@ func (f BindingFilter) Matches(b Binding, u Usage) bool {
 		(!f.Returned || !b.ArchivedBefore.IsZero())
 }
 
+func (f BindingFilter) isWithin(network string) bool { return slices.Contains(f.Within, network) }
+
 // HasText reports whether part is in s, in any case.
 func HasText(s, part string) bool {
 	return part == "" || strings.Contains(strings.ToLower(s), strings.ToLower(part))
 }
 
-// Reaches reports whether the rule lets at least one address of a network pass.
+// Reaches reports whether the rule lets at least one address of a network pass,
+// but for the networks that it names.
 func (r Rule) Reaches(network netip.Prefix) bool {
 	return r.Kind == RuleAll || slices.ContainsFunc(r.Prefixes, network.Overlaps)
 }

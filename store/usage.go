@@ -26,6 +26,9 @@ type Usage struct {
 const (
 	UsageDays      = 30
 	UsageAddresses = 16
+	// UsageNetworks is how many networks of one day are kept: more than a key in one
+	// pair of hands is used from, and a day of a key that is everywhere stays small.
+	UsageNetworks = 32
 )
 
 // DayUse is what was counted of a key on one day.
@@ -33,6 +36,19 @@ type DayUse struct {
 	Day     time.Time `json:"day"` // its start, UTC
 	Allowed uint64    `json:"allowed"`
 	Refused uint64    `json:"refused"`
+	// Networks are those that the key was allowed from, in the order of their
+	// prefixes, at most UsageNetworks, the first ones of the day. They and Elsewhere
+	// add up to Allowed.
+	Networks []NetworkUse `json:"networks,omitempty"`
+	// Elsewhere is what was allowed from others, or from where nobody knows any
+	// more: all of a day from before networks were kept, which has no Networks.
+	Elsewhere uint64 `json:"elsewhere,omitempty"`
+}
+
+// NetworkUse is a network that a key was used from on one day.
+type NetworkUse struct {
+	Prefix  netip.Prefix `json:"prefix"` // as NetworkOf has it
+	Allowed uint64       `json:"allowed"`
 }
 
 // AddressUse is an address that a key was used from.
@@ -49,9 +65,44 @@ type Touch struct {
 	LastIP   netip.Addr
 	Hits     uint64 // added to what is stored; 0: LastUsed and LastIP stay as they are
 	Refused  uint64 // added to the day of LastUsed
-	// Addresses are those of the batch, in no order; LastIP need not be among
-	// them.
-	Addresses []netip.Addr
+	// Addresses are those of the batch besides LastIP, in no order, each once, with
+	// their part of Hits.
+	Addresses []AddressHits
+	// Elsewhere is the part of Hits that is of addresses beyond these. What
+	// Addresses and Elsewhere leave of Hits is of LastIP.
+	Elsewhere uint64
+}
+
+// AddressHits is how often a key was used from an address.
+type AddressHits struct {
+	IP   netip.Addr
+	Hits uint64
+}
+
+// FromLast returns how many of the hits are of LastIP.
+func (t Touch) FromLast() uint64 {
+	others := t.Elsewhere
+	for _, a := range t.Addresses {
+		others += a.Hits
+	}
+	return t.Hits - min(others, t.Hits)
+}
+
+// nat64 holds all of IPv4 behind translators, RFC 6052.
+var nat64 = netip.MustParsePrefix("64:ff9b::/96")
+
+// NetworkOf returns the network that uses from an address are counted under: an
+// IPv4 address itself, and the /64 of an IPv6 one, since its host changes the rest
+// daily; but of a translated IPv4 address (RFC 6052) all bits, as one /64 has all of
+// them. It returns the zero Prefix for the zero Addr.
+func NetworkOf(ip netip.Addr) netip.Prefix {
+	ip = ip.Unmap()
+	bits := 64
+	if ip.Is4() || nat64.Contains(ip) {
+		bits = ip.BitLen()
+	}
+	p, _ := ip.Prefix(bits) // fails for the zero Addr only
+	return p
 }
 
 // Counter is one count of one hour.
@@ -96,32 +147,57 @@ func (u Usage) Add(t Touch) Usage {
 		u.LastUsed, u.LastIP = at, t.LastIP
 	}
 	u.Hits += t.Hits
-	u.Days = addDay(u.Days, DayUse{Day: at.Truncate(24 * time.Hour), Allowed: t.Hits, Refused: t.Refused})
-	seen := t.Addresses
-	if t.LastIP.IsValid() && t.Hits > 0 && !slices.Contains(seen, t.LastIP) {
-		seen = append(slices.Clip(seen), t.LastIP)
-	}
-	u.Addresses = addAddresses(u.Addresses, seen, at)
+	u.Days = addDay(u.Days, t, at)
+	u.Addresses = addAddresses(u.Addresses, t, at)
 	return u
 }
 
-func addDay(days []DayUse, d DayUse) []DayUse {
-	if d.Allowed == 0 && d.Refused == 0 {
+func addDay(days []DayUse, t Touch, at time.Time) []DayUse {
+	if t.Hits == 0 && t.Refused == 0 {
 		return days
 	}
 	days = slices.Clone(days)
-	i, found := slices.BinarySearchFunc(days, d, func(a, b DayUse) int { return a.Day.Compare(b.Day) })
-	if found {
-		days[i].Allowed += d.Allowed
-		days[i].Refused += d.Refused
-	} else {
-		days = slices.Insert(days, i, d)
+	day := at.Truncate(24 * time.Hour)
+	i, found := slices.BinarySearchFunc(days, day, func(d DayUse, day time.Time) int { return d.Day.Compare(day) })
+	if !found {
+		days = slices.Insert(days, i, DayUse{Day: day})
 	}
+	d := &days[i]
+	d.Allowed += t.Hits
+	d.Refused += t.Refused
+	d.Networks = slices.Clone(d.Networks)
+	left := t.Hits
+	for _, a := range append([]AddressHits{{t.LastIP, t.FromLast()}}, t.Addresses...) {
+		n := min(a.Hits, left)
+		left -= n
+		d.addNetwork(NetworkOf(a.IP), n)
+	}
+	d.Elsewhere += left
 	oldest := days[len(days)-1].Day.AddDate(0, 0, 1-UsageDays)
 	return slices.DeleteFunc(days, func(d DayUse) bool { return d.Day.Before(oldest) })
 }
 
-func addAddresses(list []AddressUse, seen []netip.Addr, at time.Time) []AddressUse {
+func (d *DayUse) addNetwork(network netip.Prefix, n uint64) {
+	i, found := slices.BinarySearchFunc(d.Networks, network, func(u NetworkUse, p netip.Prefix) int { return u.Prefix.Compare(p) })
+	switch {
+	case n == 0:
+	case found:
+		d.Networks[i].Allowed += n
+	case len(d.Networks) >= UsageNetworks || !network.IsValid():
+		d.Elsewhere += n
+	default:
+		d.Networks = slices.Insert(d.Networks, i, NetworkUse{network, n})
+	}
+}
+
+func addAddresses(list []AddressUse, t Touch, at time.Time) []AddressUse {
+	seen := make([]netip.Addr, 0, 1+len(t.Addresses))
+	if t.LastIP.IsValid() && t.Hits > 0 {
+		seen = append(seen, t.LastIP)
+	}
+	for _, a := range t.Addresses {
+		seen = append(seen, a.IP)
+	}
 	list = slices.Clone(list)
 	for _, ip := range seen {
 		if i := slices.IndexFunc(list, func(a AddressUse) bool { return a.IP == ip }); i >= 0 {

@@ -25,12 +25,16 @@ func StoredTime(t time.Time) time.Time { return time.UnixMilli(t.UnixMilli()).UT
 func StoredHour(t time.Time) time.Time { return t.UTC().Truncate(time.Hour) }
 
 // Stored returns b as a store gives it back: with its times as StoredTime makes
-// them and prefixes of its own.
+// them, and prefixes and networks of its own.
 func (b Binding) Stored() Binding {
 	b.CreatedAt, b.UpdatedAt = StoredTime(b.CreatedAt), StoredTime(b.UpdatedAt)
 	if !b.ArchivedBefore.IsZero() {
 		b.ArchivedBefore = StoredTime(b.ArchivedBefore)
 	}
+	if !b.Rule.Learn.Until.IsZero() {
+		b.Rule.Learn.Until = StoredTime(b.Rule.Learn.Until)
+	}
 	b.Rule.Prefixes = append([]netip.Prefix(nil), b.Rule.Prefixes...)
+	b.Rule.Networks = append([]string(nil), b.Rule.Networks...)
 	return b
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/key-ip-sentinel/sentinel/engine"
 	"github.com/key-ip-sentinel/sentinel/engine/account"
+	"github.com/key-ip-sentinel/sentinel/engine/alert"
 	"github.com/key-ip-sentinel/sentinel/engine/clientip"
 	"github.com/key-ip-sentinel/sentinel/engine/credential"
 	"github.com/key-ip-sentinel/sentinel/httpapi/admin"
@@ -78,8 +79,11 @@ func newAPI(t *testing.T) *admin.API {
 	accounts, err := account.New(t.Context(), account.Options{Documents: store, Key: secret[:32], Logger: logger})
 	must(err)
 	t.Cleanup(func() { must(accounts.Close(context.Background())) })
+	alerts, err := alert.New(t.Context(), alert.Options{Documents: store, Logger: logger, Key: secret[:32], Settings: alert.DefaultSettings()})
+	must(err)
+	t.Cleanup(func() { must(alerts.Close(context.Background())) })
 	api, err := admin.New(admin.Options{
-		Engine: e, Accounts: accounts, Resolver: resolver, Store: store, Settings: noSettings{}, Logger: logger,
+		Engine: e, Accounts: accounts, Alerts: alerts, Resolver: resolver, Store: store, Settings: noSettings{}, Logger: logger,
 		JWTSecret: secret, LocalToken: "local token for tests only", Version: "0.0.0",
 	})
 	must(err)

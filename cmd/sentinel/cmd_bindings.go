@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,7 +17,7 @@ const defaultListLimit = 50
 // What the server knows, for completion and for messages.
 var (
 	statuses      = []string{"active", "banned"}
-	ruleKinds     = []string{"single", "multiple", "all"}
+	ruleKinds     = []string{"single", "multiple", "all", "learn"}
 	bindingSorts  = []string{"created", "lastUsed", "hits", "hint", "label"}
 	sortOrders    = []string{"asc", "desc"}
 	filterExample = "  sentinel bindings list --network 10.1.0.0/16 --status active"
@@ -36,7 +35,7 @@ func newBindingsCommand() *cobra.Command {
 		RunE: showHelp,
 	}
 	addClientFlags(cmd)
-	cmd.AddCommand(newBindingsListCommand(), newBindingsShowCommand(), newBindingsSetCommand(), newRebindLinkCommand(),
+	cmd.AddCommand(newBindingsListCommand(), newBindingsShowCommand(), newBindingsSetCommand(), newBindingsExplainCommand(), newRebindLinkCommand(),
 		newBulkCommand("ban", "banned", "Refuse keys from everywhere"),
 		newBulkCommand("unban", "active", "Take bans back: the rules of the keys decide again"),
 		newBulkCommand("unbind", "", "Remove bindings: the next use of such a key binds it anew"),
@@ -73,6 +72,7 @@ func (f *bindingFilterFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.filter.Hint, "hint", "", "a part of the hint")
 	flags.StringVar(&f.filter.Label, "label", "", "a part of the label")
 	flags.StringVar(&f.filter.Network, "network", "", "keys that may be used from at least one address of this network (address or CIDR)")
+	flags.StringVar(&f.filter.NamesNetwork, "names-network", "", "keys whose rule names this network, e.g. office")
 	flags.StringVar(&f.filter.Status, "status", "", oneOf(statuses))
 	flags.StringVar(&f.filter.Rule, "rule", "", "a rule of this kind: "+oneOf(ruleKinds))
 	f.addTime(cmd, &f.createdSince, "created-since", "bound at this time or later: a date, or how long ago, e.g. 7d")
@@ -100,7 +100,7 @@ func (f *bindingFilterFlags) read() (client.BindingFilter, error) {
 	if looksLikeKey(filter.Hint) {
 		return filter, wholeKeyError("--hint")
 	}
-	for name, value := range map[string]string{"--text": filter.Text, "--label": filter.Label} {
+	for name, value := range map[string]string{"--text": filter.Text, "--label": filter.Label, "--names-network": filter.NamesNetwork} {
 		if strings.HasPrefix(value, "sk-") && looksLikeKey(value) {
 			return filter, wholeKeyError(name)
 		}
@@ -198,8 +198,8 @@ func bindingColumns() []column[client.Binding] {
 		{title: "LABEL", name: "label", text: func(b b) string { return b.Label }, fit: fit{min: 10}},
 		{name: "note", text: func(b b) string { return b.Note }, hidden: true},
 		{title: "STATUS", name: "status", text: func(b b) string { return b.Status }},
-		{name: "rule", text: func(b b) string { return b.Rule.Kind }, hidden: true},
-		{title: "FROM", name: "prefixes", text: func(b b) string { return strings.Join(b.Rule.Prefixes, " ") },
+		{name: "rule", text: func(b b) string { return ruleKind(b.Rule) }, hidden: true},
+		{title: "FROM", name: "prefixes", text: func(b b) string { return strings.Join(ruleSources(b.Rule), " ") },
 			shown: func(b b) string { return shortRule(b.Rule) }, fit: fit{min: 18}},
 		{title: "LAST USED", name: "lastUsed", text: func(b b) string { return csvTime(b.Usage.LastUsed) },
 			shown: func(b b) string { return localTime(b.Usage.LastUsed) }},
@@ -209,20 +209,7 @@ func bindingColumns() []column[client.Binding] {
 		{title: "CREATED", name: "createdAt", text: func(b b) string { return csvTime(b.CreatedAt) },
 			shown: func(b b) string { return localTime(b.CreatedAt) }, fit: fit{drop: 1}},
 		{name: "updatedAt", text: func(b b) string { return csvTime(b.UpdatedAt) }, hidden: true},
+		{name: "learnUntil", text: learnUntil, hidden: true},
 		{title: "KEY HASH", name: "hash", text: func(b b) string { return b.Hash }, fit: fit{drop: 3}},
 	}
-}
-
-// shownPrefixes is how many prefixes of a rule a table shows.
-const shownPrefixes = 3
-
-func shortRule(r client.Rule) string {
-	if r.Kind == "all" {
-		return "anywhere"
-	}
-	text := strings.Join(r.Prefixes[:min(len(r.Prefixes), shownPrefixes)], " ")
-	if more := len(r.Prefixes) - shownPrefixes; more > 0 {
-		text += fmt.Sprintf(" and %d more", more)
-	}
-	return text
 }

@@ -26,7 +26,8 @@ func newBindingsImportCommand() *cobra.Command {
 		Short: "Bind the keys of a file: all of them, or none if one row is wrong",
 		Long: "Bind the keys of a CSV or JSON file: all of them, or none if one row is wrong; up to 100 faults are listed with their rows.\n" +
 			"FILE - is standard input.\n\n" +
-			"Columns: hash or key (one of them), hint, label, note, status, rule, prefixes (with spaces between them). JSON is an array or\n" +
+			"Columns: hash or key (one of them), hint, label, note, status, rule, prefixes (with spaces between them; @office is the\n" +
+			"network office), learnUntil. The rule learn:3/24h learns up to 3 prefixes within 24 hours of the first use. JSON is an array or\n" +
 			"one object a line with the same names. What sentinel bindings export writes can be read.",
 		Example: `  sentinel bindings import team.csv --dry-run
   sentinel bindings import team.csv --on-conflict replace`,
@@ -99,6 +100,7 @@ func importBindings(cmd *cobra.Command, path string, o client.ImportOptions) err
 	if err != nil {
 		return err
 	}
+	warn(cmd, item.Value.Warnings)
 	if form == outputJSON {
 		return writeJSON(cmd.OutOrStdout(), item.Raw)
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -11,13 +10,11 @@ import (
 
 // bindingEditFlags are the flags that say how a binding is to be.
 type bindingEditFlags struct {
-	rule      string
-	prefixes  []string
-	anySource bool
-	label     string
-	note      string
-	create    bool
-	hint      string
+	rule   ruleFlags
+	label  string
+	note   string
+	create bool
+	hint   string
 }
 
 func newBindingsSetCommand() *cobra.Command {
@@ -30,20 +27,19 @@ func newBindingsSetCommand() *cobra.Command {
 			"nothing is changed and the exit code is 4.\n\n" +
 			"With --create, a key that is not bound is bound, which needs a rule.",
 		Example: `  sentinel bindings set 9fQ2 --prefix 10.1.0.0/16 --prefix 2001:db8::/32
+  sentinel bindings set 9fQ2 --network office --network vpn --prefix 10.0.0.0/8
+  sentinel bindings set 9fQ2 --learn 3/24h
   sentinel bindings set 9fQ2 --rule all --note "on call: phones"
   sentinel bindings set - --create --prefix 10.0.0.7 --label billing < key.txt`,
 		RunE: func(cmd *cobra.Command, refs []string) error { return f.run(cmd, refs[0]) },
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	flags.StringVar(&f.rule, "rule", "", oneOf(ruleKinds)+"; without it, as many prefixes as there are")
-	flags.StringArrayVar(&f.prefixes, "prefix", nil, "address or CIDR that the key may be used from, instead of those it has; repeat it for more")
-	flags.BoolVar(&f.anySource, "confirm-any-source", false, "0.0.0.0/0 and ::/0 are meant; --rule all says it better")
+	f.rule.add(cmd)
 	flags.StringVar(&f.label, "label", "", "what you call the key; empty takes it away")
 	flags.StringVar(&f.note, "note", "", "what there is to say of it; empty takes it away")
 	flags.BoolVar(&f.create, "create", false, "bind the key if it is not bound")
 	flags.StringVar(&f.hint, "hint", "", "with --create and a key hash: a few characters to know the key by")
-	complete(cmd, "rule", ruleKinds)
 	return cmd
 }
 
@@ -68,6 +64,7 @@ func (f *bindingEditFlags) run(cmd *cobra.Command, ref string) error {
 	if err != nil {
 		return err
 	}
+	warn(cmd, item.Value.Warnings)
 	return writeBinding(cmd, form, item)
 }
 
@@ -80,31 +77,17 @@ func (f *bindingEditFlags) edit(cmd *cobra.Command) (client.BindingEdit, error) 
 	if cmd.Flags().Changed("note") {
 		edit.Note = &f.note
 	}
-	kind := f.rule
-	switch {
-	case kind != "" && !slices.Contains(ruleKinds, kind):
-		return edit, usagef("--rule=%q: want %s", kind, oneOf(ruleKinds))
-	case kind == "all" && len(f.prefixes) > 0:
-		return edit, usagef("--rule all lets the key be used from anywhere, and takes no --prefix")
-	case kind != "" && kind != "all" && len(f.prefixes) == 0:
-		return edit, usagef("--rule %s needs --prefix, e.g. --prefix 10.0.0.0/8", kind)
-	case kind == "" && len(f.prefixes) == 1:
-		kind = "single"
-	case kind == "" && len(f.prefixes) > 1:
-		kind = "multiple"
-	}
-	if kind != "" {
-		edit.Rule = &client.Rule{Kind: kind, Prefixes: f.prefixes, ConfirmAnySource: f.anySource}
-	}
-	return edit, nil
+	var err error
+	edit.Rule, err = f.rule.rule()
+	return edit, err
 }
 
 func (f *bindingEditFlags) check(cmd *cobra.Command, ref string, edit client.BindingEdit) error {
 	switch {
 	case edit == (client.BindingEdit{}):
-		return usagef("%s: nothing to change; want --rule, --prefix, --label or --note", cmd.CommandPath())
+		return usagef("%s: nothing to change; want --rule, --prefix, --network, --learn, --label or --note", cmd.CommandPath())
 	case f.create && edit.Rule == nil:
-		return usagef("--create needs --prefix or --rule all: where may the key be used from?")
+		return usagef("--create needs --prefix, --network, --learn or --rule all: where may the key be used from?")
 	case f.create && ref != "-" && !hashPattern.MatchString(ref):
 		return usagef("--create needs a key hash, or - for a key on standard input: a hint is not enough to know a key by")
 	case f.hint != "" && (!f.create || ref == "-"):

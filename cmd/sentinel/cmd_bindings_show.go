@@ -64,9 +64,9 @@ func writeBinding(cmd *cobra.Command, form string, item client.Item[client.Bindi
 }
 
 func writeBindingFields(w io.Writer, b client.Binding) {
-	rule := "any source"
+	from := "any source"
 	if b.Rule.Kind != "all" {
-		rule = strings.Join(b.Rule.Prefixes, "\n")
+		from = strings.Join(ruleSources(b.Rule), "\n")
 	}
 	writeField(w, "Key hash", b.Hash)
 	writeField(w, "Hint", b.Hint)
@@ -75,7 +75,10 @@ func writeBindingFields(w io.Writer, b client.Binding) {
 	}
 	writeField(w, "Status", b.Status)
 	writeField(w, "Rule", b.Rule.Kind)
-	writeField(w, "From", rule)
+	writeField(w, "From", from)
+	if b.Rule.Learn != nil {
+		writeField(w, "Learns", learnState(b.Rule))
+	}
 	if b.Note != "" {
 		writeField(w, "Note", b.Note)
 	}

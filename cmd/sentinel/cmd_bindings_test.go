@@ -32,6 +32,7 @@ func TestAWholeKeyIsNoArgument(t *testing.T) {
 		{"bindings", "unbind", key}, {"bindings", "archive", "restore", key}, {"bindings", "list", "--hint", key}, {"bindings", "list", "--text", key},
 		{"bindings", "export", "--label", key}, {"logs", "tail", "--key", key}, {"logs", "export", "--key", key},
 		{"bindings", "set", strings.Repeat("a", 64), "--create", "--rule", "all", "--hint", key},
+		{"bindings", "set", "9fQ2", "--network", key}, {"bindings", "list", "--names-network", key},
 	} {
 		code, stdout, stderr := askServer(t, count, "", args...)
 		if code != exitUsage || !strings.Contains(stderr, "everybody on this machine") || !strings.Contains(stderr, "give -") || strings.Contains(stdout+stderr, key) {
@@ -104,7 +105,7 @@ func TestSetRefuses(t *testing.T) {
 		"":                                       "which key",
 		"9fQ2":                                   "nothing to change",
 		"9fQ2 9fQ3 --label x":                    "takes one key",
-		"9fQ2 --rule some":                       "single, multiple or all",
+		"9fQ2 --rule some":                       "single, multiple, all or learn",
 		"9fQ2 --rule all --prefix 10.0.0.0/8":    "takes no --prefix",
 		"9fQ2 --rule single":                     "needs --prefix",
 		"9fQ2 --label x --create":                "--create needs --prefix",
@@ -113,6 +114,18 @@ func TestSetRefuses(t *testing.T) {
 		hash + " --rule all --hint x":            "--hint goes with",
 		"9fQ2 --label x --output csv":            "table or json",
 		"9fQ2 --prefix 10.0.0.0/8 --rule=single": "", // is taken
+		"9fQ2 --rule all --network office":       "takes no --prefix, --network",
+		"9fQ2 --rule all --learn 3/24h":          "takes no --prefix",
+		"9fQ2 --rule single --network office":    "want --rule multiple",
+		"9fQ2 --rule multiple":                   "needs --prefix",
+		"9fQ2 --rule learn":                      "e.g. --learn 3/24h",
+		"9fQ2 --rule single --learn 3/24h":       "goes with --rule learn",
+		"9fQ2 --learn 3":                         "such as 3/24h",
+		"9fQ2 --learn 3/soon":                    "such as 90m, 24h or 7d",
+		"9fQ2 --learn 0/24h":                     "want 1 to 64",
+		"9fQ2 --learn 3/400d":                    "at most",
+		"9fQ2 --network office":                  "",
+		"9fQ2 --learn 3/24h":                     "",
 	} {
 		code, _, stderr := askServer(t, list(), "", append([]string{"bindings", "set"}, strings.Fields(args)...)...)
 		if want == "" {
@@ -123,6 +136,73 @@ func TestSetRefuses(t *testing.T) {
 		}
 		if code != exitUsage || !strings.Contains(stderr, want) {
 			t.Errorf("%s: got %d, %q, want %q", args, code, stderr, want)
+		}
+	}
+}
+
+// TestSetRules looks at what the server gets for the flags of a rule.
+func TestSetRules(t *testing.T) {
+	hash := strings.Repeat("a", 64)
+	for args, want := range map[string]string{
+		"--prefix 10.0.0.1":                                  `{"kind":"single","prefixes":["10.0.0.1"]}`,
+		"--prefix 10.0.0.1 --prefix ::1":                     `{"kind":"multiple","prefixes":["10.0.0.1","::1"]}`,
+		"--network office --network @vpn":                    `{"kind":"multiple","networks":["office","vpn"]}`,
+		"--rule multiple --network office --prefix 10.0.0.1": `{"kind":"multiple","prefixes":["10.0.0.1"],"networks":["office"]}`,
+		"--learn 3/24h":                                      `{"kind":"learn","learn":{"limit":3,"withinSeconds":86400}}`,
+		"--rule learn --learn 2/7d --network office":         `{"kind":"learn","networks":["office"],"learn":{"limit":2,"withinSeconds":604800}}`,
+		"--rule all":                                         `{"kind":"all"}`,
+	} {
+		var sent string
+		code, _, stderr := askServer(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodPatch {
+				raw, _ := io.ReadAll(r.Body)
+				sent = string(raw)
+			}
+			_, _ = fmt.Fprintf(w, `{"hash":%q,"revision":7,"rule":{"kind":"all"},"warnings":["a \u001b[2J","b"]}`, hash)
+		}, "", append([]string{"bindings", "set", hash}, strings.Fields(args)...)...)
+		if code != exitOK || sent != `{"rule":`+want+`}` {
+			t.Errorf("%s: got %d, the server %s, want %s", args, code, sent, want)
+		}
+		if strings.Count(stderr, "sentinel: warning: ") != 2 || strings.Contains(stderr, "\x1b") {
+			t.Errorf("%s: got %q, want both warnings", args, stderr)
+		}
+	}
+}
+
+// TestShownRules has a rule of each kind, as a list and as a file have it.
+func TestShownRules(t *testing.T) {
+	row := func(rule string) string { return `{"hash":"a","hint":"sk-x","rule":` + rule + `}` }
+	for rule, want := range map[string][2]string{
+		`{"kind":"all"}`: {"anywhere", ",all,,"},
+		`{"kind":"multiple","prefixes":["10.0.0.0/8"],"networks":["a","b","c"]}`:                                                {"10.0.0.0/8 @a @b and 1 more", ",multiple,10.0.0.0/8 @a @b @c,"},
+		`{"kind":"multiple","prefixes":[],"networks":["office"]}`:                                                               {"@office", ",multiple,'@office,"},
+		`{"kind":"learn","prefixes":[],"learn":{"limit":3,"withinSeconds":86400}}`:                                              {"learn:3/24h", ",learn:3/24h,,"},
+		`{"kind":"learn","prefixes":["10.0.0.1/32"],"learn":{"limit":3,"withinSeconds":60,"until":"2026-01-02T03:04:05.006Z"}}`: {"10.0.0.1/32", ",learn:3/1m,10.0.0.1/32,"},
+	} {
+		if _, table, _ := askServer(t, list(row(rule)), "", "bindings", "list"); !strings.Contains(table, want[0]) {
+			t.Errorf("%s: got %s, want %q", rule, table, want[0])
+		}
+		_, file, _ := askServer(t, list(row(rule)), "", "bindings", "list", "--output", "csv")
+		if !strings.Contains(file, want[1]) || strings.Contains(rule, "until") != strings.Contains(file, ",2026-01-02T03:04:05.006Z,") {
+			t.Errorf("%s: got %s, want %q", rule, file, want[1])
+		}
+	}
+}
+
+// TestShownLearning has rules that learn, have yet to begin, and are done.
+func TestShownLearning(t *testing.T) {
+	hash := strings.Repeat("a", 64)
+	for rule, want := range map[string]string{
+		`"prefixes":[],"learn":{"limit":2,"withinSeconds":60}`:                                                           "2/1m, from the first use on",
+		`"prefixes":["10.0.0.1/32"],"learn":{"limit":2,"withinSeconds":60,"until":"2926-01-02T03:04:05Z"}`:               "2/1m, until 2926-",
+		`"prefixes":["10.0.0.1/32"],"learn":{"limit":2,"withinSeconds":60,"until":"2026-01-02T03:04:05Z"}`:               "no more, since 2026-",
+		`"prefixes":["10.0.0.1/32","10.0.0.2/32"],"learn":{"limit":2,"withinSeconds":60,"until":"2926-01-02T03:04:05Z"}`: "no more: it has 2 of 2 prefixes",
+	} {
+		_, text, stderr := askServer(t, func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = fmt.Fprintf(w, `{"hash":%q,"revision":7,"rule":{"kind":"learn","networks":["office"],%s}}`, hash, rule)
+		}, "", "bindings", "show", hash)
+		if !strings.Contains(text, "Learns           "+want) || !strings.Contains(text, "@office") {
+			t.Errorf("%s: got %s%s, want %q", rule, text, stderr, want)
 		}
 	}
 }

@@ -137,12 +137,7 @@ func newSettingsSetCommand() *cobra.Command {
 			"The value of a secret, such as ALERT_WEBHOOK_URL, is read from standard input: write NAME=- for it.",
 		Example: `  sentinel settings set SENTINEL_MODE=observe ARCHIVE_DAYS=30
   sentinel settings set TRUSTED_PROXY_IPS=10.0.0.0/8,192.168.7.1`,
-		Args: func(cmd *cobra.Command, words []string) error {
-			if len(words) == 0 {
-				return usagef("%s: NAME=VALUE is missing", cmd.CommandPath())
-			}
-			return nil
-		},
+		Args: someWords("NAME=VALUE"),
 		ValidArgsFunction: completeNames(func() []string {
 			names := runtimeNames()
 			for i := range names {
@@ -194,14 +189,9 @@ func assignments(stdin io.Reader, words []string) (map[string]*string, error) {
 func newSettingsUnsetCommand() *cobra.Command {
 	var flags settingsFlags
 	cmd := &cobra.Command{
-		Use:   "unset NAME…",
-		Short: "Take runtime values back: what flags, environment and file say counts again",
-		Args: func(cmd *cobra.Command, words []string) error {
-			if len(words) == 0 {
-				return usagef("%s: NAME is missing", cmd.CommandPath())
-			}
-			return nil
-		},
+		Use:               "unset NAME…",
+		Short:             "Take runtime values back: what flags, environment and file say counts again",
+		Args:              someWords("NAME=VALUE"),
 		ValidArgsFunction: completeNames(runtimeNames),
 		RunE: func(cmd *cobra.Command, words []string) error {
 			values := map[string]*string{}

@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/key-ip-sentinel/sentinel/engine"
 )
 
 const (
@@ -49,8 +51,14 @@ type Config struct {
 	BindOn       string
 	BindPrefixV4 int
 	BindPrefixV6 int
-	Anonymous    string
-	FailsafeMode string
+	BindRules    []engine.NewRule // none: each key is bound to its client's address
+	BindGuard    string
+	BindBurst    int // keys of one address within an hour; 0: any number
+	// BindBurstAction is what becomes of those beyond.
+	BindBurstAction string
+	SharingMinutes  int // of one day; 0: no key is suspected
+	Anonymous       string
+	FailsafeMode    string
 
 	MaxBodyBytes    int64
 	RateLimit       int // requests a minute; 0: none
@@ -119,7 +127,7 @@ const (
 
 // commandNames are read by commands that speak to a server, and mean nothing to
 // the server itself.
-var commandNames = []string{urlVariable, tokenVariable}
+var commandNames = []string{urlVariable, tokenVariable, channelURLVariable, channelSecretVariable, channelPasswordVariable}
 
 // loadConfig returns the settings, and warnings of what was accepted but is
 // doubtful. The error joins every fault there is, one line each.

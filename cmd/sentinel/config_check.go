@@ -6,8 +6,10 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/key-ip-sentinel/sentinel/engine"
 	"github.com/key-ip-sentinel/sentinel/engine/clientip"
 	"github.com/key-ip-sentinel/sentinel/engine/credential"
+	"github.com/key-ip-sentinel/sentinel/store"
 )
 
 // check adds the faults and warnings that only several settings together show.
@@ -17,6 +19,7 @@ func (r *reading) check(c *Config) {
 	r.checkTLS(c)
 	r.checkClientIP(c)
 	r.checkProfile(c)
+	r.checkFirstUses(c)
 	r.warnUnused()
 }
 
@@ -122,6 +125,20 @@ func (r *reading) checkProfile(c *Config) {
 	if c.CredentialProfile == credential.ProfileGeneric && c.CredentialLocations == "" {
 		s := settingNamed("SENTINEL_CREDENTIAL_LOCATIONS")
 		r.faultOf(s.name, " is missing, without which SENTINEL_CREDENTIAL_PROFILE=generic finds no key; want %s, e.g. %s", s.value.want, s.example)
+	}
+}
+
+func (r *reading) checkFirstUses(c *Config) {
+	switch {
+	case c.BindBurstAction == burstHold && c.BindGuard == string(engine.GuardOff):
+		r.warnf("SENTINEL_BIND_BURST_ACTION=hold has no effect with SENTINEL_BIND_GUARD=off, which says what becomes of what is held")
+	case c.BindBurstAction == burstHold && c.BindBurst == 0:
+		r.warnf("SENTINEL_BIND_BURST_ACTION=hold has no effect with SENTINEL_BIND_BURST=0")
+	}
+	for _, rule := range c.BindRules {
+		if rule.Pattern == "" && rule.Rule.Kind == store.RuleAll {
+			r.warnf("SENTINEL_BIND_RULE: every new key may be used from anywhere: its binding protects nothing")
+		}
 	}
 }
 

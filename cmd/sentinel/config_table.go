@@ -14,7 +14,7 @@ import (
 
 // settings is the table of all settings, in the order of the documentation.
 var settings = slices.Concat(
-	serverSettings, clientIPSettings, credentialSettings, bindingSettings, limitSettings,
+	serverSettings, clientIPSettings, credentialSettings, bindingSettings, firstUseSettings, sharingSettings, limitSettings,
 	adminSettings, logSettings, retentionSettings, alertSettings, clusterSettings,
 )
 

@@ -92,6 +92,7 @@ func TestBindingsCommands(t *testing.T) {
 	t.Run("list", func(t *testing.T) { c.list(t) })
 	t.Run("show", func(t *testing.T) { c.show(t, key) })
 	t.Run("set", func(t *testing.T) { c.set(t, key, other) })
+	t.Run("learn", func(t *testing.T) { c.learn(t, testKey(9903)) })
 	t.Run("ban", func(t *testing.T) { c.ban(t, key, other) })
 	t.Run("file", func(t *testing.T) { c.file(t, key) })
 	t.Run("archive", func(t *testing.T) { c.archive(t) })
@@ -192,6 +193,41 @@ func (c commandLine) set(t *testing.T, key, other string) {
 	if code, _, _ := c.do(t, "", "bindings", "unbind", hash); code != exitNotFound {
 		t.Errorf("unbind again: got %d, want %d", code, exitNotFound)
 	}
+}
+
+// learn has a rule learn two addresses, and gives it others.
+func (c commandLine) learn(t *testing.T, key string) {
+	text := c.ok(t, key, "bindings", "set", "-", "--create", "--learn", "2/1h", "--label", "learns")
+	if !strings.Contains(text, "2/1h, from the first use on") {
+		t.Errorf("got %s", text)
+	}
+	const third = "127.0.0.3"
+	for _, step := range []struct {
+		ip   string
+		want int
+	}{{homeIP, http.StatusOK}, {homeIP, http.StatusOK}, {elsewhereIP, http.StatusOK}, {third, http.StatusForbidden}, {homeIP, http.StatusOK}} {
+		if got := c.use(step.ip, key); got != step.want {
+			t.Errorf("from %s: got %d, want %d", step.ip, got, step.want)
+		}
+	}
+	text = c.ok(t, key, "bindings", "show", "-")
+	for _, want := range []string{"no more: it has 2 of 2 prefixes", homeIP + "/32", elsewhereIP + "/32"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("got %s, want %q in it", text, want)
+		}
+	}
+	if got := len(c.bindings(t, "--rule", "learn")); got != 1 {
+		t.Errorf("%d rules that learn", got)
+	}
+	code, _, stderr := c.do(t, key, "bindings", "set", "-", "--network", "nowhere")
+	if code != exitRefused || !strings.Contains(stderr, `"nowhere", which does not exist`) || !strings.Contains(stderr, "body.rule.networks") {
+		t.Errorf("a network that does not exist: got %d, %q", code, stderr)
+	}
+	code, _, stderr = c.do(t, key, "bindings", "set", "-", "--prefix", "127.0.0.0/8", "--prefix", homeIP)
+	if code != exitOK || stderr != "sentinel: warning: "+homeIP+"/32 is within 127.0.0.0/8 and adds nothing\n" {
+		t.Errorf("a prefix that adds nothing: got %d, %q", code, stderr)
+	}
+	c.ok(t, key, "bindings", "unbind", "-")
 }
 
 func (c commandLine) ban(t *testing.T, key, other string) {

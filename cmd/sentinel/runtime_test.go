@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/key-ip-sentinel/sentinel/engine"
 	"github.com/key-ip-sentinel/sentinel/httpapi/admin"
 	"github.com/key-ip-sentinel/sentinel/store"
 	"github.com/key-ip-sentinel/sentinel/store/memory"
@@ -241,7 +242,8 @@ func TestEveryShapeHasAKind(t *testing.T) {
 
 func TestRuntimeSettingsAreThoseOfTheDesign(t *testing.T) {
 	want := strings.Fields(`SENTINEL_PUBLIC_URL TRUSTED_PROXY_IPS SENTINEL_REAL_IP_HEADER SENTINEL_MODE SENTINEL_BIND_ON SENTINEL_BIND_PREFIX_V4 SENTINEL_BIND_PREFIX_V6 SENTINEL_ANONYMOUS
-		SENTINEL_FAILSAFE_MODE SENTINEL_ADMIN_NETWORKS SENTINEL_LOG_LEVEL ARCHIVE_DAYS SENTINEL_ARCHIVE_PURGE_DAYS SENTINEL_INTERCEPT_DAYS
+		SENTINEL_FAILSAFE_MODE SENTINEL_BIND_RULE SENTINEL_BIND_GUARD SENTINEL_BIND_BURST SENTINEL_BIND_BURST_ACTION SENTINEL_SHARING_MINUTES
+		SENTINEL_ADMIN_NETWORKS SENTINEL_LOG_LEVEL ARCHIVE_DAYS SENTINEL_ARCHIVE_PURGE_DAYS SENTINEL_INTERCEPT_DAYS
 		SENTINEL_COUNTER_DAYS SENTINEL_AUDIT_DAYS ALERT_WEBHOOK_URL ALERT_THRESHOLD_COUNT ALERT_THRESHOLD_SECONDS SENTINEL_ALERT_LANGUAGE`)
 	if got := runtimeNames(); !slices.Equal(got, want) {
 		t.Errorf("got %v\nwant %v", got, want)
@@ -250,8 +252,13 @@ func TestRuntimeSettingsAreThoseOfTheDesign(t *testing.T) {
 
 func TestRuntimeValuesFillTheirFields(t *testing.T) {
 	r, _ := openRuntime(t, memory.New())
-	_, _, err := change(t, r, "SENTINEL_LOG_LEVEL=debug", "ALERT_THRESHOLD_SECONDS=2m", "ALERT_WEBHOOK_URL=https://hooks.example.com/x", "SENTINEL_BIND_PREFIX_V6=56")
+	_, _, err := change(t, r, "SENTINEL_LOG_LEVEL=debug", "ALERT_THRESHOLD_SECONDS=2m", "ALERT_WEBHOOK_URL=https://hooks.example.com/x", "SENTINEL_BIND_PREFIX_V6=56",
+		"SENTINEL_BIND_RULE=sk-ci*=all,@office+@vpn", "SENTINEL_BIND_GUARD=refuse", "SENTINEL_BIND_BURST=7", "SENTINEL_BIND_BURST_ACTION=hold")
 	must(t, err)
+	policy := policyOf(r.Config())
+	if policy.Validate() != nil || len(policy.NewRules) != 2 || policy.Guard != engine.GuardRefuse || policy.BurstLimit != 7 || !policy.BurstHold {
+		t.Errorf("got policy %+v", policy)
+	}
 	c := r.Config()
 	if c.LogLevel != slog.LevelDebug || c.AlertWindow != 2*time.Minute || c.AlertWebhookURL.Reveal() != "https://hooks.example.com/x" || c.BindPrefixV6 != 56 {
 		t.Errorf("got %v, %v, %q, %d", c.LogLevel, c.AlertWindow, c.AlertWebhookURL.Reveal(), c.BindPrefixV6)

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/key-ip-sentinel/sentinel/cmd/internal/container"
 	"github.com/key-ip-sentinel/sentinel/engine"
 	"github.com/key-ip-sentinel/sentinel/engine/account"
 	"github.com/key-ip-sentinel/sentinel/engine/alert"
@@ -141,11 +142,16 @@ func (n *node) openHandlers(ctx context.Context, certificate *httpapi.Certificat
 	if err != nil {
 		return err
 	}
+	gateways := container.Gateways(os.DirFS("/"), os.Environ())
+	if len(gateways) > 0 {
+		n.logger.Info("in a container: SENTINEL_BIND_GUARD says what happens to first uses that seem to come from its gateway", "gateways", gateways)
+	}
 	n.engine, err = engine.New(engine.Options{
 		Store: n.store, Resolver: parts.resolver, Credentials: parts.credentials, Policy: policyOf(cfg), Logger: n.logger,
 		Limiter: parts.limiter, CacheEntries: cfg.CacheEntries,
 		Retention: retentionOf(cfg), Watcher: n.alerts, NodeName: nodeName(), Version: currentBuild().Version,
-		OnShut: func(ctx context.Context, hash store.KeyHash) { n.links.Shut(ctx, hash) },
+		Gateways: gateways,
+		OnShut:   func(ctx context.Context, hash store.KeyHash) { n.links.Shut(ctx, hash) },
 	})
 	if err != nil {
 		return err
@@ -175,8 +181,9 @@ func (n *node) newAPI(parts parts) (*httpapi.API, error) {
 	if err != nil {
 		return nil, err
 	}
+	n.alerts.PublishTo(n.engine.Events())
 	api, err := admin.New(admin.Options{
-		Engine: n.engine, Accounts: n.accounts, Resolver: parts.resolver, Store: n.store, Settings: n.settings, Logger: n.logger,
+		Engine: n.engine, Accounts: n.accounts, Alerts: n.alerts, Resolver: parts.resolver, Store: n.store, Settings: n.settings, Logger: n.logger,
 		JWTSecret: []byte(n.secrets.AdminJWTSecret.Reveal()), LocalToken: token, Version: currentBuild().Version, Maintainer: n.store,
 		Node: nodeName(), Rebind: n.links, PublicURL: func() string { return n.settings.Config().PublicURL }, SharesPublic: n.admin == nil,
 	})

@@ -51,8 +51,28 @@ func parseSpan(s string) (time.Duration, error) {
 	return days + d, nil
 }
 
+// startOfDay returns the start of a day that a word names: today, yesterday, or the
+// last day of that name, which is today if today has it.
+func startOfDay(word string, now time.Time) (time.Time, bool) {
+	now = now.Local()
+	ago := -1
+	switch word = strings.ToLower(word); word {
+	case "today":
+		ago = 0
+	case "yesterday":
+		ago = 1
+	default:
+		for i := range 7 {
+			if name := strings.ToLower(now.AddDate(0, 0, -i).Weekday().String()); word == name || word == name[:3] {
+				ago = i
+			}
+		}
+	}
+	return time.Date(now.Year(), now.Month(), now.Day()-ago, 0, 0, 0, 0, time.Local), ago >= 0
+}
+
 // parsePast reads a time: a date or time of day, local unless it says otherwise,
-// or a duration, which is that long before now.
+// the name of a day, or a duration, which is that long before now.
 func parsePast(s string, now time.Time) (time.Time, error) {
 	s = strings.TrimSpace(s)
 	for _, layout := range timeLayouts {
@@ -60,10 +80,13 @@ func parsePast(s string, now time.Time) (time.Time, error) {
 			return t, nil
 		}
 	}
+	if t, ok := startOfDay(s, now); ok {
+		return t, nil
+	}
 	d, err := parseSpan(s)
 	if err != nil {
 		return time.Time{}, errors.New("not a time; want a date such as 2026-01-31, a time such as 2026-01-31T15:04:05, " +
-			"or how long ago, such as 90d, 2w or 1h30m")
+			"a day such as monday or yesterday, or how long ago, such as 90d, 2w or 1h30m")
 	}
 	t := now.Add(-d)
 	if t.Year() < 1970 {

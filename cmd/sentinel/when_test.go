@@ -38,7 +38,14 @@ func TestParsePast(t *testing.T) {
 		{"99999d", time.Time{}},
 		{"999999999d", time.Time{}},
 		{"2026-02-30", time.Time{}},
-		{"yesterday", time.Time{}},
+		{"today", local(2026, 11, 26, 0, 0, 0)},
+		{"yesterday", local(2026, 11, 25, 0, 0, 0)},
+		{"Monday", local(2026, 11, 23, 0, 0, 0)},
+		{"mon", local(2026, 11, 23, 0, 0, 0)},
+		{"thursday", local(2026, 11, 26, 0, 0, 0)},
+		{"friday", local(2026, 11, 20, 0, 0, 0)},
+		{"tomorrow", time.Time{}},
+		{"mond", time.Time{}},
 	}
 	for _, test := range tests {
 		got, err := parsePast(test.text, now)

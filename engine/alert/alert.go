@@ -20,11 +20,17 @@ const (
 	DownstreamFailing Kind = "downstream_failing" // the downstream does not answer
 	LoginLockout      Kind = "login_lockout"      // an account is locked after wrong passwords
 	UnknownKeys       Kind = "unknown_keys"       // one address tries keys that the downstream refuses
+	FirstUseHeld      Kind = "first_use_held"     // keys are not bound, as the client IP is not their users'
+	ManyBindings      Kind = "many_bindings"      // many keys were bound from one address
+	KeyShared         Kind = "key_shared"         // several people seem to use one key
 )
 
 // Kinds returns all kinds.
 func Kinds() []Kind {
-	return []Kind{KeyRefused, NewBinding, ReturnedBinding, StoreFailing, DownstreamFailing, LoginLockout, UnknownKeys}
+	return []Kind{
+		KeyRefused, NewBinding, ReturnedBinding, StoreFailing, DownstreamFailing, LoginLockout, UnknownKeys,
+		FirstUseHeld, ManyBindings, KeyShared,
+	}
 }
 
 // IsKind reports whether there is such a kind.
@@ -107,10 +113,11 @@ type Alert struct {
 
 func (a Alert) clone() Alert {
 	a.Evidence.Addresses = slices.Clone(a.Evidence.Addresses)
+	a.Evidence.Networks = slices.Clone(a.Evidence.Networks)
 	return a
 }
 
-// maxAddresses is how many addresses evidence counts.
+// maxAddresses is how many addresses evidence counts, and networks it names.
 const maxAddresses = 16
 
 // Evidence is what an alert rests on. Its texts come from whoever sends
@@ -128,6 +135,16 @@ type Evidence struct {
 	Error string `json:"error,omitempty"`
 	// ArchivedBefore is when an earlier binding of the key was archived.
 	ArchivedBefore time.Time `json:"archivedBefore,omitzero"`
+	// Hint is that of the last key whose first use was held, and Held why: one of
+	// the reasons in package engine.
+	Hint string `json:"hint,omitempty"`
+	Held string `json:"held,omitempty"`
+	// Bindings is how many keys were bound within an hour, at the worst of it.
+	Bindings int `json:"bindings,omitempty"`
+	// Networks are those that a key was used from by turns, for so many minutes;
+	// at most 16.
+	Networks []netip.Prefix `json:"networks,omitempty"`
+	Minutes  int            `json:"minutes,omitempty"`
 }
 
 // AddressCount is how often it came from an address.
@@ -171,6 +188,13 @@ func (e *Evidence) merge(other Evidence) {
 	}
 	if !other.ArchivedBefore.IsZero() {
 		e.ArchivedBefore = other.ArchivedBefore
+	}
+	if other.Held != "" {
+		e.Hint, e.Held = other.Hint, other.Held
+	}
+	e.Bindings = max(e.Bindings, other.Bindings)
+	if len(other.Networks) > 0 {
+		e.Networks, e.Minutes = other.Networks, other.Minutes
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/key-ip-sentinel/sentinel/engine/alert/send"
 	"github.com/key-ip-sentinel/sentinel/engine/alert/window"
+	"github.com/key-ip-sentinel/sentinel/engine/event"
 	"github.com/key-ip-sentinel/sentinel/store"
 )
 
@@ -101,7 +102,8 @@ type Center struct {
 
 	mu         sync.Mutex
 	closed     bool
-	lastID     int64 // milliseconds
+	bus        *event.Bus // nil: nobody listens
+	lastID     int64      // milliseconds
 	settings   Settings
 	alerts     *ledger[alertRecord]
 	deliveries *ledger[deliveryRecord]
@@ -303,6 +305,38 @@ func (c *Center) Settings() Settings {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.settings
+}
+
+// PublishTo has alerts that open, are acknowledged or close told as events too.
+func (c *Center) PublishTo(bus *event.Bus) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.bus = bus
+}
+
+// publishLocked tells what became of an alert.
+func (c *Center) publishLocked(change string, a *Alert) {
+	if c.bus == nil {
+		return
+	}
+	c.bus.Publish(event.TypeAlert, event.Alert{
+		Change: change, ID: a.ID, Kind: string(a.Kind), Hash: a.Subject.Hash, Hint: a.Subject.Hint, Network: a.Subject.Network,
+		Account: a.Subject.Account, Collective: a.Subject.Collective, Open: len(c.open),
+	})
+}
+
+// OpenByKind returns how many alerts of each kind are open; all kinds are in it.
+func (c *Center) OpenByKind() map[Kind]int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	open := make(map[Kind]int)
+	for _, k := range Kinds() {
+		open[k] = 0
+	}
+	for s := range c.open {
+		open[s.kind]++
+	}
+	return open
 }
 
 // Stats is how a Center is doing.

@@ -42,6 +42,8 @@ type Channel struct {
 	ReadOnly bool `json:"readOnly,omitempty"`
 
 	Pending   int       `json:"pending"`             // deliveries that wait
+	Delivered uint64    `json:"delivered"`           // since the start
+	Failed    uint64    `json:"failed"`              // since the start, after a day of attempts
 	Dropped   uint64    `json:"dropped"`             // since the start, as too many waited
 	LastError string    `json:"lastError,omitempty"` // of the last attempt, if it failed
 	LastSent  time.Time `json:"lastSent,omitzero"`   // since the start

@@ -35,7 +35,8 @@ func (c *Center) Channel(id string) (Channel, error) {
 func (c *Center) channelLocked(r *receiver) Channel {
 	ch := r.channel()
 	if l := c.lanes[r.id]; l != nil {
-		ch.Pending, ch.Dropped, ch.LastError, ch.LastSent = len(l.pending), l.dropped, l.lastError, l.lastSent
+		ch.Pending, ch.Delivered, ch.Failed, ch.Dropped = len(l.pending), l.delivered, l.failed, l.dropped
+		ch.LastError, ch.LastSent = l.lastError, l.lastSent
 	}
 	return ch
 }

@@ -2,8 +2,10 @@ package alert
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
+	"github.com/key-ip-sentinel/sentinel/engine"
 	"github.com/key-ip-sentinel/sentinel/store"
 )
 
@@ -63,6 +65,27 @@ func (c *Center) Lockout(name string, from netip.Addr) {
 func (c *Center) UnknownKey(from netip.Addr) {
 	now := c.stamp()
 	c.put(func() { c.unknownKey(from, now) })
+}
+
+// FirstUseHeld tells that a first use of a key bound nothing, for one of the
+// reasons that package engine names. It never blocks.
+func (c *Center) FirstUseHeld(from netip.Addr, hint, why string) {
+	now := c.stamp()
+	c.put(func() { c.heldOrMany(FirstUseHeld, from, now, Evidence{Hint: cut(hint, 64), Held: cut(why, 32)}) })
+}
+
+// ManyBindings tells that so many keys were bound from an address within an
+// hour. It never blocks.
+func (c *Center) ManyBindings(from netip.Addr, count int) {
+	now := c.stamp()
+	c.put(func() { c.heldOrMany(ManyBindings, from, now, Evidence{Bindings: count}) })
+}
+
+// KeyShared tells that several people seem to use one key. It never blocks.
+func (c *Center) KeyShared(s engine.SharedKey) {
+	now := c.stamp()
+	networks := slices.Clone(s.Networks[:min(len(s.Networks), maxAddresses)])
+	c.put(func() { c.keyShared(s, networks, now) })
 }
 
 // intercepted counts by the time of the records, which may come late: what did
@@ -132,6 +155,26 @@ func (c *Center) lockedOut(name string, from netip.Addr, at time.Time) {
 	var evidence Evidence
 	evidence.addAddress(from, 1)
 	c.happenedLocked(LoginLockout, Subject{Account: cut(name, 64)}, at, evidence)
+}
+
+func (c *Center) heldOrMany(k Kind, from netip.Addr, at time.Time, evidence Evidence) {
+	if !from.IsValid() {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	evidence.addAddress(from, 1)
+	c.happenedLocked(k, Subject{Network: host(from)}, at, evidence)
+}
+
+func (c *Center) keyShared(s engine.SharedKey, networks []netip.Prefix, now time.Time) {
+	at := store.StoredTime(s.At)
+	if s.At.IsZero() || at.After(now) {
+		at = now
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.happenedLocked(KeyShared, Subject{Hash: s.Hash, Hint: cut(s.Hint, 64)}, at, Evidence{Networks: networks, Minutes: s.Minutes})
 }
 
 // host is what one host has of addresses: an IPv6 one changes the low 64 bits

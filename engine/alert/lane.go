@@ -46,6 +46,8 @@ type lane struct {
 	failures  int // in a row, of the channel
 	notBefore time.Time
 	sent      []time.Time // within the last minute
+	delivered uint64      // these three since the start
+	failed    uint64
 	dropped   uint64
 	lastError string
 	lastSent  time.Time
@@ -294,6 +296,14 @@ func backoff(failures int, limit time.Duration) time.Duration {
 
 func (l *lane) finishLocked(r *row[deliveryRecord], state DeliveryState, now time.Time) {
 	r.value.State, r.value.EndedAt, r.value.NextAt = state, now, time.Time{}
+	switch state {
+	case Delivered:
+		l.delivered++
+	case Failed:
+		l.failed++
+	case Dropped:
+		l.dropped++
+	}
 	r.touchLocked()
 	l.pending = slices.DeleteFunc(l.pending, func(p *row[deliveryRecord]) bool { return p == r })
 	l.finished = append(l.finished, r)
@@ -319,7 +329,6 @@ func (l *lane) addLocked(r *row[deliveryRecord]) {
 		}
 	}
 	if victim >= 0 {
-		l.dropped++
 		l.finishLocked(l.pending[victim], Dropped, l.center.stamp())
 	}
 }

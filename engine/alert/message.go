@@ -3,6 +3,7 @@ package alert
 import (
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -134,6 +135,14 @@ func (w *words) section(d *deliveryRecord) send.Section {
 	}
 	add(w.account, a.Subject.Account)
 	add(w.from, addresses(a.Evidence.Addresses))
+	add(w.networks, networks(a.Evidence.Networks))
+	if a.Evidence.Minutes > 0 {
+		add(w.period, fmt.Sprintf(w.minutes, a.Evidence.Minutes))
+	}
+	if a.Evidence.Bindings > 0 {
+		add(w.bindings, fmt.Sprintf(w.inAnHour, a.Evidence.Bindings))
+	}
+	add(w.lastKey, a.Evidence.Hint)
 	if !a.Kind.isMoment() || a.Subject.Collective {
 		add(w.count, fmt.Sprintf(w.countSince, a.Count, moment(a.OpenedAt)))
 	}
@@ -143,6 +152,7 @@ func (w *words) section(d *deliveryRecord) send.Section {
 		reason += w.observed
 	}
 	add(w.reason, reason)
+	add(w.reason, w.held[a.Evidence.Held])
 	add(w.cause, a.Evidence.Error)
 	if !a.Evidence.ArchivedBefore.IsZero() {
 		add(w.archived, moment(a.Evidence.ArchivedBefore))
@@ -192,6 +202,18 @@ func addresses(counts []AddressCount) string {
 			part += " ×" + strconv.FormatUint(c.Count, 10)
 		}
 		parts = append(parts, part)
+	}
+	return strings.Join(parts, ", ")
+}
+
+func networks(all []netip.Prefix) string {
+	var parts []string
+	for i, n := range all {
+		if i == shownAddresses {
+			parts = append(parts, "…")
+			break
+		}
+		parts = append(parts, Subject{Network: n}.name())
 	}
 	return strings.Join(parts, ", ")
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/key-ip-sentinel/sentinel/engine"
 	"github.com/key-ip-sentinel/sentinel/engine/alert/send"
 	"github.com/key-ip-sentinel/sentinel/store"
 )
@@ -42,7 +43,8 @@ func examples() []Alert {
 	from := []AddressCount{{netip.MustParseAddr("203.0.113.9"), 12}, {netip.MustParseAddr("2001:db8::1"), 1}}
 	subjects := map[Kind]Subject{
 		KeyRefused: key, NewBinding: key, ReturnedBinding: key, LoginLockout: {Account: "alice"},
-		UnknownKeys: {Network: netip.MustParsePrefix("203.0.113.9/32")},
+		UnknownKeys: {Network: netip.MustParsePrefix("203.0.113.9/32")}, FirstUseHeld: {Network: netip.MustParsePrefix("172.17.0.1/32")},
+		ManyBindings: {Network: netip.MustParsePrefix("2001:db8::/64")}, KeyShared: key,
 	}
 	var list []Alert
 	for _, k := range Kinds() {
@@ -56,6 +58,12 @@ func examples() []Alert {
 			a.Evidence = Evidence{Reason: store.ReasonIPNotAllowed, Method: "POST", Path: "/v1/chat/completions", Observed: true}
 		case ReturnedBinding:
 			a.Evidence.ArchivedBefore = at.AddDate(0, -6, 0)
+		case FirstUseHeld:
+			a.Evidence = Evidence{Hint: "sk-te…0002", Held: engine.HeldContainerGateway}
+		case ManyBindings:
+			a.Evidence.Bindings = 61
+		case KeyShared:
+			a.Evidence = Evidence{Minutes: 45, Networks: []netip.Prefix{netip.MustParsePrefix("203.0.113.9/32"), netip.MustParsePrefix("2001:db8::/64")}}
 		}
 		a.Evidence.Addresses = from
 		list = append(list, a)
@@ -104,7 +112,12 @@ func TestTheLanguagesSayTheSameThings(t *testing.T) {
 				t.Errorf("%s: a text of %s is missing", w.key, r)
 			}
 		}
-		for _, text := range []string{w.key, w.account, w.from, w.count, w.path, w.reason, w.cause, w.archived, w.last, w.at, w.node, w.channel, w.countSince, w.observed, w.console, w.several, w.more, w.testTitle, w.testAdvice} {
+		for _, why := range []string{engine.HeldTrustedProxy, engine.HeldContainerGateway, engine.HeldBurst} {
+			if w.held[why] == "" {
+				t.Errorf("%s: a text of %s is missing", w.key, why)
+			}
+		}
+		for _, text := range []string{w.key, w.account, w.from, w.count, w.path, w.reason, w.cause, w.archived, w.last, w.at, w.node, w.channel, w.countSince, w.observed, w.console, w.several, w.more, w.testTitle, w.testAdvice, w.networks, w.period, w.bindings, w.lastKey, w.minutes, w.inAnHour} {
 			if text == "" {
 				t.Errorf("%s: a text is missing", w.key)
 			}

@@ -94,6 +94,7 @@ func (c *Center) Acknowledge(ctx context.Context, id, by string) (Alert, error) 
 	if r.value.AcknowledgedAt.IsZero() {
 		r.value.AcknowledgedBy, r.value.AcknowledgedAt = strings.Clone(by), c.stamp()
 		r.touchLocked()
+		c.publishLocked("acknowledged", &r.value.Alert)
 	}
 	a := r.value.clone()
 	c.mu.Unlock()

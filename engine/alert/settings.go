@@ -19,8 +19,10 @@ func (l Language) known() bool { return l == English || l == Chinese }
 // Settings are what can change while a Center runs.
 type Settings struct {
 	// ThresholdCount refused requests of one key within Window open an alert,
-	// which closes when there were none for Window. Alerts of the other kinds,
-	// but for unknown keys, close after Window too.
+	// which closes when there were none for Window. Alerts of the other kinds
+	// close after Window too, but for those of unknown keys, and those of what
+	// comes now and then: first uses that are held, many bindings and shared keys
+	// close after an hour at the earliest.
 	ThresholdCount int
 	Window         time.Duration
 	// UnknownKeyCount requests of one address with keys that the downstream
@@ -77,10 +79,16 @@ func (s Settings) Validate() error {
 	return nil
 }
 
+// slowQuiet is how long it takes at least until what comes now and then is over.
+const slowQuiet = time.Hour
+
 // quiet is how long nothing of a kind has to happen for an alert to close.
 func (s Settings) quiet(k Kind) time.Duration {
-	if k == UnknownKeys && s.UnknownKeyCount > 0 {
+	switch {
+	case k == UnknownKeys && s.UnknownKeyCount > 0:
 		return s.UnknownKeyWindow
+	case k == FirstUseHeld, k == ManyBindings, k == KeyShared:
+		return max(s.Window, slowQuiet)
 	}
 	return s.Window
 }

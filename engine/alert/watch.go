@@ -105,6 +105,7 @@ func (c *Center) openLocked(k Kind, what Subject, n uint64, at time.Time, eviden
 		c.openOf[k]++
 	}
 	c.tellLocked(r, Opened, now)
+	c.publishLocked("opened", &r.value.Alert)
 }
 
 // newIDLocked returns an ID that is higher than those before: the time, or what
@@ -186,6 +187,7 @@ func (c *Center) closeLocked(id subject, r *row[alertRecord], now time.Time) {
 		c.openOf[r.value.Kind]--
 	}
 	r.value.State, r.value.ClosedAt = Closed, now
+	c.publishLocked("closed", &r.value.Alert)
 	if r.value.Kind.isMoment() {
 		c.changeLocked(r)
 		return

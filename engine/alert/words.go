@@ -1,6 +1,9 @@
 package alert
 
-import "github.com/key-ip-sentinel/sentinel/store"
+import (
+	"github.com/key-ip-sentinel/sentinel/engine"
+	"github.com/key-ip-sentinel/sentinel/store"
+)
 
 // words are the texts of messages in one language.
 type words struct {
@@ -9,10 +12,13 @@ type words struct {
 	prefixes   map[Event]string
 	advice     map[Kind]string
 	reasons    map[store.Reason]string
+	held       map[string]string // why a first use was
 
 	key, account, from, count, path, reason, cause, archived, last, at, node, channel string
+	networks, period, bindings, lastKey                                               string
 
 	countSince            string // how often, since when
+	minutes, inAnHour     string // %d of them
 	observed              string // after a reason
 	console               string // the text of the link
 	several, more         string // %d alerts in one message, that had no room
@@ -28,6 +34,9 @@ var english = words{
 		DownstreamFailing: "the downstream does not answer",
 		LoginLockout:      "login of %s is locked",
 		UnknownKeys:       "many unknown keys from %s",
+		FirstUseHeld:      "keys from %s are not bound",
+		ManyBindings:      "many keys were bound to %s",
+		KeyShared:         "key %s seems to be shared",
 	},
 	collective: map[Kind]string{
 		KeyRefused:      "requests with about %d more keys are refused",
@@ -35,6 +44,9 @@ var english = words{
 		ReturnedBinding: "about %d more archived keys were bound again",
 		LoginLockout:    "login of about %d more accounts is locked",
 		UnknownKeys:     "many unknown keys from about %d more addresses",
+		FirstUseHeld:    "keys from about %d more addresses are not bound",
+		ManyBindings:    "many keys were bound to each of about %d more addresses",
+		KeyShared:       "about %d more keys seem to be shared",
 	},
 	prefixes: map[Event]string{Reminder: "still: ", Ended: "over: "},
 	advice: map[Kind]string{
@@ -45,12 +57,21 @@ var english = words{
 		DownstreamFailing: "Requests get an error. Look at the gateway, and at the network between Sentinel and it.",
 		LoginLockout:      "If it was not the person, somebody guesses passwords: look at the admin networks.",
 		UnknownKeys:       "Somebody may be guessing keys, or uses one that was revoked. Block the address, if it is not one of yours.",
+		FirstUseHeld:      "Sentinel most likely sees the address of something in front of it, not that of the user. Look at TRUSTED_PROXY_IPS and SENTINEL_REAL_IP_HEADER; sentinel explain-ip tells how the address of a client comes about.",
+		ManyBindings:      "If a proxy or load balancer has this address, look at TRUSTED_PROXY_IPS and SENTINEL_REAL_IP_HEADER, and unbind those keys. If many people share it, as behind the NAT of an office, mark the network as shared.",
+		KeyShared:         "It was used from these networks by turns. If it is one person's, the key may be in other hands: revoke it at the gateway. If several people use it, give each a key of their own.",
 	},
 	reasons: map[store.Reason]string{
 		store.ReasonIPNotAllowed: "the rule of the key does not cover the address",
 		store.ReasonKeyBanned:    "the key is banned",
 		store.ReasonLostRace:     "another address had just bound the key",
 	},
+	held: map[string]string{
+		engine.HeldTrustedProxy:     "the address is that of a trusted proxy itself",
+		engine.HeldContainerGateway: "the address is that of the container network's gateway",
+		engine.HeldBurst:            "too many keys were used for the first time from this address at once",
+	},
+	networks: "Networks", period: "For", bindings: "New bindings", lastKey: "Last key", minutes: "%d minutes", inAnHour: "%d within an hour",
 	key: "Key", account: "Account", from: "From", count: "How often", path: "Last request", reason: "Reason", cause: "Cause",
 	archived: "Archived", last: "Last", at: "Time", node: "Node", channel: "Channel",
 	countSince: "%d (alert since %s)", observed: " (observed only: the request was passed)",
@@ -67,6 +88,9 @@ var chinese = words{
 		DownstreamFailing: "下游网关无响应",
 		LoginLockout:      "账号 %s 的登录已锁定",
 		UnknownKeys:       "来自 %s 的大量未知密钥",
+		FirstUseHeld:      "来自 %s 的密钥未被绑定",
+		ManyBindings:      "大量密钥绑定到 %s",
+		KeyShared:         "密钥 %s 疑似被多人共用",
 	},
 	collective: map[Kind]string{
 		KeyRefused:      "另有约 %d 个密钥的请求被拒绝",
@@ -74,6 +98,9 @@ var chinese = words{
 		ReturnedBinding: "另有约 %d 个已归档的密钥重新绑定",
 		LoginLockout:    "另有约 %d 个账号的登录已锁定",
 		UnknownKeys:     "另有约 %d 个地址发来大量未知密钥",
+		FirstUseHeld:    "来自另外约 %d 个地址的密钥未被绑定",
+		ManyBindings:    "另有约 %d 个地址各绑定了大量密钥",
+		KeyShared:       "另有约 %d 个密钥疑似被多人共用",
 	},
 	prefixes: map[Event]string{Reminder: "仍在持续：", Ended: "已恢复："},
 	advice: map[Kind]string{
@@ -84,12 +111,21 @@ var chinese = words{
 		DownstreamFailing: "请求会收到错误。请检查网关以及它与 Sentinel 之间的网络。",
 		LoginLockout:      "如果不是本人操作，说明有人在猜测密码：请检查管理网络设置。",
 		UnknownKeys:       "可能有人在猜测密钥，或在使用已吊销的密钥。如果不是您的地址，请将其屏蔽。",
+		FirstUseHeld:      "Sentinel 看到的很可能是前置代理的地址，而不是使用者的地址。请检查 TRUSTED_PROXY_IPS 和 SENTINEL_REAL_IP_HEADER；sentinel explain-ip 可说明客户端地址的来历。",
+		ManyBindings:      "如果该地址属于代理或负载均衡，请检查 TRUSTED_PROXY_IPS 和 SENTINEL_REAL_IP_HEADER，并解绑这些密钥。如果是多人共用的地址（如办公室 NAT），请将该网络标记为共用。",
+		KeyShared:         "该密钥在这些网络之间交替使用。如果只属于一个人，密钥可能已泄露，请在网关吊销；如果确有多人使用，请为每个人分配各自的密钥。",
 	},
 	reasons: map[store.Reason]string{
 		store.ReasonIPNotAllowed: "该地址不在密钥的规则内",
 		store.ReasonKeyBanned:    "密钥已被封禁",
 		store.ReasonLostRace:     "密钥刚被另一个地址绑定",
 	},
+	held: map[string]string{
+		engine.HeldTrustedProxy:     "该地址本身就是受信任的代理",
+		engine.HeldContainerGateway: "该地址是容器网络的网关",
+		engine.HeldBurst:            "短时间内有过多密钥从该地址首次使用",
+	},
+	networks: "网络", period: "持续", bindings: "新绑定", lastKey: "最近的密钥", minutes: "%d 分钟", inAnHour: "一小时内 %d 个",
 	key: "密钥", account: "账号", from: "来源", count: "次数", path: "最近请求", reason: "原因", cause: "错误",
 	archived: "归档时间", last: "最近一次", at: "时间", node: "节点", channel: "通道",
 	countSince: "%d（告警始于 %s）", observed: "（仅观察：请求已放行）",

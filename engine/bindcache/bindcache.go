@@ -9,6 +9,10 @@
 // takes the next number of its stripe, and a change leaves a mark with its
 // number: a copy with a lower number is not believed. A mark is taken away only
 // after ristretto has worked off everything that was queued before it.
+//
+// Before ristretto stands a table of single entries, where a hit costs one look at
+// memory instead of a lock and a map. Its places are written with the stripe lock
+// held, so that a change, which holds it too, only has to empty the key's place.
 package bindcache
 
 import (
@@ -16,12 +20,14 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/bits"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/dgraph-io/ristretto/v2"
 
+	"github.com/key-ip-sentinel/sentinel/engine/network"
 	"github.com/key-ip-sentinel/sentinel/store"
 )
 
@@ -29,6 +35,12 @@ import (
 type Reader interface {
 	// Binding returns the binding of a key, or store.ErrNotFound.
 	Binding(ctx context.Context, hash store.KeyHash) (store.Binding, error)
+}
+
+// Networks tells what the names of networks stand for.
+type Networks interface {
+	// Set returns what a name stands for, now and later.
+	Set(name string) *network.Set
 }
 
 const (
@@ -42,9 +54,11 @@ const (
 // Cache is a read-through cache of bindings. Keys without a binding are not
 // cached: each look-up of one reads the store. It is safe for concurrent use.
 type Cache struct {
-	reader  Reader
-	entries *ristretto.Cache[uint64, *Entry]
-	stripes [stripes]stripe
+	reader   Reader
+	networks Networks
+	hot      []atomic.Pointer[Entry] // by the first bits of the hash; a power of two
+	entries  *ristretto.Cache[uint64, *Entry]
+	stripes  [stripes]stripe
 
 	stop    chan struct{}
 	stopped sync.WaitGroup
@@ -63,7 +77,7 @@ type stripe struct {
 }
 
 // New returns a cache of about so many entries before reader.
-func New(reader Reader, entries int) (*Cache, error) {
+func New(reader Reader, networks Networks, entries int) (*Cache, error) {
 	if entries < 1 {
 		return nil, fmt.Errorf("cache of %d entries, want at least 1", entries)
 	}
@@ -78,7 +92,8 @@ func New(reader Reader, entries int) (*Cache, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create binding cache: %w", err)
 	}
-	c := &Cache{reader: reader, entries: r, stop: make(chan struct{})}
+	hot := make([]atomic.Pointer[Entry], 1<<bits.Len(uint(entries-1))) // #nosec G115 -- not negative
+	c := &Cache{reader: reader, networks: networks, hot: hot, entries: r, stop: make(chan struct{})}
 	c.stopped.Go(c.sweep)
 	return c, nil
 }
@@ -86,13 +101,35 @@ func New(reader Reader, entries int) (*Cache, error) {
 // Get returns the entry of a key, or nil if the key has no binding. An error
 // is the store's. A hit allocates nothing and takes no lock.
 func (c *Cache) Get(ctx context.Context, hash store.KeyHash) (*Entry, error) {
+	if e := c.place(hash).Load(); e != nil && e.Hash == hash {
+		return e, nil
+	}
 	s := c.stripe(hash)
 	if e, ok := c.entries.Get(slot(hash)); ok && e.Hash == hash {
 		if s.marked.Load() == 0 || !s.outdated(e) {
+			c.promote(s, e)
 			return e, nil
 		}
 	}
 	return c.fill(ctx, s, hash)
+}
+
+// place is where the table may have a key.
+func (c *Cache) place(hash store.KeyHash) *atomic.Pointer[Entry] {
+	return &c.hot[slot(hash)&uint64(len(c.hot)-1)] // #nosec G115 -- not negative
+}
+
+// promote puts an entry that ristretto had into the table, unless the key is being
+// filled or changed just now. It asks ristretto again: a change since may have come
+// and its mark gone, and then ristretto has lost the entry too.
+func (c *Cache) promote(s *stripe, e *Entry) {
+	if !s.mu.TryLock() {
+		return
+	}
+	defer s.mu.Unlock()
+	if there, ok := c.entries.Get(slot(e.Hash)); ok && there == e && e.seq >= s.marks[e.Hash] {
+		c.place(e.Hash).Store(e)
+	}
 }
 
 func (c *Cache) fill(ctx context.Context, s *stripe, hash store.KeyHash) (*Entry, error) {
@@ -109,12 +146,13 @@ func (c *Cache) fill(ctx context.Context, s *stripe, hash store.KeyHash) (*Entry
 	if err != nil {
 		return nil, fmt.Errorf("look up binding: %w", err)
 	}
-	e, err := newEntry(b)
+	e, err := c.NewEntry(b)
 	if err != nil {
 		return nil, err
 	}
 	s.seq++
 	e.seq = s.seq
+	c.place(hash).Store(e)
 	c.entries.Set(slot(hash), e, 1)
 	return e, nil
 }
@@ -164,6 +202,10 @@ func (c *Cache) dropLocked(s *stripe, hash store.KeyHash) {
 	s.marks[hash] = s.seq
 	s.marked.Store(int32(len(s.marks))) //nolint:gosec // G115: at most one mark for each change within a sweep
 	s.marksMu.Unlock()
+	place := c.place(hash)
+	if e := place.Load(); e != nil && e.Hash == hash {
+		place.CompareAndSwap(e, nil) // or else another key has taken it
+	}
 	c.entries.Del(slot(hash))
 }
 

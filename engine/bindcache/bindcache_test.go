@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/key-ip-sentinel/sentinel/engine/network"
 	"github.com/key-ip-sentinel/sentinel/store"
 )
 
@@ -60,9 +61,14 @@ func bound(n uint64, prefix string) store.Binding {
 	}
 }
 
+// unnamed are networks of which none exists.
+type unnamed struct{}
+
+func (unnamed) Set(string) *network.Set { return new(network.Set) }
+
 func newCache(t testing.TB, rows *table, entries int) *Cache {
 	t.Helper()
-	c, err := New(rows, entries)
+	c, err := New(rows, unnamed{}, entries)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,7 +143,7 @@ func TestAnOutdatedCopyIsNotBelieved(t *testing.T) {
 	rows := new(table)
 	rows.put(bound(1, "192.0.2.1/32"))
 	c := newCache(t, rows, 100)
-	old, err := NewEntry(rows.rows[hashOf(1)])
+	old, err := newEntry(rows.rows[hashOf(1)])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -252,7 +258,7 @@ func TestAHitAllocatesNothing(t *testing.T) {
 }
 
 func TestTouchesAddUp(t *testing.T) {
-	e, err := NewEntry(bound(1, "192.0.2.0/24"))
+	e, err := newEntry(bound(1, "192.0.2.0/24"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -261,10 +267,13 @@ func TestTouchesAddUp(t *testing.T) {
 	if !e.Touch(a) {
 		t.Error("the first touch is not reported as the first")
 	}
-	if e.Touch(b) {
+	if e.Touch(a) {
 		t.Error("the second touch is reported as the first")
 	}
-	want := store.Touch{Hash: hashOf(1), LastUsed: at, LastIP: b, Hits: 2, Addresses: []netip.Addr{a, b}}
+	if !e.Touch(b) {
+		t.Error("the first touch from another address is not reported as the first")
+	}
+	want := store.Touch{Hash: hashOf(1), LastUsed: at, LastIP: b, Hits: 3, Addresses: []store.AddressHits{{IP: a, Hits: 2}}}
 	if got := e.TakeUsage(at); !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
@@ -274,7 +283,7 @@ func TestTouchesAddUp(t *testing.T) {
 }
 
 func TestTheOneAddressOfARuleIsTheLastOne(t *testing.T) {
-	e, err := NewEntry(bound(1, "192.0.2.1/32"))
+	e, err := newEntry(bound(1, "192.0.2.1/32"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -282,5 +291,54 @@ func TestTheOneAddressOfARuleIsTheLastOne(t *testing.T) {
 	e.Touch(ip)
 	if got := e.TakeUsage(time.UnixMilli(1)).LastIP; got != ip {
 		t.Errorf("got %v, want %v", got, ip)
+	}
+}
+
+// TestLatePromotion: a reader has found an entry, and comes to promote it only
+// after a change of the key has come and its mark has gone.
+func TestLatePromotion(t *testing.T) {
+	rows := new(table)
+	rows.put(bound(1, "192.0.2.1/32"))
+	c := newCache(t, rows, 100)
+	old := mustGet(t, c, hashOf(1))
+	c.entries.Wait()
+	banned := bound(1, "192.0.2.1/32")
+	banned.Status = store.StatusBanned
+	if err := c.Change(hashOf(1), func() error { rows.put(banned); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	c.sweepOnce()
+	c.promote(c.stripe(hashOf(1)), old)
+	if e := mustGet(t, c, hashOf(1)); !e.Banned {
+		t.Error("a key that was banned is served from before")
+	}
+}
+
+// TestPlacesAreShared has keys push each other out of a table of two places.
+func TestPlacesAreShared(t *testing.T) {
+	rows := new(table)
+	for n := range uint64(50) {
+		rows.put(bound(n, "192.0.2.1/32"))
+	}
+	c := newCache(t, rows, 2)
+	for round := range 20 {
+		for n := range uint64(50) {
+			if e := mustGet(t, c, hashOf(n)); e == nil || e.Hash != hashOf(n) || e.Banned != (round > 0 && n == uint64(round-1)) {
+				t.Fatalf("round %d, key %d: got %+v", round, n, e)
+			}
+		}
+		banned := bound(uint64(round), "192.0.2.1/32")
+		banned.Status = store.StatusBanned
+		for n := range uint64(50) { // the ban of the round before is lifted again
+			if n != uint64(round) {
+				rows.put(bound(n, "192.0.2.1/32"))
+			}
+		}
+		if round > 0 {
+			_ = c.Change(hashOf(uint64(round-1)), func() error { return nil })
+		}
+		if err := c.Change(hashOf(uint64(round)), func() error { rows.put(banned); return nil }); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package bindcache
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"sync"
@@ -17,15 +18,23 @@ func TestAnEntryIsTwoCacheLines(t *testing.T) {
 	}
 }
 
-// used returns the addresses that a touch says the key was used from.
-func used(touch store.Touch) []string {
-	list := touch.Addresses
-	if touch.Hits > 0 && !slices.Contains(list, touch.LastIP) {
-		list = append(slices.Clip(list), touch.LastIP)
+// hitsOf returns how often a touch says that the key was used from each address.
+func hitsOf(touch store.Touch) map[netip.Addr]uint64 {
+	hits := map[netip.Addr]uint64{}
+	for _, a := range touch.Addresses {
+		hits[a.IP] += a.Hits
 	}
+	if n := touch.FromLast(); n > 0 {
+		hits[touch.LastIP] += n
+	}
+	return hits
+}
+
+// used returns the addresses that a touch says the key was used from, with the hits.
+func used(touch store.Touch) []string {
 	var texts []string
-	for _, ip := range list {
-		texts = append(texts, ip.String())
+	for ip, hits := range hitsOf(touch) {
+		texts = append(texts, fmt.Sprintf("%s %d", ip, hits))
 	}
 	slices.Sort(texts)
 	return texts
@@ -36,19 +45,21 @@ func TestAddressesSinceTheLastTime(t *testing.T) {
 		name    string
 		rule    string
 		periods [][]string // the uses of each
-		want    []string   // the addresses of the last one
+		want    []string   // the addresses of the last one, with their hits
 	}{
-		{"one", "192.0.2.0/24", [][]string{{"192.0.2.1", "192.0.2.1"}}, []string{"192.0.2.1"}},
-		{"two in turn", "192.0.2.0/24", [][]string{{"192.0.2.1", "192.0.2.2", "192.0.2.1"}}, []string{"192.0.2.1", "192.0.2.2"}},
-		{"the same again", "192.0.2.0/24", [][]string{{"192.0.2.1"}, {"192.0.2.1"}}, []string{"192.0.2.1"}},
-		{"the last one first", "192.0.2.0/24", [][]string{{"192.0.2.1"}, {"192.0.2.1", "192.0.2.2"}}, []string{"192.0.2.1", "192.0.2.2"}},
-		{"the last one not again", "192.0.2.0/24", [][]string{{"192.0.2.1"}, {"192.0.2.2"}}, []string{"192.0.2.2"}},
-		{"a single address", "192.0.2.1/32", [][]string{{"192.0.2.1"}}, []string{"192.0.2.1"}},
-		{"v6", "2001:db8::/64", [][]string{{"2001:db8::1", "2001:db8::2"}}, []string{"2001:db8::1", "2001:db8::2"}},
+		{"one", "192.0.2.0/24", [][]string{{"192.0.2.1", "192.0.2.1"}}, []string{"192.0.2.1 2"}},
+		{"two in turn", "192.0.2.0/24", [][]string{{"192.0.2.1", "192.0.2.2", "192.0.2.1"}}, []string{"192.0.2.1 2", "192.0.2.2 1"}},
+		{"the same again", "192.0.2.0/24", [][]string{{"192.0.2.1"}, {"192.0.2.1"}}, []string{"192.0.2.1 1"}},
+		{"the last one first", "192.0.2.0/24", [][]string{{"192.0.2.1"}, {"192.0.2.1", "192.0.2.2"}}, []string{"192.0.2.1 1", "192.0.2.2 1"}},
+		{"the last one not again", "192.0.2.0/24", [][]string{{"192.0.2.1"}, {"192.0.2.2"}}, []string{"192.0.2.2 1"}},
+		{"one that was let go", "192.0.2.0/24", [][]string{{"192.0.2.1"}, {"192.0.2.2"}, {"192.0.2.2"}, {"192.0.2.1"}}, []string{"192.0.2.1 1"}},
+		{"a single address", "192.0.2.1/32", [][]string{{"192.0.2.1"}}, []string{"192.0.2.1 1"}},
+		{"v6", "2001:db8::/64", [][]string{{"2001:db8::1", "2001:db8::2"}}, []string{"2001:db8::1 1", "2001:db8::2 1"}},
+		{"none", "192.0.2.0/24", [][]string{{"192.0.2.1"}, {}}, nil},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			e, err := NewEntry(bound(1, c.rule))
+			e, err := newEntry(bound(1, c.rule))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -67,7 +78,7 @@ func TestAddressesSinceTheLastTime(t *testing.T) {
 }
 
 func TestAddressesAreBounded(t *testing.T) {
-	e, err := NewEntry(bound(1, "192.0.2.0/24"))
+	e, err := newEntry(bound(1, "192.0.2.0/24"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,15 +86,25 @@ func TestAddressesAreBounded(t *testing.T) {
 		e.Touch(netip.AddrFrom4([4]byte{192, 0, 2, byte(n)}))
 	}
 	touch := e.TakeUsage(time.UnixMilli(1))
-	if len(touch.Addresses) != store.UsageAddresses || touch.Hits != 200 || touch.LastIP.String() != "192.0.2.199" {
+	if len(touch.Addresses) != store.UsageNetworks || touch.Hits != 200 || touch.LastIP.String() != "192.0.2.199" ||
+		touch.Elsewhere != 200-store.UsageNetworks || touch.FromLast() != 0 {
 		t.Errorf("got %+v", touch)
+	}
+	e.Touch(netip.MustParseAddr("192.0.2.199"))
+	e.Touch(netip.MustParseAddr("192.0.2.0"))
+	if got := used(e.TakeUsage(time.UnixMilli(2))); !slices.Equal(got, []string{"192.0.2.0 1"}) {
+		t.Errorf("got %v, want the one that is known, while there was no room for the other", got)
+	}
+	e.Touch(netip.MustParseAddr("192.0.2.199"))
+	if got := used(e.TakeUsage(time.UnixMilli(3))); !slices.Equal(got, []string{"192.0.2.199 1"}) {
+		t.Errorf("got %v, want the other, now that there is room", got)
 	}
 }
 
 // TestKnownAddressesAllocateNothing: a key that is used from two addresses in
 // turn costs no more than one that is used from one.
 func TestKnownAddressesAllocateNothing(t *testing.T) {
-	e, err := NewEntry(bound(1, "192.0.2.0/24"))
+	e, err := newEntry(bound(1, "192.0.2.0/24"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +117,7 @@ func TestKnownAddressesAllocateNothing(t *testing.T) {
 }
 
 func TestRefusalsAddUp(t *testing.T) {
-	e, err := NewEntry(bound(1, "192.0.2.0/24"))
+	e, err := newEntry(bound(1, "192.0.2.0/24"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +135,7 @@ func TestRefusalsAddUp(t *testing.T) {
 // TestNoUseIsLost touches from many goroutines while usage is taken: every hit
 // and every address turns up.
 func TestNoUseIsLost(t *testing.T) {
-	e, err := NewEntry(bound(1, "192.0.2.0/24"))
+	e, err := newEntry(bound(1, "192.0.2.0/24"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,13 +151,14 @@ func TestNoUseIsLost(t *testing.T) {
 	}
 	finished := make(chan struct{})
 	go func() { users.Wait(); close(finished) }()
-	var hits uint64
-	seen := map[netip.Addr]bool{}
+	seen := map[netip.Addr]uint64{}
 	take := func() {
 		touch := e.TakeUsage(time.UnixMilli(1))
-		hits += touch.Hits
-		for _, ip := range append(touch.Addresses, touch.LastIP) {
-			seen[ip] = true
+		if touch.Elsewhere > 0 {
+			t.Errorf("%d hits from elsewhere", touch.Elsewhere)
+		}
+		for ip, hits := range hitsOf(touch) {
+			seen[ip] += hits
 		}
 	}
 	for running := true; running; {
@@ -147,8 +169,14 @@ func TestNoUseIsLost(t *testing.T) {
 		}
 		take()
 	}
-	delete(seen, netip.Addr{})
-	if hits != addresses*each || len(seen) != addresses {
-		t.Errorf("got %d hits from %d addresses, want %d from %d", hits, len(seen), addresses*each, addresses)
+	if len(seen) != addresses {
+		t.Errorf("used from %d addresses, want %d", len(seen), addresses)
+	}
+	for ip, hits := range seen {
+		if hits != each {
+			t.Errorf("%d hits from %v, want %d", hits, ip, each)
+		}
 	}
 }
+
+func newEntry(b store.Binding) (*Entry, error) { return (&Cache{networks: unnamed{}}).NewEntry(b) }

@@ -14,6 +14,10 @@ const (
 	TypeIntercept = "intercept" // store.Intercept: a new record
 	TypeBinding   = "binding"   // Binding
 	TypeSetting   = "setting"   // what the one who changes settings says
+	TypeAlert     = "alert"     // Alert
+	TypeNetwork   = "network"   // Network
+	TypeBlocked   = "blocked"   // Blocked
+	TypeException = "exception" // Exception
 	TypeLagged    = "lagged"    // Lagged
 )
 
@@ -23,6 +27,52 @@ type Event struct {
 	At   time.Time `json:"at"` // milliseconds, UTC
 	Type string    `json:"type"`
 	Data any       `json:"data"`
+}
+
+// Alert tells what became of an alert.
+type Alert struct {
+	Change string `json:"change"` // opened, acknowledged or closed
+	ID     string `json:"id"`
+	Kind   string `json:"kind"`
+	// Whom it is about, of which most alerts have one.
+	Hash       store.KeyHash `json:"hash,omitzero"`
+	Hint       string        `json:"hint,omitempty"`
+	Network    netip.Prefix  `json:"network,omitzero"`
+	Account    string        `json:"account,omitempty"`
+	Collective bool          `json:"collective,omitempty"` // about several that share it
+	// Open is how many alerts are open now.
+	Open int `json:"open"`
+}
+
+// Change is what became of a network, of blocked networks, or of an exception.
+type Change string
+
+// The changes.
+const (
+	Made    Change = "made"
+	Changed Change = "changed"
+	Removed Change = "removed"
+	Ended   Change = "ended" // by itself, or by somebody
+)
+
+// Network tells of a change of a named network.
+type Network struct {
+	Change Change `json:"change"`
+	Name   string `json:"name"`
+}
+
+// Blocked tells of a change of the blocked networks.
+type Blocked struct {
+	Change Change `json:"change"` // made, removed or ended
+	Count  int    `json:"count"`  // of networks
+}
+
+// Exception tells of an exception that was made or has ended.
+type Exception struct {
+	Change Change        `json:"change"`
+	ID     string        `json:"id,omitempty"` // empty: those of the key that were over
+	Hash   store.KeyHash `json:"hash"`
+	Hint   string        `json:"hint,omitempty"`
 }
 
 // Lagged stands in the place of events that a subscriber did not get.
@@ -36,6 +86,7 @@ type Action string
 // The actions.
 const (
 	Bound    Action = "bound"    // by a first use
+	Learned  Action = "learned"  // its rule has taken another prefix
 	Preset   Action = "preset"   // made by hand or by an import
 	Edited   Action = "edited"   // has another rule, label or note
 	Banned   Action = "banned"   // and perhaps edited as well

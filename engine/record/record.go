@@ -67,6 +67,7 @@ type Recorder struct {
 	dropped uint64
 	closed  bool
 
+	flush   chan chan error
 	stop    chan struct{}
 	stopped sync.WaitGroup
 	cancel  context.CancelFunc // of a write under way
@@ -93,7 +94,7 @@ func New(opts Options) (*Recorder, error) {
 	r := &Recorder{
 		writer: opts.Writer, logger: opts.Logger, now: opts.Now, capacity: opts.Capacity,
 		written: opts.Written, tellDrop: opts.Dropped,
-		recent: make(map[identity]*entry), stop: make(chan struct{}),
+		recent: make(map[identity]*entry), flush: make(chan chan error), stop: make(chan struct{}),
 	}
 	if r.now == nil {
 		r.now = time.Now
@@ -153,6 +154,20 @@ func (r *Recorder) Dropped() uint64 {
 	return r.dropped
 }
 
+// Flush writes what is waiting now. Once that has begun, it is waited for. A recorder
+// that is closed has nothing to write.
+func (r *Recorder) Flush(ctx context.Context) error {
+	done := make(chan error, 1)
+	select {
+	case r.flush <- done:
+		return <-done
+	case <-r.stop:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // Close writes what is waiting and ends. Records added after it, and those the
 // store did not take, are counted as dropped and logged.
 func (r *Recorder) Close(ctx context.Context) error {
@@ -192,6 +207,9 @@ func (r *Recorder) run(ctx context.Context) {
 		select {
 		case <-r.stop:
 			return
+		case done := <-r.flush:
+			done <- r.write(ctx)
+			continue
 		case <-tick.C:
 		}
 		err := r.write(ctx)

@@ -21,6 +21,7 @@ import (
 
 	"github.com/key-ip-sentinel/sentinel/engine"
 	"github.com/key-ip-sentinel/sentinel/engine/account"
+	"github.com/key-ip-sentinel/sentinel/engine/alert"
 	"github.com/key-ip-sentinel/sentinel/engine/clientip"
 	"github.com/key-ip-sentinel/sentinel/engine/rebind"
 	"github.com/key-ip-sentinel/sentinel/store"
@@ -33,6 +34,7 @@ const Base = "/admin/api"
 type Options struct {
 	Engine   *engine.Engine
 	Accounts *account.Accounts
+	Alerts   *alert.Center
 	Resolver *clientip.Resolver
 	Store    store.Store
 	Settings Settings
@@ -74,9 +76,9 @@ type API struct {
 
 // New returns the API.
 func New(opts Options) (*API, error) {
-	if opts.Engine == nil || opts.Accounts == nil || opts.Resolver == nil || opts.Store == nil || opts.Settings == nil ||
+	if opts.Engine == nil || opts.Accounts == nil || opts.Alerts == nil || opts.Resolver == nil || opts.Store == nil || opts.Settings == nil ||
 		opts.Logger == nil || len(opts.JWTSecret) == 0 || opts.LocalToken == "" {
-		return nil, errors.New("admin api without engine, accounts, resolver, store, settings, logger, JWT secret or local token")
+		return nil, errors.New("admin api without engine, accounts, alerts, resolver, store, settings, logger, JWT secret or local token")
 	}
 	if opts.Now == nil {
 		opts.Now = time.Now
@@ -158,12 +160,20 @@ func (a *API) register() {
 	a.registerBindingEdits()
 	a.registerRebindLinks()
 	a.registerBulk()
+	a.registerReplay()
+	a.registerSuspicions()
 	a.registerImport()
 	a.registerExport()
 	a.registerLegacyBindings()
 	a.registerArchive()
+	a.registerNetworks()
+	a.registerBlocked()
+	a.registerExceptions()
+	a.registerExplain()
 	a.registerLogs()
 	a.registerLogExport()
+	a.registerAlerts()
+	a.registerAlertChannels()
 	a.registerMaintenance()
 	a.registerDocument()
 }

@@ -76,6 +76,7 @@ func (a *API) listArchive(ctx context.Context, _ *call, in *archiveInput) (*list
 		}
 		out.Body.Total = &total
 	}
+	q.Filter = a.reaching(q.Filter)
 	for range archiveLooks {
 		found, err := a.opts.Store.FindArchived(ctx, q)
 		if err != nil {

@@ -45,26 +45,12 @@ type Binding struct {
 	Revision       uint64     `json:"revision" doc:"Grows with every change; the ETag is made of it."`
 }
 
-// ruleBody is a rule as the API shows it.
-type ruleBody struct {
-	Kind     store.RuleKind `json:"kind" enum:"single,multiple,all" doc:"One prefix, several, or any source."`
-	Prefixes []netip.Prefix `json:"prefixes" doc:"The prefixes; none for all." example:"[\"10.0.0.0/8\"]"`
-}
-
 // Usage is the usage of a key as the API shows it. It is embedded, and so
 // exported.
 type Usage struct {
 	LastUsed time.Time  `json:"lastUsed,omitzero" doc:"When the key was last let pass, to within 5 seconds; absent if it never was."`
 	LastIP   netip.Addr `json:"lastIp,omitzero" doc:"From which client IP."`
 	Hits     uint64     `json:"hits" doc:"How often the key was let pass; up to 5 seconds late."`
-}
-
-func showRule(r store.Rule) ruleBody {
-	body := ruleBody{Kind: r.Kind, Prefixes: r.Prefixes}
-	if body.Prefixes == nil {
-		body.Prefixes = []netip.Prefix{}
-	}
-	return body
 }
 
 func showBinding(b store.Binding) Binding {
@@ -82,20 +68,17 @@ func showUsage(u store.Usage) Usage {
 // bindingOutput answers with one binding and its ETag.
 type bindingOutput struct {
 	ETag
-	Body Binding
+	Body changedBinding
+}
+
+// changedBinding is a binding as the answer to a change of it.
+type changedBinding struct {
+	Binding
+	Warnings []string `json:"warnings,omitempty" doc:"What is odd about the rule that was sent, such as a prefix that adds nothing; absent if nothing is."`
 }
 
 func answerBinding(b store.Binding) *bindingOutput {
-	return &bindingOutput{ETag: etagOf(b.Revision), Body: showBinding(b)}
-}
-
-// ruleInput is a rule as a client sends it.
-type ruleInput struct {
-	Kind     store.RuleKind `json:"kind" enum:"single,multiple,all" doc:"One prefix, several, or any source."`
-	Prefixes []string       `json:"prefixes,omitempty" maxItems:"10000" doc:"Addresses or CIDRs without host bits; none for all." example:"[\"10.0.0.0/8\",\"2001:db8::1\"]"`
-	// Any source is what all is for: a prefix that covers everything is more
-	// often a slip.
-	ConfirmAnySource bool `json:"confirmAnySource,omitempty" doc:"Must be true if 0.0.0.0/0 or ::/0 is among the prefixes."`
+	return &bindingOutput{ETag: etagOf(b.Revision), Body: changedBinding{Binding: showBinding(b)}}
 }
 
 // faults gathers what is wrong with the fields of one request.
@@ -111,50 +94,6 @@ func (f faults) err() error {
 		return nil
 	}
 	return invalid(f...)
-}
-
-// maxRuleFaults is how many prefixes of one rule are complained of.
-const maxRuleFaults = 20
-
-// rule returns the rule that is meant. location is the field's own, such as
-// body.rule.
-func (in ruleInput) rule(location string, f *faults) store.Rule {
-	r := store.Rule{Kind: in.Kind}
-	before := len(*f)
-	for i, text := range in.Prefixes {
-		p, fault := parsePrefix(text)
-		if fault == "" && p.Bits() == 0 && !in.ConfirmAnySource {
-			fault = fmt.Sprintf("%s is every %s address: give the rule the kind all if the key may be used from anywhere, or confirm with confirmAnySource",
-				p, family(p))
-		}
-		if fault != "" && len(*f)-before < maxRuleFaults {
-			f.addf(fmt.Sprintf("%s.prefixes[%d]", location, i), "%s", fault)
-		}
-		r.Prefixes = append(r.Prefixes, p)
-	}
-	if len(*f) > before {
-		return r
-	}
-	if fault := ruleFault(r); fault != "" {
-		f.addf(location, "%s", fault)
-	}
-	return r
-}
-
-// ruleFault says what is wrong with a rule, without the name of the error.
-func ruleFault(r store.Rule) string {
-	err := r.Validate()
-	if err == nil {
-		return ""
-	}
-	return strings.TrimPrefix(err.Error(), store.ErrInvalid.Error()+": ")
-}
-
-func family(p netip.Prefix) string {
-	if p.Addr().Is4() {
-		return "IPv4"
-	}
-	return "IPv6"
 }
 
 // maxPrefixText is about as long as an address with a length can be.
@@ -175,7 +114,7 @@ func parsePrefix(s string) (netip.Prefix, string) {
 }
 
 // invalidTexts are the fields that the engine checks and names.
-var invalidTexts = []string{"label", "note", "hint", "status", "rule", "hash"}
+var invalidTexts = []string{"label", "note", "hint", "status", "rule", "hash", "since", "name:", "prefixes:", "until:"}
 
 // locate names the field of an error of the engine that wraps store.ErrInvalid,
 // as a field below prefix, such as "body.". Other errors stay as they are.
@@ -187,9 +126,12 @@ func locate(err error, prefix string) error {
 	if !found {
 		return err
 	}
+	if names, ok := strings.CutPrefix(text, "rule names network "); ok {
+		return invalidField(prefix+"rule.networks", "names network %s", names)
+	}
 	for _, field := range invalidTexts {
 		if rest, ok := strings.CutPrefix(text, field+" "); ok {
-			return invalidField(prefix+field, "%s", rest)
+			return invalidField(prefix+strings.TrimSuffix(field, ":"), "%s", rest)
 		}
 	}
 	return err

@@ -44,7 +44,7 @@ type newBinding struct {
 type createBindingOutput struct {
 	ETag
 	Location string `header:"Location" doc:"The path of the binding."`
-	Body     Binding
+	Body     changedBinding
 }
 
 func (a *API) createBinding(ctx context.Context, c *call, in *struct{ Body newBinding }) (*createBindingOutput, error) {
@@ -62,7 +62,8 @@ func (a *API) createBinding(ctx context.Context, c *call, in *struct{ Body newBi
 	if err := a.audit(ctx, c, "binding.create", bindingTarget(b.Hash), nil, showBinding(b)); err != nil {
 		return nil, err
 	}
-	return &createBindingOutput{etagOf(b.Revision), Base + "/bindings/" + b.Hash.String(), showBinding(b)}, nil
+	body := changedBinding{showBinding(b), ruleWarnings(b.Rule)}
+	return &createBindingOutput{etagOf(b.Revision), Base + "/bindings/" + b.Hash.String(), body}, nil
 }
 
 func (a *API) newBinding(in newBinding) (store.Binding, error) {
@@ -146,7 +147,11 @@ func (a *API) edit(ctx context.Context, c *call, path HashPath, match IfMatch, e
 			return nil, err
 		}
 	}
-	return answerBinding(after), nil
+	out := answerBinding(after)
+	if edit.Rule != nil {
+		out.Body.Warnings = ruleWarnings(*edit.Rule)
+	}
+	return out, nil
 }
 
 // editAction names an edit in the audit trail.

@@ -12,9 +12,10 @@ type BindingFilter struct {
 	Text          string         `query:"text" json:"text,omitempty" minLength:"1" maxLength:"256" doc:"Part of the hint or the label, in any case."`
 	Hint          string         `query:"hint" json:"hint,omitempty" minLength:"1" maxLength:"64" doc:"Part of the hint, in any case."`
 	Label         string         `query:"label" json:"label,omitempty" minLength:"1" maxLength:"256" doc:"Part of the label, in any case."`
-	Network       string         `query:"network" json:"network,omitempty" minLength:"1" maxLength:"64" example:"10.1.0.0/16" doc:"An address or CIDR: keys that may be used from at least one address of it, those with the rule all among them."`
+	Network       string         `query:"network" json:"network,omitempty" minLength:"1" maxLength:"64" example:"10.1.0.0/16" doc:"An address or CIDR: keys that may be used from at least one address of it, by their own prefixes or those of the networks that they name, those with the rule all among them."`
 	Status        store.Status   `query:"status" json:"status,omitempty" enum:"active,banned" doc:"Only keys of this status."`
-	Rule          store.RuleKind `query:"rule" json:"rule,omitempty" enum:"single,multiple,all" doc:"Only keys with a rule of this kind."`
+	Rule          store.RuleKind `query:"rule" json:"rule,omitempty" enum:"single,multiple,all,learn" doc:"Only keys with a rule of this kind."`
+	NamesNetwork  string         `query:"namesNetwork" json:"namesNetwork,omitempty" minLength:"1" maxLength:"64" example:"office" doc:"Only keys whose rule names this network."`
 	CreatedSince  time.Time      `query:"createdSince" json:"createdSince,omitzero" pattern:"^(19[7-9]|[2-9][0-9][0-9])[0-9]-" patternDescription:"time of 1970 or later" doc:"Bound at this time or later."`
 	CreatedBefore time.Time      `query:"createdBefore" json:"createdBefore,omitzero" pattern:"^(19[7-9]|[2-9][0-9][0-9])[0-9]-" patternDescription:"time of 1970 or later" doc:"Bound before this time."`
 	UsedSince     time.Time      `query:"usedSince" json:"usedSince,omitzero" pattern:"^(19[7-9]|[2-9][0-9][0-9])[0-9]-" patternDescription:"time of 1970 or later" doc:"Last used at this time or later."`
@@ -29,6 +30,7 @@ type BindingFilter struct {
 func (in BindingFilter) filter(location string, f *faults) store.BindingFilter {
 	return store.BindingFilter{
 		Text: in.Text, Hint: in.Hint, Label: in.Label, Status: in.Status, Rule: in.Rule,
+		Names:   in.NamesNetwork,
 		Network: networkInput(in.Network, location+"network", f),
 		Created: timeRange(in.CreatedSince, in.CreatedBefore, location+"createdBefore", f),
 		Used:    timeRange(in.UsedSince, in.UsedBefore, location+"usedBefore", f),
@@ -36,6 +38,14 @@ func (in BindingFilter) filter(location string, f *faults) store.BindingFilter {
 		// slip, but it says what it says.
 		IdleSince: in.IdleSince, HitsBelow: in.HitsBelow, Returned: in.Returned,
 	}
+}
+
+// reaching completes a filter with the named networks that reach what it asks for.
+func (a *API) reaching(f store.BindingFilter) store.BindingFilter {
+	if f.Network.IsValid() {
+		f.Within = a.opts.Engine.Networks().Reaching(f.Network)
+	}
+	return f
 }
 
 func networkInput(s, location string, f *faults) netip.Prefix {

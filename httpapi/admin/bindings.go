@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/key-ip-sentinel/sentinel/engine/account"
@@ -57,6 +58,7 @@ func (a *API) findBindings(ctx context.Context, in BindingQuery, location string
 	if err != nil {
 		return nil, err
 	}
+	q.Filter = a.reaching(q.Filter)
 	if key != nil {
 		q.Filter.Hashes = []store.KeyHash{*key}
 	}
@@ -152,6 +154,14 @@ type dayBody struct {
 	Day     time.Time `json:"day" doc:"Its start, UTC."`
 	Allowed uint64    `json:"allowed" doc:"Requests that were let pass."`
 	Refused uint64    `json:"refused" doc:"Requests that were refused."`
+
+	Networks  []networkUseBody `json:"networks" doc:"Where from the key was let pass, at most 32; none on days from before this was kept."`
+	Elsewhere uint64           `json:"elsewhere" doc:"Requests that were let pass from further networks, or from where nobody knows any more."`
+}
+
+type networkUseBody struct {
+	Network netip.Prefix `json:"network" doc:"An IPv4 address, or the /64 of an IPv6 one."`
+	Allowed uint64       `json:"allowed" doc:"Requests that were let pass from there."`
 }
 
 type addressBody struct {
@@ -163,7 +173,10 @@ type addressBody struct {
 func showUsageDetails(u store.Usage) usageDetails {
 	d := usageDetails{showUsage(u), make([]dayBody, len(u.Days)), make([]addressBody, len(u.Addresses))}
 	for i, day := range u.Days {
-		d.Days[i] = dayBody{day.Day.UTC(), day.Allowed, day.Refused}
+		d.Days[i] = dayBody{day.Day.UTC(), day.Allowed, day.Refused, make([]networkUseBody, len(day.Networks)), day.Elsewhere}
+		for j, n := range day.Networks {
+			d.Days[i].Networks[j] = networkUseBody{n.Prefix, n.Allowed}
+		}
 	}
 	for i, use := range u.Addresses {
 		d.Addresses[i] = addressBody{use.IP.String(), use.First.UTC(), use.Last.UTC()}

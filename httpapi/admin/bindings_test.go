@@ -76,6 +76,7 @@ type bindingBody struct {
 		LastIP string `json:"lastIp"`
 		Days   []struct {
 			Allowed, Refused uint64
+			Networks         []struct{ Network string }
 		} `json:"days"`
 		Addresses []struct {
 			IP string `json:"ip"`
@@ -269,7 +270,7 @@ func TestShowBinding(t *testing.T) {
 	if want := fmt.Sprintf("%q", fmt.Sprint(b.Revision)); a.header.Get("ETag") != want {
 		t.Errorf("got ETag %s, want %s", a.header.Get("ETag"), want)
 	}
-	if got.Usage.Hits != 5 || len(got.Usage.Days) != 1 || got.Usage.Days[0].Refused != 1 || len(got.Usage.Addresses) != 1 || got.Usage.Addresses[0].IP != "10.9.8.7" {
+	if got.Usage.Hits != 5 || len(got.Usage.Days) != 1 || got.Usage.Days[0].Refused != 1 || got.Usage.Days[0].Networks[0].Network != "10.9.8.7/32" || len(got.Usage.Addresses) != 1 || got.Usage.Addresses[0].IP != "10.9.8.7" {
 		t.Errorf("got usage %+v", got.Usage)
 	}
 	if len(got.Intercepts) != 20 || got.Intercepts[0].Path != "/v1/24" || got.ArchivedAt != "" {

@@ -63,6 +63,8 @@ type bulkResult struct {
 	Failed     int    `json:"failed" doc:"Not changed because of an error."`
 	FirstError string `json:"firstError,omitempty" doc:"Why the first one failed."`
 	DryRun     bool   `json:"dryRun" doc:"Whether this was a dry run, which has changed nothing."`
+
+	Warnings []string `json:"warnings,omitempty" doc:"What is odd about the rule that was sent, such as a prefix that adds nothing; absent if nothing is."`
 }
 
 func (r *bulkResult) add(part engine.BulkResult) {
@@ -92,6 +94,12 @@ func (a *API) bulk(ctx context.Context, c *call, in *struct{ Body bulkInput }) (
 		return nil, faultf(http.StatusConflict, "number_changed", "this is %d bindings now, and not %d: nothing was changed", len(hashes), *expect)
 	}
 	result := bulkResult{Matched: len(hashes), DryRun: in.Body.DryRun}
+	if act.Edit != nil && act.Edit.Rule != nil {
+		if err := a.opts.Engine.Networks().Check(*act.Edit.Rule); err != nil { // rather than once for each binding
+			return nil, locate(err, "body.edit.")
+		}
+		result.Warnings = ruleWarnings(*act.Edit.Rule)
+	}
 	run := bulkRun{ID: rand.Text(), Act: in.Body.Act}
 	for chunk := range slices.Chunk(hashes, bulkChunk) {
 		part, err := a.bulkChunk(ctx, c, run, chunk, act, in.Body.DryRun)

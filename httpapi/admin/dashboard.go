@@ -3,6 +3,9 @@ package admin
 import (
 	"context"
 	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/key-ip-sentinel/sentinel/engine"
 	"github.com/key-ip-sentinel/sentinel/engine/account"
@@ -13,16 +16,67 @@ func (a *API) registerDashboard() {
 	handle(a, operation{
 		method: http.MethodGet, path: "/dashboard", id: "get-dashboard", tag: "dashboard", role: account.Viewer,
 		summary: "What happened lately, and how things are",
-		about:   "Up to 2 seconds old. Hours and days are those of UTC. It is made of counters, so that it costs the same however much happened.",
+		about: "Up to 2 seconds old. Hours and days are those of UTC. It is made of counters, so that it costs the same however much happened. " +
+			"With range, it has a series of points finer than hours as well.",
 	}, a.dashboard)
 	a.describeDashboard()
 }
 
-type dashboardOutput struct {
-	Body engine.Dashboard
+// dashboard is the engine's, with what the engine does not know of.
+type dashboard struct {
+	engine.Dashboard
+	Health health         `json:"health"`
+	Series *engine.Series `json:"series,omitempty"`
 }
 
-func (a *API) dashboard(ctx context.Context, _ *call, _ *struct{}) (*dashboardOutput, error) {
+type health struct {
+	engine.Health
+	Alerts alertHealth `json:"alerts"`
+}
+
+// alertHealth is how alerts are. Unlike the rest, it is of this moment.
+type alertHealth struct {
+	Open     int             `json:"open" doc:"How many alerts are open."`
+	Channels []channelHealth `json:"channels" doc:"Where alerts are sent to."`
+	Unsaved  int             `json:"unsaved" doc:"Alerts and deliveries that the store does not have yet."`
+	Missed   uint64          `json:"missed" doc:"What there was no time to look at, since the start."`
+}
+
+type channelHealth struct {
+	ID        string    `json:"id" doc:"ID of the channel."`
+	State     string    `json:"state" enum:"ok,off,failing,broken" doc:"off: nothing is sent to it. failing: the last attempt failed, and is made again. broken: its secrets cannot be read."`
+	LastError string    `json:"lastError,omitempty" doc:"Why nothing is sent, or the last attempt failed."`
+	LastSent  time.Time `json:"lastSent,omitzero" doc:"When something last arrived, since the start."`
+	Pending   int       `json:"pending" doc:"Deliveries that wait."`
+}
+
+func (a *API) alertHealth() alertHealth {
+	stats, channels := a.opts.Alerts.Stats(), a.opts.Alerts.Channels()
+	h := alertHealth{Open: stats.Open, Channels: make([]channelHealth, 0, len(channels)), Unsaved: stats.Unsaved, Missed: stats.Inputs}
+	for _, c := range channels {
+		one := channelHealth{ID: c.ID, State: "ok", LastError: c.LastError, LastSent: c.LastSent, Pending: c.Pending}
+		switch {
+		case c.Fault != "":
+			one.State, one.LastError = "broken", c.Fault
+		case !c.Enabled:
+			one.State = "off"
+		case c.LastError != "":
+			one.State = "failing"
+		}
+		h.Channels = append(h.Channels, one)
+	}
+	return h
+}
+
+type dashboardInput struct {
+	Range string `query:"range" enum:"1h,6h" doc:"Ask for a series: 1h in steps of a minute, 6h in steps of five."`
+}
+
+type dashboardOutput struct {
+	Body dashboard
+}
+
+func (a *API) dashboard(ctx context.Context, _ *call, in *dashboardInput) (*dashboardOutput, error) {
 	d, err := a.opts.Engine.Dashboard(ctx)
 	if err != nil {
 		return nil, err
@@ -35,7 +89,13 @@ func (a *API) dashboard(ctx context.Context, _ *call, _ *struct{}) (*dashboardOu
 		orEmpty(&lists.Addresses)
 		orEmpty(&lists.Networks)
 	}
-	return &dashboardOutput{d}, nil
+	out := dashboard{Dashboard: d, Health: health{d.Health, a.alertHealth()}}
+	for _, s := range d.Series {
+		if string(s.Range) == in.Range {
+			out.Series = &s
+		}
+	}
+	return &dashboardOutput{out}, nil
 }
 
 // orEmpty makes a list of none an empty one: in JSON, lists are never null.
@@ -53,6 +113,7 @@ var dashboardDocs = map[string]map[string]string{
 		"today":    "Since midnight, against yesterday up to the same hour.", "last24Hours": "This hour and the 23 before it, against the 24 before these.",
 		"last7Days": "The last 168 hours, against the 168 before these.", "last30Days": "The last 720 hours, against the 720 before these.",
 		"hours": "The last 48 hours, oldest first; the last one still grows.", "days": "The last 30 days, oldest first; the last one still grows.",
+		"series":     "Points finer than hours; only if range asks for it.",
 		"topRefused": "Who was refused most, or would have been where Sentinel only observes.", "bindings": "Numbers of bindings.",
 		"health": "How the parts are.",
 	},
@@ -70,6 +131,16 @@ var dashboardDocs = map[string]map[string]string{
 		"bound": "Keys that were bound by a first use.", "unbound": "Requests let pass with a key that stayed unbound.",
 		"downstreamFailed": "Requests that the downstream did not answer.",
 	},
+	"Series": {
+		"range": "The period that was asked for.", "stepSeconds": "How long each step is.",
+		"period": "What was counted in it, as far as that is known.", "points": "Oldest first; the last one still grows.",
+	},
+	"SeriesPoint": {"at": "Its start.", "counts": "What was counted in it; null: not known, such as while Sentinel did not run."},
+	"SeriesCounts": {
+		"allowed": "Requests with a key that were let pass.", "intercepted": "Requests that a binding refused.",
+		"bound": "Keys that were bound by a first use.", "unbound": "Requests let pass with a key that stayed unbound.",
+		"downstreamFailed": "Requests that the downstream did not answer.",
+	},
 	"TopRefused": {
 		"last24Hours": "This hour and the 23 before it.", "last7Days": "Today and the 6 days before it.", "last30Days": "Today and the 29 days before it.",
 	},
@@ -84,7 +155,7 @@ var dashboardDocs = map[string]map[string]string{
 	"TopAddress":    {"address": "The client IP.", "count": "Requests from it that were refused; never higher than the true number."},
 	"TopNetwork":    {"network": "The network.", "count": "Requests from it that were refused; never higher than the true number."},
 	"BindingTotals": {"total": "Bindings that decide: active and banned.", "banned": "Banned ones.", "archived": "Entries of the archive.", "neverUsedAgain": "Bindings made more than a day ago and used less than twice."},
-	"Health":        {"store": "The store.", "downstream": "The downstream.", "nodes": "The Sentinels."},
+	"Health":        {"store": "The store.", "downstream": "The downstream.", "nodes": "The Sentinels.", "alerts": "Alerts, and the channels that they are sent to."},
 	"StoreHealth":   {"ok": "Whether the store answers.", "since": "Since when that is so; at first, the start.", "lastError": "Why it last did not.", "lastErrorAt": "When it last did not."},
 	"DownstreamHealth": {
 		"lastAnswer": "When it last answered a request; absent: not since the start.", "lastFailure": "When it last did not; absent: always since the start.",
@@ -96,6 +167,9 @@ var dashboardDocs = map[string]map[string]string{
 // document, do not say.
 func (a *API) describeDashboard() {
 	schemas := a.huma.OpenAPI().Components.Schemas.Map()
+	// huma has no way to say that what is a schema of its own may be null.
+	points := schemas["SeriesPoint"].Properties
+	points["counts"] = &huma.Schema{OneOf: []*huma.Schema{{Ref: points["counts"].Ref}, {Type: "null"}}}
 	for name, fields := range dashboardDocs {
 		schema, ok := schemas[name]
 		if !ok {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"reflect"
 	"sync"
 	"time"
@@ -51,7 +52,7 @@ func (a *API) registerEvents() {
 		method: http.MethodGet, path: "/events", id: id, tag: "events", role: account.Viewer,
 		summary: "Listen to what happens", content: eventsType,
 		about: "Server-sent events from now on: intercept (a new record of the log; of a flood, some 50 a second), binding (a change of a binding, or of many in one act), " +
-			"setting (a change of a setting) and lagged (how many events were left out, because this listener was too slow or there were too many). " +
+			"setting (a change of a setting), alert (one has opened, was acknowledged or has closed), network, blocked and exception (a change of named networks, of blocked ones, of exceptions) and lagged (how many events were left out, because this listener was too slow or there were too many). " +
 			"The data of each is a JSON object with id, at, type and data. A comment comes every 15 seconds. Nothing is kept: Last-Event-ID is not " +
 			"heeded, so read the lists again after a new connection. The stream ends when the session ends or the token may no longer be used, within 30 seconds. " +
 			"At most 100 may listen at a time; others get 503.",
@@ -65,19 +66,52 @@ func (a *API) registerEvents() {
 type eventBody[T any] struct {
 	ID   uint64    `json:"id" doc:"Ascending; begins anew when the server starts."`
 	At   time.Time `json:"at" doc:"When it happened."`
-	Type string    `json:"type" enum:"intercept,binding,setting,lagged" doc:"What happened."`
+	Type string    `json:"type" enum:"intercept,binding,setting,alert,network,blocked,exception,lagged" doc:"What happened."`
 	Data T         `json:"data" doc:"More of it, by type."`
 }
 
 // bindingEvent is event.Binding, for the document.
 type bindingEvent struct {
-	Action   event.Action  `json:"action" enum:"bound,preset,edited,banned,unbanned,unbound,restored,archived" doc:"What became of the binding."`
+	Action   event.Action  `json:"action" enum:"bound,learned,preset,edited,banned,unbanned,unbound,restored,archived" doc:"What became of the binding."`
 	Hash     store.KeyHash `json:"hash,omitzero" doc:"The key hash; absent for an act on many."`
 	Hint     string        `json:"hint,omitempty" doc:"A few characters of the key."`
 	Label    string        `json:"label,omitempty" doc:"What an administrator calls the key."`
 	ClientIP string        `json:"clientIp,omitempty" doc:"Whose first use bound the key."`
 	Revision uint64        `json:"revision,omitempty" doc:"Of the binding after the change."`
 	Count    int           `json:"count,omitempty" doc:"How many bindings were changed in one act."`
+}
+
+// alertEvent is event.Alert, for the document.
+type alertEvent struct {
+	Change     string        `json:"change" enum:"opened,acknowledged,closed" doc:"What became of the alert."`
+	ID         string        `json:"id" doc:"ID of the alert."`
+	Kind       alertKind     `json:"kind" doc:"What it is about."`
+	Hash       store.KeyHash `json:"hash,omitzero" doc:"Of the key that it is about, if it is."`
+	Hint       string        `json:"hint,omitempty" doc:"A few characters of that key."`
+	Network    netip.Prefix  `json:"network,omitzero" doc:"The address that it is about, if it is."`
+	Account    string        `json:"account,omitempty" doc:"The account that it is about, if it is."`
+	Collective bool          `json:"collective,omitempty" doc:"Whether several share it."`
+	Open       int           `json:"open" doc:"How many alerts are open now."`
+}
+
+// networkEvent is event.Network, for the document.
+type networkEvent struct {
+	Change event.Change `json:"change" enum:"made,changed,removed" doc:"What became of it."`
+	Name   string       `json:"name" doc:"Name of the network."`
+}
+
+// blockedEvent is event.Blocked, for the document.
+type blockedEvent struct {
+	Change event.Change `json:"change" enum:"made,removed,ended" doc:"What became of them; ended: their time was over."`
+	Count  int          `json:"count" doc:"How many networks."`
+}
+
+// exceptionEvent is event.Exception, for the document.
+type exceptionEvent struct {
+	Change event.Change  `json:"change" enum:"made,ended" doc:"What became of it."`
+	ID     string        `json:"id,omitempty" doc:"ID of the exception; absent for those of the key whose time was over."`
+	Hash   store.KeyHash `json:"hash" doc:"The key hash."`
+	Hint   string        `json:"hint,omitempty" doc:"A few characters of the key."`
 }
 
 // laggedEvent is event.Lagged, for the document.
@@ -92,6 +126,10 @@ func (a *API) describeEvents(path string) {
 		event.TypeIntercept: a.schemaOf(reflect.TypeFor[eventBody[interceptBody]]()),
 		event.TypeBinding:   a.schemaOf(reflect.TypeFor[eventBody[bindingEvent]]()),
 		event.TypeSetting:   a.schemaOf(reflect.TypeFor[eventBody[settingEvent]]()),
+		event.TypeAlert:     a.schemaOf(reflect.TypeFor[eventBody[alertEvent]]()),
+		event.TypeNetwork:   a.schemaOf(reflect.TypeFor[eventBody[networkEvent]]()),
+		event.TypeBlocked:   a.schemaOf(reflect.TypeFor[eventBody[blockedEvent]]()),
+		event.TypeException: a.schemaOf(reflect.TypeFor[eventBody[exceptionEvent]]()),
 		event.TypeLagged:    a.schemaOf(reflect.TypeFor[eventBody[laggedEvent]]()),
 	}}
 }

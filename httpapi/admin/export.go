@@ -42,8 +42,10 @@ type exportedBinding struct {
 	Label    string         `json:"label" doc:"What an administrator calls the key."`
 	Note     string         `json:"note" doc:"What an administrator wrote of the key."`
 	Status   store.Status   `json:"status" enum:"active,banned" doc:"A banned key is refused from everywhere."`
-	Rule     store.RuleKind `json:"rule" enum:"single,multiple,all" doc:"The kind of the rule."`
+	Rule     store.RuleKind `json:"rule" enum:"single,multiple,all,learn" doc:"The kind of the rule."`
 	Prefixes []netip.Prefix `json:"prefixes" doc:"The prefixes of the rule; none for all."`
+	Networks []string       `json:"networks,omitempty" doc:"The networks that the rule names."`
+	Learn    *learnBody     `json:"learn,omitempty" doc:"How the rule learns; of the kind learn only."`
 
 	FirstIP        netip.Addr `json:"firstIp,omitzero" doc:"The client IP that bound the key."`
 	CreatedAt      time.Time  `json:"createdAt" doc:"When the key was bound."`
@@ -59,30 +61,39 @@ func (a *API) schemaOf(t reflect.Type) *huma.Schema {
 	return a.huma.OpenAPI().Components.Schemas.Schema(t, true, t.Name())
 }
 
-// exportColumns are the names of the fields of exportedBinding.
+// exportColumns are the columns of an export as CSV. New ones come last: who reads
+// them may count.
 var exportColumns = []string{
 	"hash", "hint", "label", "note", "status", "rule", "prefixes",
-	"firstIp", "createdAt", "updatedAt", "archivedBefore", "lastUsed", "lastIp", "hits",
+	"firstIp", "createdAt", "updatedAt", "archivedBefore", "lastUsed", "lastIp", "hits", "learnUntil",
 }
 
 func exportRow(row store.BindingRow) exportedBinding {
 	b := showBinding(row.Binding)
 	return exportedBinding{
 		Hash: b.Hash, Hint: b.Hint, Label: b.Label, Note: b.Note, Status: b.Status, Rule: b.Rule.Kind, Prefixes: b.Rule.Prefixes,
+		Networks: b.Rule.Networks, Learn: b.Rule.Learn,
 		FirstIP: b.FirstIP, CreatedAt: b.CreatedAt, UpdatedAt: b.UpdatedAt, ArchivedBefore: b.ArchivedBefore,
 		LastUsed: row.Usage.LastUsed.UTC(), LastIP: row.Usage.LastIP, Hits: row.Usage.Hits,
 	}
 }
 
 func (b exportedBinding) cells() []string {
-	prefixes := make([]string, len(b.Prefixes))
-	for i, p := range b.Prefixes {
-		prefixes[i] = p.String()
+	rule, until := string(b.Rule), time.Time{}
+	if b.Learn != nil {
+		rule, until = learnMark+b.Learn.learn().String(), b.Learn.Until
+	}
+	prefixes := make([]string, 0, len(b.Prefixes)+len(b.Networks))
+	for _, p := range b.Prefixes {
+		prefixes = append(prefixes, p.String())
+	}
+	for _, name := range b.Networks {
+		prefixes = append(prefixes, networkMark+name)
 	}
 	return []string{
-		b.Hash.String(), b.Hint, b.Label, b.Note, string(b.Status), string(b.Rule), strings.Join(prefixes, " "),
+		b.Hash.String(), b.Hint, b.Label, b.Note, string(b.Status), rule, strings.Join(prefixes, " "),
 		addrCell(b.FirstIP), timeCell(b.CreatedAt), timeCell(b.UpdatedAt), timeCell(b.ArchivedBefore),
-		timeCell(b.LastUsed), addrCell(b.LastIP), strconv.FormatUint(b.Hits, 10),
+		timeCell(b.LastUsed), addrCell(b.LastIP), strconv.FormatUint(b.Hits, 10), timeCell(until),
 	}
 }
 
@@ -139,7 +150,7 @@ func (a *API) exportBindings(ctx context.Context, c *call, in *exportInput) (*hu
 // eachBinding hands on all bindings that a filter chooses, page by page, oldest
 // first.
 func (a *API) eachBinding(ctx context.Context, filter store.BindingFilter, take func([]store.BindingRow) error) error {
-	q := store.BindingQuery{Filter: filter, Sort: store.SortCreated, Limit: pageLimit}
+	q := store.BindingQuery{Filter: a.reaching(filter), Sort: store.SortCreated, Limit: pageLimit}
 	for {
 		found, err := a.opts.Store.FindBindings(ctx, q)
 		if err != nil {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/key-ip-sentinel/sentinel/engine"
 	"github.com/key-ip-sentinel/sentinel/engine/account"
+	"github.com/key-ip-sentinel/sentinel/engine/alert"
 	"github.com/key-ip-sentinel/sentinel/engine/clientip"
 	"github.com/key-ip-sentinel/sentinel/engine/credential"
 	"github.com/key-ip-sentinel/sentinel/engine/rebind"
@@ -52,6 +53,7 @@ type site struct {
 	engine   *engine.Engine
 	keys     *credential.Reader
 	accounts *account.Accounts
+	alerts   *alert.Center
 	settings *fakeSettings
 	log      *syncBuffer
 	tokens   map[account.Role]string // an API token of each role
@@ -74,8 +76,13 @@ func newSite(t testing.TB, change ...func(*admin.Options)) *site {
 	must(t, err)
 	s.accounts, err = account.New(t.Context(), account.ForTests(account.Options{Documents: s.store, Key: secret[:32], Logger: logger, Now: s.now}))
 	must(t, err)
+	s.alerts, err = alert.New(t.Context(), alert.Options{
+		Documents: s.store, Logger: logger, Node: "node-1", Key: secret[:32], Settings: alert.DefaultSettings(), Now: s.now,
+	})
+	must(t, err)
+	s.alerts.PublishTo(s.engine.Events())
 	opts := admin.Options{
-		Engine: s.engine, Accounts: s.accounts, Resolver: resolver, Store: s.store, Settings: s.settings, Logger: logger,
+		Engine: s.engine, Accounts: s.accounts, Alerts: s.alerts, Resolver: resolver, Store: s.store, Settings: s.settings, Logger: logger,
 		JWTSecret: secret, LocalToken: localToken, Version: "v0.0.0-test", Node: "node-1", Now: s.now, SharesPublic: true,
 	}
 	opts.Rebind, err = rebind.New(t.Context(), rebind.Options{Store: s.store, Keys: s.engine, Logger: logger, Now: s.now})
@@ -97,6 +104,9 @@ func newSite(t testing.TB, change ...func(*admin.Options)) *site {
 		}
 		if err := s.accounts.Close(context.Background()); err != nil {
 			t.Errorf("close accounts: %v", err)
+		}
+		if err := s.alerts.Close(context.Background()); err != nil {
+			t.Errorf("close alerts: %v", err)
 		}
 	})
 	return s

@@ -37,9 +37,10 @@ func (a *API) registerImport() {
 		summary: "Import bindings", receives: []string{"text/csv", "application/json", "application/jsonl"},
 		errors: []int{http.StatusConflict},
 		about: "A file of up to 256 MiB and 1,000,000 rows. As CSV it has a header with the columns, in any order, hash or key (one of them), " +
-			"hint, label, note, status, rule and prefixes (separated by spaces). As JSON it is a list, or one object a line, with the same " +
-			"fields; prefixes may be a list, and rule an object as edit-binding takes it. Without a rule, one prefix is single and several are multiple; " +
-			"without a status, a key is active. Keys are hashed here and neither kept nor logged. The columns that an export has beyond these are passed over; " +
+			"hint, label, note, status, rule, prefixes (separated by spaces, those with @ before them being names of networks, such as @office) and " +
+			"learnUntil. The rule learn says how it learns: learn:3/24h is up to 3 prefixes within 24 hours of the first use. As JSON it is a list, or " +
+			"one object a line, with the same fields, and networks and learn as edit-binding takes them; prefixes may be a list, and rule an object as " +
+			"edit-binding takes it. Without a rule, one prefix is single, and several or a network are multiple; without a status, a key is active. Keys are hashed here and neither kept nor logged. The columns that an export has beyond these are passed over; " +
 			"others are refused. A file with any fault changes nothing, and up to 100 faults are named by row (from 1, without the header) and column.",
 	}, a.importBindings)
 }
@@ -85,6 +86,8 @@ type importResult struct {
 	Replaced int  `json:"replaced" doc:"Bindings that were replaced."`
 	Skipped  int  `json:"skipped" doc:"Bindings that stayed as they were."`
 	DryRun   bool `json:"dryRun" doc:"Whether this was a dry run, which has changed nothing: the numbers are what would be."`
+
+	Warnings []string `json:"warnings,omitempty" doc:"What is odd about single rows, such as a prefix that adds nothing, up to 100; absent if nothing is."`
 }
 
 type importOutput struct {
@@ -96,13 +99,13 @@ func (a *API) importBindings(ctx context.Context, c *call, in *importInput) (*im
 		return nil, faultf(http.StatusConflict, "import_running", "another import is under way: one at a time")
 	}
 	defer a.works.importing.Unlock()
-	rows, err := a.readImport(in)
+	rows, warnings, err := a.readImport(in)
 	if err != nil {
 		return nil, err
 	}
 	result, err := a.opts.Engine.Import(ctx, rows, in.OnConflict, true, nil)
 	if err != nil || in.DryRun {
-		return &importOutput{showImport(result, true)}, err
+		return &importOutput{showImport(result, true, warnings)}, err
 	}
 	run := bulkRun{ID: rand.Text(), Act: "import, " + string(in.OnConflict)}
 	if err := a.auditImport(ctx, c, run, rows, in.OnConflict); err != nil {
@@ -123,11 +126,11 @@ func (a *API) importBindings(ctx context.Context, c *call, in *importInput) (*im
 		return nil, faultf(http.StatusServiceUnavailable, "import_unfinished",
 			"%d of %d rows were stored before the store failed: import the file again with onConflict=skip for the rest", unfinished.Stored, unfinished.Rows)
 	}
-	return &importOutput{showImport(result, false)}, err
+	return &importOutput{showImport(result, false, warnings)}, err
 }
 
-func showImport(r engine.ImportResult, dryRun bool) importResult {
-	return importResult{r.Rows, r.Created, r.Replaced, r.Skipped, dryRun}
+func showImport(r engine.ImportResult, dryRun bool, warnings []string) importResult {
+	return importResult{r.Rows, r.Created, r.Replaced, r.Skipped, dryRun, warnings}
 }
 
 // auditImport tells the audit trail what an import is about to do. It comes
@@ -160,15 +163,15 @@ func (a *API) auditImport(ctx context.Context, c *call, run bulkRun, rows []engi
 	return nil
 }
 
-// readImport reads the file.
-func (a *API) readImport(in *importInput) ([]engine.ImportRow, error) {
+// readImport reads the file, and says what is odd about it.
+func (a *API) readImport(in *importInput) (rows []engine.ImportRow, warnings []string, err error) {
 	defer in.body.end()
 	p := &importParser{hashKey: a.opts.Engine.HashKey, anySource: in.ConfirmAnySource}
 	read := p.readCSV
 	if in.Format == "json" {
 		read = p.readJSON
 	}
-	err := read(&rowLimit{from: in.body, left: maxImportRow})
+	err = read(&rowLimit{from: in.body, left: maxImportRow})
 	// What was not read for a fault before it is taken in all the same: many
 	// clients read no answer before they have sent everything.
 	if _, drainErr := io.Copy(io.Discard, in.body); err == nil {
@@ -177,15 +180,15 @@ func (a *API) readImport(in *importInput) ([]engine.ImportRow, error) {
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
-		return nil, faultf(http.StatusRequestEntityTooLarge, "too_large", "the file has more than %d bytes", tooLarge.Limit)
+		return nil, nil, faultf(http.StatusRequestEntityTooLarge, "too_large", "the file has more than %d bytes", tooLarge.Limit)
 	case err != nil:
-		return nil, faultf(http.StatusBadRequest, "invalid", "the file did not come as a whole: nothing was changed")
+		return nil, nil, faultf(http.StatusBadRequest, "invalid", "the file did not come as a whole: nothing was changed")
 	case p.refused.Total > 0:
-		return nil, &p.refused
+		return nil, nil, &p.refused
 	case len(p.rows) == 0:
-		return nil, faultf(http.StatusUnprocessableEntity, "invalid", "the file has no rows")
+		return nil, nil, faultf(http.StatusUnprocessableEntity, "invalid", "the file has no rows")
 	}
-	return p.rows, nil
+	return p.rows, p.warnings, nil
 }
 
 // errRowTooLarge ends a file in the middle of a row.

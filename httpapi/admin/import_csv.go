@@ -28,6 +28,7 @@ func isSyntax(err error) bool {
 
 // readCSV reads a table with a header, RFC 4180.
 func (p *importParser) readCSV(from io.Reader) error {
+	p.known = importColumns
 	text, ok, err := p.skipMark(from)
 	if err != nil || !ok {
 		return err
@@ -95,8 +96,8 @@ func (p *importParser) checkHeader(columns []string) bool {
 		name = strings.TrimSpace(name)
 		columns[i] = name
 		switch {
-		case !knownColumn(name):
-			p.fault(0, unknownColumn(name, i+1), "is no column of an import: want %s", strings.Join(importColumns, ", "))
+		case !p.knows(name):
+			p.fault(0, unknownColumn(name, i+1), "is no column of an import: want %s", strings.Join(p.known, ", "))
 		case slices.Contains(columns[:i], name):
 			p.fault(0, name, "is there twice")
 		case name == "hash" || name == "key":
@@ -109,8 +110,8 @@ func (p *importParser) checkHeader(columns []string) bool {
 	return p.refused.Total == 0
 }
 
-func csvFields(columns, cells []string) importFields {
-	var in importFields
+func csvFields(columns, cells []string) importedRow {
+	var in importedRow
 	for i, name := range columns {
 		cell := restoreCell(cells[i])
 		switch name {
@@ -130,6 +131,8 @@ func csvFields(columns, cells []string) importFields {
 			in.rule = cell
 		case "prefixes":
 			in.prefixes = strings.Fields(cell)
+		case "learnUntil":
+			in.learnUntil = cell
 		}
 	}
 	return in

@@ -13,6 +13,7 @@ import (
 // readJSON reads a list of objects, or objects one after the other, such as one
 // a line.
 func (p *importParser) readJSON(from io.Reader) error {
+	p.known = importFields
 	text, ok, err := p.skipMark(from)
 	if err != nil || !ok {
 		return err
@@ -93,7 +94,7 @@ func (p *importParser) addJSON(row int, object json.RawMessage) {
 		p.fault(row, "", "is no object, such as {\"hash\": …, \"prefixes\": […]}")
 		return
 	}
-	var in importFields
+	var in importedRow
 	before := p.refused.Total
 	names := make([]string, 0, len(fields))
 	for name := range fields {
@@ -101,8 +102,8 @@ func (p *importParser) addJSON(row int, object json.RawMessage) {
 	}
 	slices.Sort(names)
 	for i, name := range names {
-		if !knownColumn(name) {
-			p.fault(row, unknownColumn(name, i+1), "is no field of an import: want %s", strings.Join(importColumns, ", "))
+		if !p.knows(name) {
+			p.fault(row, unknownColumn(name, i+1), "is no field of an import: want %s", strings.Join(p.known, ", "))
 			continue
 		}
 		p.setField(row, name, fields[name], &in)
@@ -112,9 +113,10 @@ func (p *importParser) addJSON(row int, object json.RawMessage) {
 	}
 }
 
-func (p *importParser) setField(row int, name string, value json.RawMessage, in *importFields) {
+func (p *importParser) setField(row int, name string, value json.RawMessage, in *importedRow) {
 	text := map[string]*string{
 		"hash": &in.hash, "key": &in.key, "hint": &in.hint, "label": &in.label, "note": &in.note, "status": &in.status,
+		"learnUntil": &in.learnUntil,
 	}[name]
 	switch {
 	case text != nil:
@@ -124,41 +126,75 @@ func (p *importParser) setField(row int, name string, value json.RawMessage, in 
 	case name == "rule":
 		p.setRule(row, value, in)
 	case name == "prefixes":
-		p.setPrefixes(row, name, value, in)
+		p.setTexts(row, name, value, &in.prefixes, prefixTexts)
+	case name == "networks":
+		p.setTexts(row, name, value, &in.networks, networkTexts)
+	case name == "learn":
+		p.setLearn(row, name, value, in)
 	}
 }
 
 // setRule takes a rule as text, or as an object as the API has it.
-func (p *importParser) setRule(row int, value json.RawMessage, in *importFields) {
+func (p *importParser) setRule(row int, value json.RawMessage, in *importedRow) {
 	if json.Unmarshal(value, &in.rule) == nil {
 		return
 	}
 	var rule struct {
 		Kind     string          `json:"kind"`
 		Prefixes json.RawMessage `json:"prefixes"`
+		Networks json.RawMessage `json:"networks"`
+		Learn    json.RawMessage `json:"learn"`
 	}
-	decoder := json.NewDecoder(bytes.NewReader(value))
-	decoder.DisallowUnknownFields()
-	switch {
-	case decoder.Decode(&rule) != nil:
-		p.fault(row, "rule", "want single, multiple or all, or an object with kind and prefixes")
-	case rule.Prefixes == nil:
-		in.rule = rule.Kind
-	case in.prefixes != nil:
-		p.fault(row, "rule", "has prefixes, and so has the row")
-	default:
-		in.rule = rule.Kind
-		p.setPrefixes(row, "rule", rule.Prefixes, in)
+	if !strictly(value, &rule) {
+		p.fault(row, "rule", "want single, multiple, all or such as learn:3/24h, or an object with kind, prefixes, networks and learn")
+		return
+	}
+	in.rule = rule.Kind
+	inRow := in.prefixes != nil || in.networks != nil || in.learn != nil // names come in order: before rule
+	if inRow && (rule.Prefixes != nil || rule.Networks != nil || rule.Learn != nil) {
+		p.fault(row, "rule", "has prefixes, networks or learn, and so has the row")
+		return
+	}
+	if rule.Prefixes != nil {
+		p.setTexts(row, "rule", rule.Prefixes, &in.prefixes, prefixTexts)
+	}
+	if rule.Networks != nil {
+		p.setTexts(row, "rule", rule.Networks, &in.networks, networkTexts)
+	}
+	if rule.Learn != nil {
+		p.setLearn(row, "rule", rule.Learn, in)
 	}
 }
 
-// setPrefixes takes a list, or a text with spaces in it.
-func (p *importParser) setPrefixes(row int, column string, value json.RawMessage, in *importFields) {
+// What lists of texts are of.
+const (
+	prefixTexts  = "addresses and CIDRs"
+	networkTexts = "names of networks"
+)
+
+// setTexts takes a list, or a text with spaces in it.
+func (p *importParser) setTexts(row int, column string, value json.RawMessage, texts *[]string, of string) {
 	var one string
 	switch {
 	case json.Unmarshal(value, &one) == nil:
-		in.prefixes = strings.Fields(one)
-	case json.Unmarshal(value, &in.prefixes) != nil:
-		p.fault(row, column, "want a list of addresses and CIDRs")
+		*texts = strings.Fields(one)
+	case json.Unmarshal(value, texts) != nil:
+		p.fault(row, column, "want a list of %s", of)
 	}
+}
+
+func (p *importParser) setLearn(row int, column string, value json.RawMessage, in *importedRow) {
+	var learn *learnBody
+	if !strictly(value, &learn) {
+		p.fault(row, column, "want how it learns, such as {\"limit\": 3, \"withinSeconds\": 86400}")
+		return
+	}
+	in.learn = learn
+}
+
+// strictly reads JSON without fields that nobody knows.
+func strictly(value json.RawMessage, into any) bool {
+	decoder := json.NewDecoder(bytes.NewReader(value))
+	decoder.DisallowUnknownFields()
+	return decoder.Decode(into) == nil
 }

@@ -12,13 +12,14 @@ import (
 	"github.com/key-ip-sentinel/sentinel/store"
 )
 
-// maxImportFaults is how many faults of a file are named.
+// maxImportFaults is how many faults of a file are named, and how many warnings.
 const maxImportFaults = 100
 
 // importColumns are what an import takes, and importIgnored what an export has
 // beyond that.
 var (
-	importColumns = []string{"hash", "key", "hint", "label", "note", "status", "rule", "prefixes"}
+	importColumns = []string{"hash", "key", "hint", "label", "note", "status", "rule", "prefixes", "learnUntil"}
+	importFields  = append(slices.Clip(importColumns), "networks", "learn") // of JSON
 	importIgnored = []string{
 		"firstIp", "createdAt", "updatedAt", "archivedBefore", "lastUsed", "lastIp", "hits", "revision", "usage",
 	}
@@ -29,17 +30,20 @@ var (
 type importParser struct {
 	hashKey   func(key string) (store.KeyHash, string, error)
 	anySource bool
+	known     []string // the names of columns or fields
 
 	rows     []engine.ImportRow
-	prefixes int // of all rows
+	prefixes int // of all rows, with networks
+	warnings []string
 	refused  engine.ImportError
 }
 
-// importFields is a row as the file has it.
-type importFields struct {
-	hash, key, hint, label, note, status, rule string
+// importedRow is a row as the file has it.
+type importedRow struct {
+	hash, key, hint, label, note, status, rule, learnUntil string
 
-	prefixes []string
+	prefixes, networks []string
+	learn              *learnBody
 }
 
 // fault notes what is wrong with a row. It repeats nothing that could be a key.
@@ -49,6 +53,13 @@ func (p *importParser) fault(row int, column, format string, args ...any) {
 		p.refused.Faults = append(p.refused.Faults, engine.RowFault{Row: row, Column: column, Fault: fmt.Sprintf(format, args...)})
 	}
 	p.rows = nil // they will not be needed
+}
+
+// warn notes what is odd about a row.
+func (p *importParser) warn(row int, text string) {
+	if len(p.warnings) < maxImportFaults {
+		p.warnings = append(p.warnings, fmt.Sprintf("row %d: %s", row, text))
+	}
 }
 
 // broken is a fault after which nothing in the file can be trusted. Errors of
@@ -69,7 +80,7 @@ func (p *importParser) broken(row int, err error, format string, args ...any) er
 }
 
 // add takes one row.
-func (p *importParser) add(row int, in importFields) {
+func (p *importParser) add(row int, in importedRow) {
 	before := p.refused.Total
 	b := store.Binding{
 		Hint: strings.TrimSpace(in.hint), Label: in.label, Note: in.note, Status: store.Status(strings.TrimSpace(in.status)),
@@ -101,7 +112,7 @@ func (p *importParser) full(row int) bool {
 }
 
 // name fills in the key hash, and the hint unless the file has one.
-func (p *importParser) name(row int, in importFields, b *store.Binding) {
+func (p *importParser) name(row int, in importedRow, b *store.Binding) {
 	hash, key := strings.TrimSpace(in.hash), strings.TrimSpace(in.key)
 	var err error
 	switch {
@@ -124,37 +135,6 @@ func (p *importParser) name(row int, in importFields, b *store.Binding) {
 	}
 }
 
-// rule returns the rule of a row. A row without any is a fault: it is never
-// taken for the rule all.
-func (p *importParser) rule(row int, in importFields) store.Rule {
-	kind := store.RuleKind(strings.TrimSpace(in.rule))
-	if kind == "" {
-		kind = store.RuleSingle
-		if len(in.prefixes) > 1 {
-			kind = store.RuleMultiple
-		}
-	}
-	p.prefixes += len(in.prefixes)
-	switch {
-	case kind != store.RuleSingle && kind != store.RuleMultiple && kind != store.RuleAll:
-		p.fault(row, "rule", "want single, multiple or all")
-	case kind != store.RuleAll && len(in.prefixes) == 0:
-		p.fault(row, "prefixes", "is empty, which only goes with the rule all")
-	default:
-		var f faults
-		rule := ruleInput{Kind: kind, Prefixes: in.prefixes, ConfirmAnySource: p.anySource}.rule("rule", &f)
-		for _, fault := range f {
-			column := "rule"
-			if strings.HasPrefix(fault.Location, "rule.prefixes") {
-				column = "prefixes"
-			}
-			p.fault(row, column, "%s", fault.Message)
-		}
-		return rule
-	}
-	return store.Rule{}
-}
-
 // unknownColumn names a column that is none of ours, unless it looks like a key
 // rather than a name: then the file has no header, and it must not be repeated.
 func unknownColumn(name string, place int) string {
@@ -166,8 +146,8 @@ func unknownColumn(name string, place int) string {
 	return name
 }
 
-func knownColumn(name string) bool {
-	return slices.Contains(importColumns, name) || slices.Contains(importIgnored, name)
+func (p *importParser) knows(name string) bool {
+	return slices.Contains(p.known, name) || slices.Contains(importIgnored, name)
 }
 
 // nextRow lets the next row be as large as this one could be.

@@ -72,7 +72,7 @@ func (a *API) legacyUnbind(ctx context.Context, c *call, in *legacyInput) (*bind
 	if err != nil {
 		return nil, err
 	}
-	return &bindingOutput{Body: showBinding(before)}, nil // as it was: there is no ETag any more
+	return &bindingOutput{Body: changedBinding{Binding: showBinding(before)}}, nil // as it was: there is no ETag any more
 }
 
 func (a *API) legacySetStatus(status store.Status) func(context.Context, *call, *legacyInput) (*bindingOutput, error) {

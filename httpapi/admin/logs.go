@@ -43,7 +43,7 @@ type InterceptFilter struct {
 	Until   time.Time    `query:"until" json:"until,omitzero" pattern:"^(19[7-9]|[2-9][0-9][0-9])[0-9]-" patternDescription:"time of 1970 or later" doc:"Before this time."`
 	Hash    string       `query:"hash" json:"hash,omitempty" pattern:"^[0-9a-fA-F]{64}$" patternDescription:"64 hex digits" doc:"Only of the key with this key hash."`
 	Network string       `query:"network" json:"network,omitempty" minLength:"1" maxLength:"64" example:"10.1.0.0/16" doc:"Only from client IPs in this address or CIDR."`
-	Reason  store.Reason `query:"reason" json:"reason,omitempty" enum:"ip_not_allowed,key_banned,lost_race,stream_cut" doc:"Only of this reason."`
+	Reason  store.Reason `query:"reason" json:"reason,omitempty" enum:"ip_not_allowed,key_banned,lost_race,stream_cut,network_blocked" doc:"Only of this reason."`
 	Path    string       `query:"path" json:"path,omitempty" minLength:"1" maxLength:"1024" doc:"Part of the path, in any case."`
 }
 
@@ -86,7 +86,8 @@ type interceptBody struct {
 	At        time.Time     `json:"at" doc:"Time of the first request."`
 	Last      time.Time     `json:"last" doc:"Time of the last request; within a second of the first."`
 	Count     uint64        `json:"count" doc:"How many requests of this key, address and reason the record stands for."`
-	Reason    store.Reason  `json:"reason" enum:"ip_not_allowed,key_banned,lost_race,stream_cut" doc:"Why they were refused."`
+	Reason    store.Reason  `json:"reason" enum:"ip_not_allowed,key_banned,lost_race,stream_cut,network_blocked" doc:"Why they were refused."`
+	Basis     *basisBody    `json:"basis,omitempty" doc:"What that rests on; absent in records from before there was one."`
 	Observed  bool          `json:"observed" doc:"Whether they were let pass all the same, because Sentinel only observes."`
 	Hash      store.KeyHash `json:"hash" doc:"The key hash: 64 hex digits."`
 	Hint      string        `json:"hint" doc:"A few characters of the key."`
@@ -99,9 +100,23 @@ type interceptBody struct {
 	RequestID string        `json:"requestId" doc:"ID of the first request."`
 }
 
+// basisBody is what a decision rests on, as the API shows it.
+type basisBody struct {
+	Kind store.BasisKind `json:"kind" enum:"rule,network,exception,blocked_network,ban" doc:"What it is."`
+	Name string          `json:"name,omitempty" doc:"Which one: the kind of the rule, the name of the network that it names, the ID of the exception, or the network that is blocked."`
+}
+
+// showBasis returns nil for none.
+func showBasis(b store.Basis) *basisBody {
+	if b.Kind == "" {
+		return nil
+	}
+	return &basisBody{b.Kind, b.Name}
+}
+
 func showIntercept(r store.Intercept) interceptBody {
 	return interceptBody{
-		ID: r.ID, At: r.At.UTC(), Last: r.Last.UTC(), Count: r.Count, Reason: r.Reason, Observed: r.Observed,
+		ID: r.ID, At: r.At.UTC(), Last: r.Last.UTC(), Count: r.Count, Reason: r.Reason, Basis: showBasis(r.Basis), Observed: r.Observed,
 		Hash: r.Hash, Hint: r.Hint, ClientIP: r.ClientIP, PeerIP: r.PeerIP,
 		Method: r.Method, Host: r.Host, Path: r.Path, UserAgent: r.UserAgent, RequestID: r.RequestID,
 	}

@@ -23,17 +23,22 @@ func (a *API) registerLogExport() {
 	}, a.exportLogs)
 }
 
-// logColumns are the names of the fields of interceptBody.
+// logColumns are the columns of an export as CSV. New ones come last: who reads
+// them may count.
 var logColumns = []string{
 	"id", "at", "last", "count", "reason", "observed", "hash", "hint", "clientIp", "peerIp",
-	"method", "host", "path", "userAgent", "requestId",
+	"method", "host", "path", "userAgent", "requestId", "basis", "basisName",
 }
 
 func (r interceptBody) cells() []string {
+	basis := basisBody{}
+	if r.Basis != nil {
+		basis = *r.Basis
+	}
 	return []string{
 		strconv.FormatUint(r.ID, 10), timeCell(r.At), timeCell(r.Last), strconv.FormatUint(r.Count, 10), string(r.Reason),
 		strconv.FormatBool(r.Observed), r.Hash.String(), r.Hint, addrCell(r.ClientIP), addrCell(r.PeerIP),
-		r.Method, r.Host, r.Path, r.UserAgent, r.RequestID,
+		r.Method, r.Host, r.Path, r.UserAgent, r.RequestID, string(basis.Kind), basis.Name,
 	}
 }
 

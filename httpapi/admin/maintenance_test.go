@@ -113,5 +113,29 @@ func TestDashboard(t *testing.T) {
 	if got.Bindings.Total != 1 || len(got.Hours) != 48 || !got.Health.Store.OK {
 		t.Errorf("got %+v", got)
 	}
+	for query, want := range map[string]struct{ points, step int }{"": {}, "?range=1h": {60, 60}, "?range=6h": {72, 300}} {
+		var got struct {
+			Series *struct {
+				StepSeconds int
+				Points      []struct{ Counts *struct{ Bound int } }
+			}
+		}
+		s.call(account.Viewer, "GET", "/dashboard"+query, nil).want(http.StatusOK).into(&got)
+		if got.Series == nil {
+			if want.points > 0 {
+				t.Errorf("%s: there is no series", query)
+			}
+			continue
+		}
+		points := got.Series.Points
+		if len(points) != want.points || got.Series.StepSeconds != want.step {
+			t.Fatalf("%s: got %d points of %d s, want %+v", query, len(points), got.Series.StepSeconds, want)
+		}
+		// The site has run for less than a minute: all before is not known.
+		if points[0].Counts != nil || points[len(points)-1].Counts == nil {
+			t.Errorf("%s: got %+v at first and %+v at last", query, points[0].Counts, points[len(points)-1].Counts)
+		}
+	}
+	s.call(account.Viewer, "GET", "/dashboard?range=2h", nil).wantFault(http.StatusUnprocessableEntity, "invalid", "query.range")
 	s.call(account.Viewer, "GET", "/dashboard?days=5", nil).wantFault(http.StatusUnprocessableEntity, "invalid", "query.days")
 }

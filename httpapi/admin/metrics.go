@@ -44,7 +44,7 @@ func (a *API) newMetrics() *metrics {
 	}
 	m.registry.MustRegister(
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		build, started, m.logins, newEngineCollector(a),
+		build, started, m.logins, newEngineCollector(a), newAlertCollector(a.opts.Alerts),
 	)
 	m.handler = promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{
 		ErrorLog: slog.NewLogLogger(a.opts.Logger.Handler(), slog.LevelWarn), ErrorHandling: promhttp.ContinueOnError,

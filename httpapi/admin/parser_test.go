@@ -58,6 +58,8 @@ func FuzzImportCSV(f *testing.F) {
 		"hash,label,prefixes,hits\n" + seedHash + ",'=1+1,10.0.0.1 2001:db8::/32,5\n", "hash;prefixes\n", "\xff\xfeh\x00", "hash,prefixes\n\"" + seedHash,
 		"hash,prefixes,rule\n" + seedHash + ",0.0.0.0/0,single\n", "key,hash\na,b\n", "hash,hash\n", "nonsense\n1\n",
 		"key,prefixes\n\"a\nb\",10.0.0.1\n", "key,status\na,banned\n",
+		"key,rule,prefixes,learnUntil\na,learn:3/24h,10.0.0.1 @office,2026-01-02T03:04:05Z\nb,,@office @vpn,\nc,learn:1/5d,,\n",
+		"key,rule,prefixes\na,learn:,@\nb,learn:3/1s,@@\n",
 	} {
 		f.Add(seed, false)
 	}
@@ -75,6 +77,9 @@ func FuzzImportJSON(f *testing.F) {
 		`{"hash":"` + seedHash + `","rule":"all"}` + "\n" + `{"key":"sk-testkey","rule":{"kind":"single","prefixes":["10.0.0.1"]}}`,
 		`[{"key":"a","prefixes":"10.0.0.1 10.0.0.2","note":"\u0000","usage":{"hits":1}}]`, `[`, `[{}`, `[{}] 1`, `{"key":1}`, `{"rule":{"kind":1}}`,
 		`{"key":"a","prefixes":["10.0.0.1"],"rule":{"kind":"all","prefixes":[]}}`, `{"colour":1}`, "\ufeff[]",
+		`{"key":"a","networks":["office"],"learn":{"limit":3,"withinSeconds":86400,"until":"2026-01-02T03:04:05Z"}}`,
+		`{"key":"a","rule":{"kind":"learn","networks":["office"],"learn":{"limit":1,"withinSeconds":99999999999999}}}`,
+		`{"key":"a","rule":"learn:3/24h","learn":null,"networks":null,"learnUntil":"x"}`,
 	} {
 		f.Add(seed, false)
 	}
@@ -92,6 +97,7 @@ func FuzzRule(f *testing.F) {
 		"fe80::1%eth0", "[::1]:80", "010.0.0.1", "10.0.0.0/255.0.0.0", "", "sk-testkey", "10.0.0.1 10.0.0.2", strings.Repeat("1.", 200),
 	} {
 		f.Add("single", seed, false)
+		f.Add("learn", seed, false)
 		f.Add("multiple", seed, true)
 	}
 	f.Add("all", "", false)
@@ -100,6 +106,9 @@ func FuzzRule(f *testing.F) {
 		in := ruleInput{Kind: store.RuleKind(kind), Prefixes: strings.Split(prefixes, " "), ConfirmAnySource: anySource}
 		if prefixes == "" {
 			in.Prefixes = nil
+		}
+		if in.Kind == store.RuleLearn { // with texts that may be names as well
+			in.Learn, in.Networks = &learnBody{Limit: 2, WithinSeconds: int64(len(prefixes))}, in.Prefixes
 		}
 		rule := in.rule("body.rule", &found)
 		for _, fault := range found {
@@ -114,7 +123,7 @@ func FuzzRule(f *testing.F) {
 			t.Fatalf("%v was taken: %v", rule, err)
 		}
 		// What is shown is taken again, and is the same.
-		shown := ruleInput{Kind: rule.Kind, ConfirmAnySource: anySource}
+		shown := ruleInput{Kind: rule.Kind, Networks: rule.Networks, Learn: showRule(rule).Learn, ConfirmAnySource: anySource}
 		for _, p := range showRule(rule).Prefixes {
 			shown.Prefixes = append(shown.Prefixes, p.String())
 		}

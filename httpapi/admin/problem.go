@@ -27,6 +27,7 @@ type problem struct {
 	RequestID  string       `json:"requestId,omitempty" doc:"Names this request in the log and in the audit trail."`
 	RetryAfter int          `json:"retryAfter,omitempty" doc:"Seconds after which it makes sense to try again."`
 	Errors     []fieldFault `json:"errors,omitempty" doc:"What is wrong with single fields."`
+	UsedBy     *usedBy      `json:"usedBy,omitempty" doc:"What is in the way of a removal; of the code network_in_use."`
 }
 
 // Error, GetStatus and ContentType are what huma asks of an error.
@@ -49,6 +50,7 @@ type faultError struct {
 	detail     string
 	fields     []fieldFault
 	retryAfter time.Duration
+	usedBy     *usedBy
 }
 
 func (f *faultError) Error() string { return f.detail }
@@ -80,12 +82,15 @@ func (a *API) faultOf(ctx context.Context, err error) *faultError {
 	var (
 		fault    *faultError
 		imported *engine.ImportError
+		inUse    *engine.NetworkInUseError
 	)
 	switch {
 	case errors.As(err, &fault):
 		return fault
 	case errors.As(err, &imported):
 		return importFault(imported)
+	case errors.As(err, &inUse):
+		return inUseFault(inUse)
 	case errors.Is(err, store.ErrNotFound):
 		return faultf(http.StatusNotFound, "not_found", "there is none of that name")
 	case errors.Is(err, store.ErrConflict):
@@ -101,6 +106,9 @@ func (a *API) faultOf(ctx context.Context, err error) *faultError {
 		return faultf(http.StatusServiceUnavailable, "canceled", "the request was broken off")
 	}
 	if fault := accountFault(err); fault != nil {
+		return fault
+	}
+	if fault := alertFault(err); fault != nil {
 		return fault
 	}
 	a.opts.Logger.Error("admin request failed", "request_id", callOf(ctx).requestID, "error", err)
@@ -170,7 +178,7 @@ func (a *API) problemOf(ctx context.Context, err error) error {
 func (f *faultError) problem(requestID string) *problem {
 	return &problem{
 		Type: "about:blank", Title: http.StatusText(f.status), Status: f.status, Detail: f.detail, Code: f.code,
-		RequestID: requestID, RetryAfter: wholeSeconds(f.retryAfter), Errors: f.fields,
+		RequestID: requestID, RetryAfter: wholeSeconds(f.retryAfter), Errors: f.fields, UsedBy: f.usedBy,
 	}
 }
 

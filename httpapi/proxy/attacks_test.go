@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/key-ip-sentinel/sentinel/engine/account"
+	"github.com/key-ip-sentinel/sentinel/engine/alert"
 	"github.com/key-ip-sentinel/sentinel/engine/clientip"
 	"github.com/key-ip-sentinel/sentinel/httpapi"
 	"github.com/key-ip-sentinel/sentinel/httpapi/admin"
@@ -231,8 +232,11 @@ func TestAttackInternalReentry(t *testing.T) {
 	accounts, err := account.New(t.Context(), account.ForTests(account.Options{Documents: s.store, Key: make([]byte, 32), Logger: quiet}))
 	must(t, err)
 	t.Cleanup(func() { must(t, accounts.Close(context.Background())) })
+	alerts, err := alert.New(t.Context(), alert.Options{Documents: s.store, Logger: quiet, Key: make([]byte, 32), Settings: alert.DefaultSettings()})
+	must(t, err)
+	t.Cleanup(func() { must(t, alerts.Close(context.Background())) })
 	administration, err := admin.New(admin.Options{
-		Engine: s.engine, Accounts: accounts, Resolver: resolver, Store: s.store, Settings: noSettings{}, Logger: quiet,
+		Engine: s.engine, Accounts: accounts, Alerts: alerts, Resolver: resolver, Store: s.store, Settings: noSettings{}, Logger: quiet,
 		JWTSecret: []byte("secret for tests only"), LocalToken: "a token for tests",
 	})
 	must(t, err)

@@ -18,7 +18,7 @@ const revisionBytes = 8
 
 // bindingRecord is a binding without its key and revision. Numbers of fields
 // are never used again for something else; 10 to 12 were in format 1, those after
-// 13 are free.
+// 17 are free.
 type bindingRecord struct {
 	Hint     string `cbor:"1,keyasint,omitempty"`
 	Label    string `cbor:"2,keyasint,omitempty"`
@@ -31,11 +31,16 @@ type bindingRecord struct {
 	Updated  int64  `cbor:"9,keyasint,omitempty"` // ms after Created
 
 	ArchivedBefore int64 `cbor:"13,keyasint,omitempty"` // ms; 0: never
+
+	Networks    []string `cbor:"14,keyasint,omitempty"`
+	LearnLimit  uint8    `cbor:"15,keyasint,omitempty"`
+	LearnWithin uint32   `cbor:"16,keyasint,omitempty"` // seconds
+	LearnUntil  int64    `cbor:"17,keyasint,omitempty"` // ms; 0: not yet known
 }
 
 var (
 	statuses = []store.Status{store.StatusActive, store.StatusBanned}
-	kinds    = []store.RuleKind{store.RuleSingle, store.RuleMultiple, store.RuleAll}
+	kinds    = []store.RuleKind{store.RuleSingle, store.RuleMultiple, store.RuleAll, store.RuleLearn}
 )
 
 // decoding takes texts as they were stored: what a client sent need not be UTF-8.
@@ -64,7 +69,18 @@ func encodeBinding(b store.Binding) ([]byte, error) {
 		rec.Prefixes = appendPrefix(rec.Prefixes, p)
 	}
 	rec.FirstIP = addrBytes(b.FirstIP)
+	rec.setNamed(b.Rule)
 	return encodeAfter(make([]byte, revisionBytes, 128), rec)
+}
+
+// setNamed sets what only rules that name networks or learn have.
+func (r *bindingRecord) setNamed(rule store.Rule) {
+	r.Networks = rule.Networks
+	r.LearnLimit = uint8(rule.Learn.Limit)                  // #nosec G115 -- at most MaxLearnLimit
+	r.LearnWithin = uint32(rule.Learn.Within / time.Second) // #nosec G115 -- at most MaxLearnWithin
+	if !rule.Learn.Until.IsZero() {
+		r.LearnUntil = rule.Learn.Until.UnixMilli()
+	}
 }
 
 func setRevision(value []byte, revision uint64) { be.PutUint64(value, revision) }
@@ -115,7 +131,19 @@ func (r *bindingRecord) fill(b *store.Binding) (err error) {
 		}
 		b.Rule.Prefixes = append(b.Rule.Prefixes, p)
 	}
+	r.fillNamed(&b.Rule)
 	return nil
+}
+
+// fillNamed reads what setNamed wrote.
+func (r *bindingRecord) fillNamed(rule *store.Rule) {
+	if len(r.Networks) > 0 {
+		rule.Networks = r.Networks
+	}
+	rule.Learn.Limit, rule.Learn.Within = int(r.LearnLimit), time.Duration(r.LearnWithin)*time.Second
+	if r.LearnUntil != 0 {
+		rule.Learn.Until = time.UnixMilli(r.LearnUntil).UTC()
+	}
 }
 
 func indexOf[T comparable](list []T, v T) uint8 {

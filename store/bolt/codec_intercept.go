@@ -22,6 +22,8 @@ type interceptRecord struct {
 	Path      string `cbor:"10,keyasint,omitempty"`
 	UserAgent string `cbor:"11,keyasint,omitempty"`
 	RequestID string `cbor:"12,keyasint,omitempty"`
+	BasisKind string `cbor:"13,keyasint,omitempty"`
+	BasisName string `cbor:"14,keyasint,omitempty"`
 }
 
 const (
@@ -37,7 +39,9 @@ const (
 
 // reasons are those that the head of an intercept can have, by their index.
 // Others are in the CBOR.
-var reasons = []store.Reason{"", store.ReasonIPNotAllowed, store.ReasonKeyBanned, store.ReasonLostRace, store.ReasonCut}
+var reasons = []store.Reason{
+	"", store.ReasonIPNotAllowed, store.ReasonKeyBanned, store.ReasonLostRace, store.ReasonCut, store.ReasonBlocked,
+}
 
 // interceptHead is by what an intercept can be chosen without decoding the rest.
 type interceptHead struct {
@@ -54,6 +58,7 @@ func encodeIntercept(r store.Intercept) ([]byte, error) {
 		Last: r.Last.UnixMilli() - at, Count: r.Count, Observed: r.Observed,
 		Hint: r.Hint, PeerIP: addrBytes(r.PeerIP),
 		Method: r.Method, Host: r.Host, Path: r.Path, UserAgent: r.UserAgent, RequestID: r.RequestID,
+		BasisKind: string(r.Basis.Kind), BasisName: r.Basis.Name,
 	}
 	value := make([]byte, 0, 256)
 	value = append(value, r.Hash[:]...)
@@ -113,6 +118,7 @@ func (h *interceptHead) decode(key []byte) (store.Intercept, error) {
 		ID: be.Uint64(key), At: time.UnixMilli(h.at).UTC(), Last: time.UnixMilli(h.at + rec.Last).UTC(),
 		Count: rec.Count, Reason: h.reason, Observed: rec.Observed, Hash: h.hash, Hint: rec.Hint, ClientIP: h.clientIP,
 		Method: rec.Method, Host: rec.Host, Path: rec.Path, UserAgent: rec.UserAgent, RequestID: rec.RequestID,
+		Basis: store.Basis{Kind: store.BasisKind(rec.BasisKind), Name: rec.BasisName},
 	}
 	if r.Reason == "" {
 		r.Reason = store.Reason(rec.Reason)

@@ -25,8 +25,12 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Add(binding)
 	f.Add(intercept)
+	for _, seed := range namedSeeds(f) {
+		f.Add(seed)
+	}
 	f.Add(appendUsage(nil, store.Usage{LastUsed: time.Unix(1, 0), LastIP: netip.MustParseAddr("fe80::1%eth0"), Hits: 7}))
 	f.Add(encodeHistory(storedUsage()))
+	f.Add(encodeHistory(usedFromEverywhere()))
 	f.Add(archiveEntry{7, []byte("usage"), []byte("history"), binding}.encode())
 	f.Add(newBlock().encode())
 	audit, err := encodeAudit(storetest.AuditEntry(1))
@@ -63,6 +67,26 @@ func FuzzDecode(f *testing.F) {
 		}
 		fuzzAdministration(t, value)
 	})
+}
+
+// namedSeeds returns a binding and an intercept with all that format 4 added.
+func namedSeeds(f *testing.F) [][]byte {
+	f.Helper()
+	b, r := storetest.Binding(1), storetest.Intercept(1)
+	b.Rule = store.Rule{
+		Kind: store.RuleLearn, Prefixes: b.Rule.Prefixes, Networks: []string{"office", "办公室"},
+		Learn: store.Learn{Limit: 3, Within: time.Hour, Until: b.CreatedAt},
+	}
+	r.Reason, r.Basis = store.ReasonBlocked, store.Basis{Kind: store.BasisBlocked, Name: "203.0.113.0/24"}
+	binding, err := encodeBinding(b)
+	if err != nil {
+		f.Fatal(err)
+	}
+	intercept, err := encodeIntercept(r)
+	if err != nil {
+		f.Fatal(err)
+	}
+	return [][]byte{binding, intercept}
 }
 
 // fuzzAdministration is FuzzDecode for the records of format 3.
@@ -110,6 +134,17 @@ func storedUsage() (u store.Usage) {
 	at := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
 	for i, ip := range []string{"10.0.0.1", "2001:db8::1", "10.0.0.1"} {
 		u = u.Add(store.Touch{LastUsed: at.AddDate(0, 0, i), LastIP: netip.MustParseAddr(ip), Hits: 3, Refused: 1})
+	}
+	return u
+}
+
+// usedFromEverywhere returns a usage with more networks than are kept, of which
+// some have no address in the history.
+func usedFromEverywhere() (u store.Usage) {
+	at := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
+	for i := range store.UsageNetworks + 8 {
+		ip := netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}) // #nosec G115 -- small
+		u = u.Add(store.Touch{LastUsed: at.Add(time.Duration(i) * time.Hour), LastIP: ip, Hits: 1})
 	}
 	return u
 }
@@ -168,7 +203,7 @@ func TestHistoryIsCompact(t *testing.T) {
 			t.Errorf("a history of one day takes %d bytes", len(encodeHistory(u)))
 		}
 	}
-	if n := len(encodeHistory(u)); n > 160 {
+	if n := len(encodeHistory(u)); n > 176 {
 		t.Errorf("a full history takes %d bytes", n)
 	}
 }

@@ -3,9 +3,7 @@ package bolt
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 
 	"go.etcd.io/bbolt"
 
@@ -75,40 +73,87 @@ func (s *Store) ListDocuments(ctx context.Context, kind string) ([]store.Documen
 
 // PutDocument is part of store.Documents.
 func (s *Store) PutDocument(ctx context.Context, d store.Document) (store.Document, error) {
-	if err := isDocumentName(d.Kind, d.ID); err != nil {
-		return store.Document{}, fmt.Errorf("document: %w", err)
-	}
-	if !json.Valid(d.Body) {
-		return store.Document{}, fmt.Errorf("%w: document %s %s is no JSON", store.ErrInvalid, d.Kind, d.ID)
-	}
-	key, value := documentKey(d.Kind, d.ID), append(make([]byte, revisionBytes), d.Body...)
-	stored := d
-	stored.Body = bytes.Clone(d.Body)
-	var refusal error
-	err := s.write(ctx, func(w *writeTx) (err error) {
-		bucket := w.bucket(bucketDocuments)
-		if refusal = checkDocument(bucket.Get(key), d.Revision); refusal != nil {
-			return nil
-		}
-		w.changed = true
-		if stored.Revision, err = bucket.NextSequence(); err != nil {
-			return err
-		}
-		setRevision(value, stored.Revision)
-		return w.put(bucketDocuments, key, value)
-	})
+	stored, err := s.ChangeDocuments(ctx, []store.Document{d}, nil)
 	if err != nil {
 		return store.Document{}, err
 	}
+	return stored[0], nil
+}
+
+// DeleteDocument is part of store.Documents.
+func (s *Store) DeleteDocument(ctx context.Context, kind, id string, revision uint64) error {
+	_, err := s.ChangeDocuments(ctx, nil, []store.Document{{Kind: kind, ID: id, Revision: revision}})
+	return err
+}
+
+// ChangeDocuments is part of store.Documents.
+func (s *Store) ChangeDocuments(ctx context.Context, put, remove []store.Document) ([]store.Document, error) {
+	if err := store.ValidateOnce(put, remove); err != nil {
+		return nil, err
+	}
+	changes, invalid := planDocuments(put, remove)
+	if invalid != nil && len(changes) == 0 {
+		return nil, invalid
+	}
+	var refusal error
+	err := s.write(ctx, func(w *writeTx) error {
+		for _, c := range changes {
+			if refusal = c.check(w.bucket(bucketDocuments).Get(c.key)); refusal != nil {
+				return nil
+			}
+		}
+		if refusal = invalid; refusal != nil {
+			return nil
+		}
+		return w.changeDocuments(changes)
+	})
+	if err != nil {
+		return nil, err
+	}
 	if refusal != nil {
-		return store.Document{}, refusal
+		return nil, refusal
+	}
+	stored := make([]store.Document, 0, len(put))
+	for _, c := range changes[:len(put)] {
+		d, err := decodeDocument(c.kind, c.id, c.value)
+		if err != nil {
+			return nil, err
+		}
+		stored = append(stored, d)
 	}
 	return stored, nil
 }
 
-// checkDocument returns why what is there may not be replaced by who has seen a
-// revision of it: 0 for nothing.
-func checkDocument(there []byte, revision uint64) error {
+// documentChange puts a document, or removes it.
+type documentChange struct {
+	kind, id string
+	revision uint64 // that it must have; 0: it must not be there
+	key      []byte
+	value    []byte // nil: it is removed
+}
+
+// planDocuments returns the changes up to the first one that is not valid, and why
+// that is not.
+func planDocuments(put, remove []store.Document) (changes []documentChange, invalid error) {
+	for _, d := range put {
+		if err := d.Validate(); err != nil {
+			return changes, err
+		}
+		value := append(make([]byte, revisionBytes), d.Body...)
+		changes = append(changes, documentChange{d.Kind, d.ID, d.Revision, documentKey(d.Kind, d.ID), value})
+	}
+	for _, d := range remove {
+		if isDocumentName(d.Kind, d.ID) != nil {
+			return changes, store.ErrNotFound
+		}
+		changes = append(changes, documentChange{d.Kind, d.ID, d.Revision, documentKey(d.Kind, d.ID), nil})
+	}
+	return changes, nil
+}
+
+// check returns why what is there may not be changed by who has seen a revision of
+// it.
+func (c documentChange) check(there []byte) error {
 	current := uint64(0)
 	if there != nil {
 		var err error
@@ -116,32 +161,33 @@ func checkDocument(there []byte, revision uint64) error {
 			return unavailable(err)
 		}
 	}
-	if current != revision {
+	switch {
+	case there == nil && c.value == nil:
+		return store.ErrNotFound
+	case current != c.revision:
 		return store.ErrConflict
 	}
 	return nil
 }
 
-// DeleteDocument is part of store.Documents.
-func (s *Store) DeleteDocument(ctx context.Context, kind, id string, revision uint64) error {
-	if isDocumentName(kind, id) != nil {
-		kind, id = "", "" // which no document has
-	}
-	key := documentKey(kind, id)
-	var refusal error
-	err := s.write(ctx, func(w *writeTx) error {
-		there := w.bucket(bucketDocuments).Get(key)
-		if there == nil {
-			refusal = store.ErrNotFound
-			return nil
+// changeDocuments makes changes that have been checked.
+func (w *writeTx) changeDocuments(changes []documentChange) error {
+	for _, c := range changes {
+		if c.value == nil {
+			if err := w.remove(bucketDocuments, c.key); err != nil {
+				return err
+			}
+			continue
 		}
-		if refusal = checkDocument(there, revision); refusal != nil {
-			return nil
+		w.changed = true
+		revision, err := w.bucket(bucketDocuments).NextSequence()
+		if err != nil {
+			return err
 		}
-		return w.remove(bucketDocuments, key)
-	})
-	if err != nil {
-		return err
+		setRevision(c.value, revision)
+		if err := w.put(bucketDocuments, c.key, c.value); err != nil {
+			return err
+		}
 	}
-	return refusal
+	return nil
 }

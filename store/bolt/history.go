@@ -18,6 +18,7 @@ import (
 //
 //   - what was allowed on the newest day is what the usage has counted, less what
 //     it had counted when the day began (base);
+//   - what of that is of no other network is of the one that was used last;
 //   - the last time of the address that was used last is the last use.
 //
 // So nearly all touches write the dense pages of usage only, and a key costs
@@ -27,13 +28,14 @@ import (
 // A value begins with flags. If there are days, the newest one follows (in days
 // since 1970), base, what was refused on the newest day, the number of earlier
 // days, and for each of these, the newest first, how many days it is before the one
-// after it, and what was allowed and refused. To the end, there follow the addresses:
-// for each the length of its bytes, its bytes, its first time in ms, and how long
-// after that its last time is. All numbers are varints, signed ones where they may
-// be negative.
+// after it, and what was allowed and refused. If there are networks, these follow, as
+// history_networks.go has them. To the end, there follow the addresses: for each the
+// length of its bytes, its bytes, its first time in ms, and how long after that its
+// last time is. All numbers are varints, signed ones where they may be negative.
 const (
-	historyDays  = 1 << iota // there are days
-	historyKnown             // the address that was used last is among the addresses
+	historyDays     = 1 << iota // there are days
+	historyKnown                // the address that was used last is among the addresses
+	historyNetworks             // there are networks: always where there are days, but in values of formats before 4
 )
 
 // emptyHistory is the length of a value without days and addresses.
@@ -43,6 +45,7 @@ const emptyHistory = 1
 type history struct {
 	days      []store.DayUse // oldest first; Allowed of the last one is not set
 	base      uint64
+	networks  []dayNetworks      // of the days, the newest first; none: unknown
 	addresses []store.AddressUse // in no order
 }
 
@@ -51,6 +54,7 @@ func (h *history) complete(u store.Usage) store.Usage {
 	u.Days, u.Addresses = h.days, h.addresses
 	if n := len(u.Days); n > 0 {
 		u.Days[n-1].Allowed = u.Hits - min(h.base, u.Hits)
+		h.completeNetworks(u)
 	}
 	for i, a := range u.Addresses {
 		if a.IP == u.LastIP && u.LastUsed.After(a.Last) {
@@ -63,13 +67,13 @@ func (h *history) complete(u store.Usage) store.Usage {
 
 // covers reports whether a touch leaves a history as it is. It does not decode it.
 func covers(past []byte, u store.Usage, t store.Touch) bool {
-	if len(past) == 0 || past[0] != historyDays|historyKnown || t.Hits == 0 || t.Refused > 0 || t.LastIP != u.LastIP {
+	if len(past) == 0 || past[0] != historyDays|historyKnown|historyNetworks ||
+		t.Hits == 0 || t.Refused > 0 || t.LastIP != u.LastIP || len(t.Addresses) > 0 || t.Elsewhere > 0 {
 		return false
 	}
 	at := store.StoredTime(t.LastUsed)
 	newest, _ := binary.Varint(past[1:])
-	return !at.Before(u.LastUsed) && newest == dayNumber(at) &&
-		!slices.ContainsFunc(t.Addresses, func(ip netip.Addr) bool { return ip != u.LastIP })
+	return !at.Before(u.LastUsed) && newest == dayNumber(at)
 }
 
 const secondsPerDay = 24 * 60 * 60
@@ -83,8 +87,9 @@ func dayNumber(t time.Time) int64 {
 func encodeHistory(u store.Usage) []byte {
 	out := make([]byte, emptyHistory, 64)
 	if len(u.Days) > 0 {
-		out[0] |= historyDays
+		out[0] |= historyDays | historyNetworks
 		out = appendDays(out, u)
+		out = appendNetworks(out, u)
 	}
 	for _, a := range u.Addresses {
 		if a.IP == u.LastIP {
@@ -120,8 +125,13 @@ func decodeHistory(value []byte) (h history, err error) {
 		return h, nil
 	}
 	r := varints{rest: value}
-	if flags := r.byte(); flags&historyDays != 0 {
+	flags := r.byte()
+	if flags&historyDays != 0 {
 		r.days(&h)
+	}
+	var table []netip.Prefix
+	if flags&historyDays != 0 && flags&historyNetworks != 0 {
+		table = r.networks(&h)
 	}
 	for len(r.rest) > 0 && !r.bad {
 		var a store.AddressUse
@@ -132,7 +142,7 @@ func decodeHistory(value []byte) (h history, err error) {
 		a.First, a.Last = time.UnixMilli(first).UTC(), time.UnixMilli(first+r.int()).UTC()
 		h.addresses = append(h.addresses, a)
 	}
-	if r.bad {
+	if !h.resolveNetworks(table) || r.bad {
 		return history{}, damaged("history of %d bytes", len(value))
 	}
 	return h, nil

@@ -2,7 +2,11 @@ package bolt
 
 import (
 	"bytes"
+	"encoding/binary"
+	"errors"
 	"net/netip"
+	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -38,13 +42,13 @@ func TestHistoryIsSeldomWritten(t *testing.T) {
 	}{
 		{"later", func(t *store.Touch) { t.LastUsed = at.Add(5 * time.Second) }, false},
 		{"at the end of the day", func(t *store.Touch) { t.LastUsed = at.Truncate(24 * time.Hour).Add(24*time.Hour - 1) }, false},
-		{"with the address told", func(t *store.Touch) { t.LastUsed, t.Addresses = at.Add(time.Second), []netip.Addr{a} }, false},
 		{"many hits", func(t *store.Touch) { t.Hits = 1 << 40 }, false},
 		{"the next day", func(t *store.Touch) { t.LastUsed = at.AddDate(0, 0, 1) }, true},
 		{"earlier on the day", func(t *store.Touch) { t.LastUsed = at.Add(-time.Second) }, false},
 		{"the day before", func(t *store.Touch) { t.LastUsed = at.AddDate(0, 0, -1) }, true},
 		{"from another address", func(t *store.Touch) { t.LastIP = b }, true},
-		{"from another address as well", func(t *store.Touch) { t.Addresses = []netip.Addr{b, a} }, true},
+		{"from another address as well", func(t *store.Touch) { t.Addresses = []store.AddressHits{{IP: b}} }, true},
+		{"from who knows where", func(t *store.Touch) { t.Elsewhere = 1 }, true},
 		{"refused as well", func(t *store.Touch) { t.Refused = 1 }, true},
 		{"refused only", func(t *store.Touch) { t.Hits, t.Refused = 0, 1 }, true},
 	}
@@ -90,5 +94,66 @@ func TestDamagedHistoryIsBegunAnew(t *testing.T) {
 	u, err := s.Usage(t.Context(), hash)
 	if err != nil || u.Hits != 10 || len(u.Days) != 1 || u.Days[0].Allowed != 5 {
 		t.Errorf("got %+v, %v, want 10 hits, of which 5 on the day", u, err)
+	}
+}
+
+// TestHistoryOfFormat3 reads a value from before networks were kept, and goes on
+// with it.
+func TestHistoryOfFormat3(t *testing.T) {
+	s := openTest(t)
+	storetestBind(t, s, 1)
+	at := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
+	ip := netip.MustParseAddr("10.0.0.1")
+	old := store.Usage{LastUsed: at, LastIP: ip, Hits: 9}
+	past := []byte{historyDays | historyKnown}
+	past = appendDays(past, store.Usage{Hits: 9, Days: []store.DayUse{
+		{Day: dayAt(dayNumber(at) - 2), Allowed: 4, Refused: 1}, {Day: dayAt(dayNumber(at)), Allowed: 5},
+	}})
+	past = append(past, 4, 10, 0, 0, 1)
+	past = binary.AppendVarint(past, at.UnixMilli()-1_000)
+	past = binary.AppendVarint(past, 1_000)
+	hash := storetest.Hash(1)
+	err := s.write(t.Context(), func(w *writeTx) error {
+		return errors.Join(w.putUsage(hash, appendUsage(nil, old)), w.put(bucketHistory, hash[:], past))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	old.Addresses = []store.AddressUse{{IP: ip, First: at.Add(-time.Second), Last: at}}
+	old.Days = []store.DayUse{
+		{Day: dayAt(dayNumber(at) - 2), Allowed: 4, Refused: 1, Elsewhere: 4}, {Day: dayAt(dayNumber(at)), Allowed: 5, Elsewhere: 5},
+	}
+	for _, later := range []time.Duration{0, time.Second, 2 * time.Second, 24 * time.Hour} {
+		if later > 0 {
+			touch := store.Touch{Hash: hash, LastUsed: at.Add(later), LastIP: ip, Hits: 3}
+			old = old.Add(touch)
+			if err := s.AddUsage(t.Context(), store.UsageBatch{Touches: []store.Touch{touch}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got, err := s.Usage(t.Context(), hash); err != nil || !reflect.DeepEqual(got, old) {
+			t.Errorf("after %v:\n got %+v, %v\nwant %+v", later, got, err, old)
+		}
+	}
+}
+
+// TestDamagedNetworks reads values of which the networks cannot be true.
+func TestDamagedNetworks(t *testing.T) {
+	whole := encodeHistory(storedUsage())
+	if _, err := decodeHistory(whole); err != nil {
+		t.Fatal(err)
+	}
+	head := appendDays([]byte{historyDays | historyNetworks}, store.Usage{Hits: 1, Days: []store.DayUse{{Allowed: 1}}})
+	for name, networks := range map[string][]byte{
+		"cut off":              {},
+		"more than can be":     binary.AppendUvarint([]byte{0}, 2*(store.UsageNetworks+1)),
+		"a number of none":     {0, 2, 0, 1},
+		"one twice":            {1, 32, 10, 0, 0, 1, 4, 0, 1, 0, 1},
+		"the same under two":   {2, 32, 10, 0, 0, 1, 32, 10, 0, 0, 1, 4, 0, 1, 1, 1},
+		"a table that is long": {200, 1, 32, 10, 0, 0, 1},
+	} {
+		if h, err := decodeHistory(append(slices.Clip(head), networks...)); err == nil {
+			t.Errorf("%s: got %+v", name, h)
+		}
 	}
 }

@@ -19,6 +19,7 @@ const currentFormat = uint64(1 + len(migrations))
 var migrations = [...]func(w *writeTx) error{
 	moveUsage,
 	addAdministration,
+	allowNamedRules,
 }
 
 // migrate brings the file from an older format to the current one, each step in
@@ -139,3 +140,7 @@ func addAdministration(w *writeTx) error {
 	}
 	return w.put(bucketMeta, keyArchived, be.AppendUint64(nil, 0))
 }
+
+// allowNamedRules changes nothing: format 3 to 4. Rules that name networks or
+// learn, and what an intercept rests on, are more than who reads format 3 knows.
+func allowNamedRules(*writeTx) error { return nil }

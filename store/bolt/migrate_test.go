@@ -336,7 +336,7 @@ func TestNewerFormatIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = Open(path, Options{})
-	if !errors.Is(err, store.ErrNewer) || !strings.Contains(err.Error(), "format 10") || !strings.Contains(err.Error(), "up to 3") {
+	if !errors.Is(err, store.ErrNewer) || !strings.Contains(err.Error(), "format 11") || !strings.Contains(err.Error(), "up to 4") {
 		t.Errorf("got %v, want ErrNewer with both formats", err)
 	}
 	if after, err := os.ReadFile(path); err != nil || !bytes.Equal(after, before) {

@@ -169,6 +169,9 @@ func copyOf(a store.ArchivedBinding) store.ArchivedBinding {
 
 func copyOfUsage(u store.Usage) store.Usage {
 	u.Days, u.Addresses = slices.Clone(u.Days), slices.Clone(u.Addresses)
+	for i := range u.Days {
+		u.Days[i].Networks = slices.Clone(u.Days[i].Networks)
+	}
 	return u
 }
 

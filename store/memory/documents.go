@@ -3,9 +3,6 @@ package memory
 import (
 	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -50,43 +47,64 @@ func (s *Store) ListDocuments(ctx context.Context, kind string) ([]store.Documen
 
 // PutDocument is part of store.Documents.
 func (s *Store) PutDocument(ctx context.Context, d store.Document) (store.Document, error) {
-	if err := errors.Join(store.ValidateName(d.Kind), store.ValidateName(d.ID)); err != nil {
-		return store.Document{}, fmt.Errorf("document: %w", err)
-	}
-	if !json.Valid(d.Body) {
-		return store.Document{}, fmt.Errorf("%w: document %s %s is no JSON", store.ErrInvalid, d.Kind, d.ID)
-	}
-	leave, err := s.enter(ctx)
+	stored, err := s.ChangeDocuments(ctx, []store.Document{d}, nil)
 	if err != nil {
 		return store.Document{}, err
 	}
-	defer leave()
-	key := documentKey{d.Kind, d.ID}
-	if s.documents[key].Revision != d.Revision {
-		return store.Document{}, store.ErrConflict
-	}
-	s.lastDocument++
-	d.Revision, d.Body = s.lastDocument, bytes.Clone(d.Body)
-	s.documents[key] = d
-	d.Body = bytes.Clone(d.Body)
-	return d, nil
+	return stored[0], nil
 }
 
 // DeleteDocument is part of store.Documents.
 func (s *Store) DeleteDocument(ctx context.Context, kind, id string, revision uint64) error {
+	_, err := s.ChangeDocuments(ctx, nil, []store.Document{{Kind: kind, ID: id, Revision: revision}})
+	return err
+}
+
+// ChangeDocuments is part of store.Documents.
+func (s *Store) ChangeDocuments(ctx context.Context, put, remove []store.Document) ([]store.Document, error) {
+	if err := store.ValidateOnce(put, remove); err != nil {
+		return nil, err
+	}
 	leave, err := s.enter(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer leave()
-	d, ok := s.documents[documentKey{kind, id}]
-	switch {
-	case !ok:
-		return store.ErrNotFound
-	case d.Revision != revision:
-		return store.ErrConflict
+	if err := s.checkDocumentsLocked(put, remove); err != nil {
+		return nil, err
 	}
-	delete(s.documents, documentKey{kind, id})
+	stored := make([]store.Document, 0, len(put))
+	for _, d := range put {
+		s.lastDocument++
+		d.Revision, d.Body = s.lastDocument, bytes.Clone(d.Body)
+		s.documents[documentKey{d.Kind, d.ID}] = d
+		d.Body = bytes.Clone(d.Body)
+		stored = append(stored, d)
+	}
+	for _, d := range remove {
+		delete(s.documents, documentKey{d.Kind, d.ID})
+	}
+	return stored, nil
+}
+
+// checkDocumentsLocked returns the error of the first change that cannot be made.
+func (s *Store) checkDocumentsLocked(put, remove []store.Document) error {
+	for _, d := range put {
+		if err := d.Validate(); err != nil {
+			return err
+		}
+		if s.documents[documentKey{d.Kind, d.ID}].Revision != d.Revision {
+			return store.ErrConflict
+		}
+	}
+	for _, d := range remove {
+		switch there, ok := s.documents[documentKey{d.Kind, d.ID}]; {
+		case !ok:
+			return store.ErrNotFound
+		case there.Revision != d.Revision:
+			return store.ErrConflict
+		}
+	}
 	return nil
 }
 

@@ -158,8 +158,26 @@ func testArchiveAll(t *testing.T, s store.Store) {
 	addTouches(t, s, touch(1, 99, 1, "10.0.0.1"))
 	want(t, "entry after a late touch", ok(s.Archived(t.Context(), Hash(1)))(t), a)
 
+	testArchiveNamed(t, s)
 	bare := archived(t, s, Binding(2))
 	want(t, "entry that was never used", ok(s.Archived(t.Context(), Hash(2)))(t), bare)
+}
+
+// testArchiveNamed moves rules that name networks and learn there and back.
+func testArchiveNamed(t *testing.T, s store.Store) {
+	for _, b := range namedBindings() {
+		a := archived(t, s, b)
+		want(t, "entry", ok(s.Archived(t.Context(), b.Hash))(t), a)
+		want(t, "rule of the entry", a.Binding.Rule, b.Stored().Rule)
+		q := store.ArchiveQuery{Filter: store.BindingFilter{Rule: b.Rule.Kind, Hashes: []store.KeyHash{b.Hash}}}
+		want(t, "found", ok(s.FindArchived(t.Context(), q))(t).Rows, []store.ArchivedBinding{a})
+		q.Filter.Names = "office"
+		want(t, "found by name", len(ok(s.FindArchived(t.Context(), q))(t).Rows) == 1, slices.Contains(b.Rule.Networks, "office"))
+		restored := ok(s.RestoreBinding(t.Context(), b.Hash, archiveTime))(t)
+		want(t, "restored rule", restored.Rule, b.Stored().Rule)
+		want(t, "stored", ok(s.Binding(t.Context(), b.Hash))(t), restored)
+		ok(s.DeleteBinding(t.Context(), b.Hash, restored.Revision))(t)
+	}
 }
 
 // testReturn binds keys after they were archived, and others.

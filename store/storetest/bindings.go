@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -97,6 +98,7 @@ var bindingTests = []test{
 	}},
 	{"RevisionsRise", testRevisions},
 	{"RecordsAreCopies", testCopies},
+	{"NamesOfNetworksAreCopies", testNetworkCopies},
 	{"Count", testCount},
 }
 
@@ -119,12 +121,38 @@ func testFields(t *testing.T, s store.Store) {
 		ip := netip.AddrFrom4([4]byte{172, 16, byte(i >> 8), byte(i)}) // #nosec G115 -- cut on purpose
 		many.Rule.Prefixes = append(many.Rule.Prefixes, netip.PrefixFrom(ip, 32))
 	}
-	for _, b := range []store.Binding{full, v6, bare, many} {
+	for _, b := range append(namedBindings(), full, v6, bare, many) {
 		stored := bound(t, s, b)
 		b.Revision = stored.Revision
 		want(t, "answer", stored, b.Stored())
 		want(t, "read", ok(s.Binding(t.Context(), b.Hash))(t), b.Stored())
 	}
+}
+
+// namedBindings returns bindings with rules that name networks and learn.
+func namedBindings() []store.Binding {
+	var most []string
+	for n := range store.MaxRuleNetworks {
+		most = append(most, fmt.Sprintf("办公室-%d", n))
+	}
+	rules := []store.Rule{
+		{Kind: store.RuleMultiple, Networks: []string{"office"}},
+		{Kind: store.RuleMultiple, Prefixes: prefixes("10.0.0.0/8", "2001:db8::/33"), Networks: most},
+		{Kind: store.RuleMultiple, Prefixes: prefixes("10.0.0.0/8"), Networks: []string{}},
+		{Kind: store.RuleLearn, Learn: store.Learn{Limit: 1, Within: time.Second}},
+		{Kind: store.RuleLearn, Prefixes: []netip.Prefix{}, Learn: store.Learn{Limit: store.MaxLearnLimit, Within: store.MaxLearnWithin, Until: start}},
+		{
+			Kind: store.RuleLearn, Prefixes: prefixes("10.0.0.1/32", "2001:db8::/64"), Networks: []string{"vpn", "a.b_c-d"},
+			Learn: store.Learn{Limit: 3, Within: 24 * time.Hour, Until: start.AddDate(0, 0, 1)},
+		},
+	}
+	var list []store.Binding
+	for i, rule := range rules {
+		b := Binding(100 + i)
+		b.Rule = rule
+		list = append(list, b)
+	}
+	return list
 }
 
 func testInvalid(t *testing.T, s store.Store) {
@@ -136,6 +164,12 @@ func testInvalid(t *testing.T, s store.Store) {
 		"zero rule": func(b *store.Binding) { b.Rule = store.Rule{} },
 		"host bits in rule": func(b *store.Binding) {
 			b.Rule.Prefixes = []netip.Prefix{netip.PrefixFrom(netip.MustParseAddr("10.0.0.1"), 8)}
+		},
+		"no network name": func(b *store.Binding) {
+			b.Rule = store.Rule{Kind: store.RuleMultiple, Networks: []string{"Office"}}
+		},
+		"learning without an end": func(b *store.Binding) {
+			b.Rule = store.Rule{Kind: store.RuleLearn, Learn: store.Learn{Limit: 1}}
 		},
 	}
 	for name, spoil := range cases {
@@ -191,6 +225,19 @@ func testCopies(t *testing.T, s store.Store) {
 	whole.Rule.Prefixes[0] = other
 	replaced.Rule.Prefixes[0] = other
 	want(t, "replaced", ok(s.Binding(t.Context(), whole.Hash))(t).Rule, Binding(1).Rule)
+}
+
+// testNetworkCopies is testCopies for the names of networks.
+func testNetworkCopies(t *testing.T, s store.Store) {
+	given := Binding(1)
+	given.Rule = store.Rule{Kind: store.RuleMultiple, Networks: []string{"office", "vpn"}}
+	whole := given.Rule.Clone()
+	stored := bound(t, s, given)
+	given.Rule.Networks[0], stored.Rule.Networks[1] = "x", "y"
+	ok(s.Binding(t.Context(), given.Hash))(t).Rule.Networks[0] = "z"
+	ok(s.ListBindings(t.Context(), store.KeyHash{}, 1))(t)[0].Rule.Networks[0] = "z"
+	ok(s.FindBindings(t.Context(), store.BindingQuery{}))(t).Rows[0].Binding.Rule.Networks[0] = "z"
+	want(t, "rule", ok(s.Binding(t.Context(), given.Hash))(t).Rule, whole)
 }
 
 func testCount(t *testing.T, s store.Store) {

@@ -86,6 +86,15 @@ func ruleOf(kind store.RuleKind, texts ...string) func(b *store.Binding) {
 	return func(b *store.Binding) { b.Rule = store.Rule{Kind: kind, Prefixes: prefixes(texts...)} }
 }
 
+func naming(kind store.RuleKind, networks ...string) func(b *store.Binding) {
+	return func(b *store.Binding) {
+		b.Rule = store.Rule{Kind: kind, Networks: networks}
+		if kind == store.RuleLearn {
+			b.Rule.Learn = store.Learn{Limit: 3, Within: time.Hour}
+		}
+	}
+}
+
 func labelled(label, hint string) func(b *store.Binding) {
 	return func(b *store.Binding) { b.Label, b.Hint = label, hint }
 }
@@ -116,6 +125,15 @@ var variations = []func(b *store.Binding){
 	func(b *store.Binding) { b.Status, b.Label = store.StatusBanned, "stolen" },
 	func(b *store.Binding) { b.CreatedAt = time.Time{} },
 	func(b *store.Binding) { b.Note = "what a note says is not looked for: stolen" },
+	naming(store.RuleMultiple, "office"),
+	naming(store.RuleMultiple, "vpn", "office"),
+	naming(store.RuleLearn),
+	naming(store.RuleLearn, "办公室", "vpn"),
+	func(b *store.Binding) { naming(store.RuleLearn, "lab")(b); b.Rule.Prefixes = prefixes("10.1.2.0/24") },
+	func(b *store.Binding) {
+		naming(store.RuleMultiple, "lab")(b)
+		b.Label, b.Status, b.Rule.Prefixes = "lab", store.StatusBanned, prefixes("192.0.2.0/24", "2001:db8:1::/48")
+	},
 }
 
 var filterCases = []struct {
@@ -153,6 +171,17 @@ var filterCases = []struct {
 	{"single", store.BindingFilter{Rule: store.RuleSingle}},
 	{"multiple", store.BindingFilter{Rule: store.RuleMultiple}},
 	{"every source", store.BindingFilter{Rule: store.RuleAll}},
+	{"learning", store.BindingFilter{Rule: store.RuleLearn}},
+	{"learning within a network", store.BindingFilter{Rule: store.RuleLearn, Network: netip.MustParsePrefix("10.1.2.3/32")}},
+	{"network that named ones have", store.BindingFilter{Network: netip.MustParsePrefix("203.0.113.0/24"), Within: []string{"office", "none"}}},
+	{"network that named ones have too", store.BindingFilter{Network: netip.MustParsePrefix("10.1.2.3/32"), Within: []string{"办公室", "lab"}}},
+	{"named ones without a network", store.BindingFilter{Within: []string{"office"}}},
+	{"named", store.BindingFilter{Names: "office"}},
+	{"named beside others", store.BindingFilter{Names: "vpn", Rule: store.RuleLearn}},
+	{"named and labelled", store.BindingFilter{Names: "lab", Text: "LAB", Status: store.StatusBanned}},
+	{"named and within", store.BindingFilter{Names: "lab", Network: netip.MustParsePrefix("203.0.113.0/24"), Within: []string{"lab"}}},
+	{"named as in other letters", store.BindingFilter{Names: "Office"}},
+	{"named by nobody", store.BindingFilter{Names: "none"}},
 	{"unknown rule", store.BindingFilter{Rule: "none"}},
 	{"created since", store.BindingFilter{Created: store.TimeRange{Since: store.StoredTime(start.Add(time.Hour))}}},
 	{"created after that", store.BindingFilter{Created: store.TimeRange{Since: start.Add(time.Hour)}}},

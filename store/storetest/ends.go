@@ -107,6 +107,10 @@ var calls = []struct {
 	{"DeleteDocument", func(ctx context.Context, s store.Store) error {
 		return s.DeleteDocument(ctx, "account", "ada", 1)
 	}},
+	{"ChangeDocuments", func(ctx context.Context, s store.Store) error {
+		_, err := s.ChangeDocuments(ctx, []store.Document{{Kind: "account", ID: "ada", Body: json.RawMessage("1")}}, nil)
+		return err
+	}},
 	{"AppendAudit", func(ctx context.Context, s store.Store) error {
 		_, err := s.AppendAudit(ctx, AuditEntry(1))
 		return err

@@ -126,14 +126,23 @@ var interceptTests = []test{
 func testInterceptFields(t *testing.T, s store.Store) {
 	full := Intercept(1)
 	full.Observed, full.Reason = true, store.ReasonLostRace
-	bare := store.Intercept{At: start, Last: start}
-	recs := []store.Intercept{full, bare}
-	wantErr(t, "put", s.PutIntercepts(t.Context(), recs), nil)
-	full.ID, bare.ID = recs[0].ID, recs[1].ID
-	for _, r := range []*store.Intercept{&full, &bare} {
-		r.At, r.Last = store.StoredTime(r.At), store.StoredTime(r.Last)
+	full.Basis = store.Basis{Kind: store.BasisNetwork, Name: "办公室"}
+	recs := []store.Intercept{{At: start, Last: start}, full}
+	for _, kind := range []store.BasisKind{store.BasisRule, store.BasisException, store.BasisBlocked, store.BasisBan, "another"} {
+		r := Intercept(len(recs))
+		r.Reason, r.Basis.Kind = store.ReasonBlocked, kind
+		recs = append(recs, r)
 	}
-	want(t, "list", ok(s.ListIntercepts(t.Context(), store.InterceptFilter{}))(t).Records, []store.Intercept{bare, full})
+	given := slices.Clone(recs)
+	wantErr(t, "put", s.PutIntercepts(t.Context(), given), nil)
+	for i := range recs {
+		recs[i].ID, recs[i].At, recs[i].Last = given[i].ID, store.StoredTime(recs[i].At), store.StoredTime(recs[i].Last)
+	}
+	slices.Reverse(recs)
+	list := ok(s.ListIntercepts(t.Context(), store.InterceptFilter{}))(t).Records
+	want(t, "list", list, recs)
+	blocked := ok(s.ListIntercepts(t.Context(), store.InterceptFilter{Reason: store.ReasonBlocked}))(t).Records
+	want(t, "blocked", blocked, recs[:5])
 }
 
 func testInterceptPages(t *testing.T, s store.Store) {

@@ -20,6 +20,7 @@ var raceTests = []test{
 	{"NoHitIsLost", testNoLostHits},
 	{"InterceptIDsAreUnique", testUniqueIDs},
 	{"NoDocumentIsLost", testNoLostDocument},
+	{"DocumentsChangeTogether", testTransfers},
 	{"ArchiveAmongChanges", testArchiveRace},
 	{"PagesAmongChanges", testPagesAmongChanges},
 }
@@ -149,7 +150,7 @@ func testNoLostHits(t *testing.T, s store.Store) {
 	u := ok(s.Usage(t.Context(), Hash(1)))(t)
 	want(t, "hits", u.Hits, 3*writers*each)
 	want(t, "last used", u.LastUsed, store.StoredTime(last.LastUsed))
-	want(t, "days", u.Days, []store.DayUse{{Day: last.LastUsed.UTC().Truncate(24 * time.Hour), Allowed: 3 * writers * each}})
+	want(t, "days", u.Days, []store.DayUse{{Day: last.LastUsed.UTC().Truncate(24 * time.Hour), Allowed: 3 * writers * each, Networks: from("10.0.0.1", 3*writers*each)}})
 	want(t, "counters", ok(s.Counters(t.Context(), hour, hour.Add(time.Hour)))(t),
 		[]store.Counter{{Hour: hour, Name: "requests", N: 2 * writers * each}})
 }

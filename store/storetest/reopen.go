@@ -83,9 +83,13 @@ func testReread(t *testing.T, s store.Store, reopen func() store.Store) {
 	ok(s.ArchiveBindings(t.Context(), []store.KeyHash{Hash(1), Hash(2)}, archiveTime, archiveTime))(t)
 	bound(t, s, Binding(2))
 	document(t, s, "account", "ada", `{"a":1}`)
+	ok(s.ChangeDocuments(t.Context(), []store.Document{{Kind: "account", ID: "bob", Body: []byte("{}")}}, nil))(t)
+	for _, b := range namedBindings() {
+		bound(t, s, b)
+	}
 	appendAudit(t, s, AuditEntry(1), AuditEntry(2))
 	before := read(t, s)
-	want(t, "bindings", len(before.bindings), 48)
+	want(t, "bindings", len(before.bindings), 54)
 	want(t, "entries of the archive", before.archived, 2)
 	for range 2 {
 		s = reopen()

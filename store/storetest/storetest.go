@@ -30,6 +30,7 @@ func Run(t *testing.T, open func(testing.TB) store.Store) {
 		{"Archive", archiveTests},
 		{"Settings", settingTests},
 		{"Documents", documentTests},
+		{"DocumentsTogether", togetherTests},
 		{"Audit", auditTests},
 		{"Races", raceTests},
 		{"Ends", endTests},

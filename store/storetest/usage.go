@@ -98,6 +98,7 @@ var usageTests = []test{
 	{"RefusalsLeaveTheLastUse", testRefusals},
 	{"HistoryOfDays", testHistoryOfDays},
 	{"HistoryOfAddresses", testHistoryOfAddresses},
+	{"HistoryOfNetworks", testHistoryOfNetworks},
 	{"HistoryAgreesWithUsageAdd", testHistoryAgrees},
 	{"HistoryGoesWithItsBinding", func(t *testing.T, s store.Store) {
 		b := bound(t, s, Binding(1))
@@ -163,7 +164,7 @@ func testRefusals(t *testing.T, s store.Store) {
 	want(t, "last used", u.LastUsed, store.StoredTime(used.LastUsed))
 	want(t, "last IP", u.LastIP, used.LastIP)
 	want(t, "hits", u.Hits, 5)
-	want(t, "days", u.Days, []store.DayUse{{Day: day, Allowed: 5, Refused: 6}})
+	want(t, "days", u.Days, []store.DayUse{{Day: day, Allowed: 5, Refused: 6, Networks: from("10.0.0.1", 5)}})
 }
 
 // testHistoryOfDays uses a key for more days than are kept.
@@ -181,13 +182,15 @@ func testHistoryOfDays(t *testing.T, s store.Store) {
 	first := time.Date(2026, 3, 3, 0, 0, 0, 0, time.UTC)
 	for i, d := range u.Days {
 		n := days - store.UsageDays + i
-		want(t, "day", d, store.DayUse{Day: first.AddDate(0, 0, n), Allowed: uint64(n + 2), Refused: 2}) // #nosec G115 -- small
+		want(t, "day", d, store.DayUse{
+			Day: first.AddDate(0, 0, n), Allowed: uint64(n + 2), Refused: 2, Networks: from("10.0.0.1", uint64(n+2)), // #nosec G115 -- small
+		})
 	}
 	addTouches(t, s, touch(1, 0, 1_000, "10.0.0.1"))
 	want(t, "days after a use on a day that is over", ok(s.Usage(t.Context(), Hash(1)))(t).Days, u.Days)
 	addTouches(t, s, touch(1, 365*day, 1, "10.0.0.1"))
 	want(t, "days after a year", ok(s.Usage(t.Context(), Hash(1)))(t).Days,
-		[]store.DayUse{{Day: first.AddDate(0, 0, 365), Allowed: 1}})
+		[]store.DayUse{{Day: first.AddDate(0, 0, 365), Allowed: 1, Networks: from("10.0.0.1", 1)}})
 }
 
 // testHistoryOfAddresses uses a key from more addresses than are kept.
@@ -210,7 +213,7 @@ func testHistoryOfAddresses(t *testing.T, s store.Store) {
 		t.Error("the oldest address was kept")
 	}
 	several := touch(1, 100, 9, "10.0.0.3")
-	several.Addresses = []netip.Addr{netip.MustParseAddr("10.0.0.5"), netip.MustParseAddr("203.0.113.1")}
+	several.Addresses = []store.AddressHits{{IP: netip.MustParseAddr("10.0.0.5"), Hits: 2}, {IP: netip.MustParseAddr("203.0.113.1"), Hits: 3}}
 	add(several)
 	want(t, "after several in one touch", ok(s.Usage(t.Context(), Hash(1)))(t).Addresses, usageOf(touches...).Addresses)
 }
@@ -221,30 +224,99 @@ func testHistoryAgrees(t *testing.T, s store.Store) {
 	rnd := rand.New(rand.NewPCG(1, 2)) // #nosec G404 -- repeatable on purpose
 	bound(t, s, Binding(1))
 	var wanted store.Usage
-	addr := func() netip.Addr { return netip.AddrFrom4([4]byte{10, 0, 0, byte(rnd.IntN(3 + rnd.IntN(20)))}) } // #nosec G115 -- small
+	addr := func() netip.Addr {
+		n := byte(rnd.IntN(3 + rnd.IntN(60))) // #nosec G115 -- small
+		if n%3 == 0 {
+			return netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 7: n / 9, 15: n})
+		}
+		return netip.AddrFrom4([4]byte{10, 0, 0, n})
+	}
 	seconds := 0
-	for i := range 300 {
+	for i := range 500 {
 		seconds += []int{0, 5, 5, 5, 60, 9_000, 90_000, -7_000, -200_000, 3_000_000}[rnd.IntN(10)]
 		next := touch(1, seconds, []uint64{0, 1, 1, 7}[rnd.IntN(4)], addr().String())
 		next.Refused = []uint64{0, 0, 0, 2}[rnd.IntN(4)]
-		for range []int{0, 0, 0, 1, 3, 20}[rnd.IntN(6)] {
-			next.Addresses = append(next.Addresses, addr())
-		}
-		if rnd.IntN(3) == 0 && wanted.LastIP.IsValid() {
-			next.LastIP, next.Addresses = wanted.LastIP, nil
+		switch rnd.IntN(4) {
+		case 0:
+			next = usedFromOthers(rnd, next, addr)
+		case 1:
+			next.LastIP = netip.Addr{}
+		case 2:
+			if wanted.LastIP.IsValid() {
+				next.LastIP = wanted.LastIP
+			}
 		}
 		wanted = wanted.Add(next)
 		addTouches(t, s, next)
 		if got := ok(s.Usage(t.Context(), Hash(1)))(t); !sameUsage(got, wanted) {
 			t.Fatalf("after touch %d, %+v:\n got %+v\nwant %+v", i, next, got, wanted)
 		}
+		for _, d := range wanted.Days {
+			if sum := allowedOf(d); sum != d.Allowed || len(d.Networks) > store.UsageNetworks {
+				t.Fatalf("after touch %d, %+v: %d of %d uses are told, of %d networks", i, next, sum, d.Allowed, len(d.Networks))
+			}
+		}
 	}
+}
+
+// usedFromOthers adds uses from other addresses to a touch.
+func usedFromOthers(rnd *rand.Rand, next store.Touch, addr func() netip.Addr) store.Touch {
+	for range []int{1, 3, 20, 60}[rnd.IntN(4)] {
+		hits := uint64(1 + rnd.IntN(4)) // #nosec G115 -- small
+		next.Addresses = append(next.Addresses, store.AddressHits{IP: addr(), Hits: hits})
+		next.Hits += hits
+	}
+	next.Elsewhere = []uint64{0, 0, 5}[rnd.IntN(3)]
+	next.Hits += next.Elsewhere
+	return next
+}
+
+func allowedOf(d store.DayUse) uint64 {
+	sum := d.Elsewhere
+	for _, n := range d.Networks {
+		sum += n.Allowed
+	}
+	return sum
+}
+
+// from returns a use from one address only.
+func from(ip string, allowed uint64) []store.NetworkUse {
+	return []store.NetworkUse{{Prefix: store.NetworkOf(netip.MustParseAddr(ip)), Allowed: allowed}}
+}
+
+// testHistoryOfNetworks uses a key from more networks of one day than are kept.
+func testHistoryOfNetworks(t *testing.T, s store.Store) {
+	bound(t, s, Binding(1))
+	day := time.Date(2026, 3, 3, 0, 0, 0, 0, time.UTC)
+	read := func() store.DayUse {
+		t.Helper()
+		days := ok(s.Usage(t.Context(), Hash(1)))(t).Days
+		want(t, "days", len(days), 1)
+		return days[0]
+	}
+	addTouches(t, s, touch(1, 0, 3, "2001:db8::1"), touch(1, 1, 4, "2001:db8::2"), touch(1, 2, 5, "64:ff9b::1"))
+	want(t, "day", read(), store.DayUse{Day: day, Allowed: 12, Networks: append(from("64:ff9b::1", 5), from("2001:db8::", 7)...)})
+	for n := range store.UsageNetworks {
+		addTouches(t, s, touch(1, 3+n, 2, netip.AddrFrom4([4]byte{10, 0, 0, byte(n)}).String())) // #nosec G115 -- small
+	}
+	full := read()
+	want(t, "networks", len(full.Networks), store.UsageNetworks)
+	want(t, "elsewhere", full.Elsewhere, 4)
+	addTouches(t, s, touch(1, 100, 7, "10.0.0.31"))
+	addTouches(t, s, touch(1, 101, 9, "2001:db8::3"))
+	full.Allowed, full.Elsewhere = full.Allowed+16, full.Elsewhere+7
+	full.Networks[len(full.Networks)-1].Allowed += 9
+	want(t, "day after more", read(), full)
 }
 
 // sameUsage compares, taking no days for the same as days of length 0.
 func sameUsage(a, b store.Usage) bool {
+	sameDay := func(a, b store.DayUse) bool {
+		return a.Day.Equal(b.Day) && a.Allowed == b.Allowed && a.Refused == b.Refused && a.Elsewhere == b.Elsewhere &&
+			slices.Equal(a.Networks, b.Networks)
+	}
 	return a.LastUsed.Equal(b.LastUsed) && a.LastIP == b.LastIP && a.Hits == b.Hits &&
-		slices.Equal(a.Days, b.Days) && slices.Equal(a.Addresses, b.Addresses)
+		slices.EqualFunc(a.Days, b.Days, sameDay) && slices.Equal(a.Addresses, b.Addresses)
 }
 
 // testDeleteCounters deletes the counters of some hours, a few at a time.

@@ -1,6 +1,7 @@
 // Pictures of every page, in both languages and both themes, for people to look at.
 import { mkdirSync } from 'node:fs'
-import { Site, launch, person, password, signIn } from './site.mjs'
+import { launch, person, settled, signIn } from './browser.mjs'
+import { Site, password } from './site.mjs'
 
 const out = process.argv[2] ?? '/tmp/sentinel-shots'
 const only = process.argv[3]?.split(",")
@@ -20,8 +21,8 @@ const pages = [
 ]
 const looks = [['en', 'en-US', 'light'], ['zh', 'zh-CN', 'dark'], ['en', 'en-US', 'dark'], ['zh', 'zh-CN', 'light']].filter(([l, , t]) => !only || only.includes(`${l}-${t}`))
 for (const [name, locale, colorScheme] of looks) {
-  for (const [size, viewport] of [['', { width: 1440, height: 900 }], ['-phone', { width: 390, height: 844 }]]) {
-    if (only && size && !only.includes('phone')) continue
+  for (const [size, viewport] of [['', { width: 1280, height: 800 }], ['-phone', { width: 390, height: 844 }], ['-wide', { width: 2560, height: 1440 }]]) {
+    if (only && size && !only.includes(size.slice(1))) continue
     const { context, page, complaints, foreign } = await person(browser, site, { locale, colorScheme, viewport })
     await page.goto(`${site.console}/login`)
     await page.waitForSelector('form')
@@ -29,8 +30,7 @@ for (const [name, locale, colorScheme] of looks) {
     await signIn(page, site)
     for (const [title, path] of pages) {
       await page.goto(site.console + path)
-      await page.waitForTimeout(900)
-      if (title === 'dashboard') await page.waitForSelector('canvas')
+      await settled(page)
       await page.screenshot({ path: `${out}/${title}-${name}-${colorScheme}${size}.png`, fullPage: false })
     }
     if (complaints.length || foreign.length) console.log(name, colorScheme, size, [...new Set(complaints)], foreign)

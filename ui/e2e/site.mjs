@@ -6,7 +6,6 @@ import http from 'node:http'
 import net from 'node:net'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
-import { chromium } from 'playwright-core'
 
 export const binary = resolve(process.env.SENTINEL_BIN ?? '../bin/sentinel')
 export const password = 'password for tests only'
@@ -134,6 +133,12 @@ export class Site {
     })
   }
 
+  /** The binding of one of the keys; undefined if it has none. */
+  async bindingOf(i) {
+    const found = await this.api('POST', '/bindings/search', { key: keys[i] })
+    return found.items[0]
+  }
+
   /** Bindings with some life: uses, labels, rules, refusals, bans. */
   async fill(count = 40) {
     for (let i = 0; i < count; i++) {
@@ -154,32 +159,4 @@ export class Site {
     }
     await this.use(keys[6], '2001:db8:bad::17')
   }
-}
-
-export async function launch() {
-  return chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ['--no-sandbox', '--disable-gpu'] })
-}
-
-/** A browser of one person. What the page complains of is gathered. */
-export async function person(browser, site, { locale = 'en-US', colorScheme = 'light', viewport = { width: 1440, height: 900 } } = {}) {
-  const context = await browser.newContext({ locale, colorScheme, viewport, timezoneId: 'Europe/Berlin', reducedMotion: 'reduce' })
-  const page = await context.newPage()
-  const complaints = []
-  page.on('console', (message) => {
-    if (message.type() === 'error' || message.type() === 'warning') complaints.push(message.text())
-  })
-  page.on('pageerror', (error) => complaints.push(String(error)))
-  const foreign = []
-  page.on('request', (request) => {
-    if (!request.url().startsWith(site.url) && !/^(data|blob):/.test(request.url())) foreign.push(request.url())
-  })
-  return { context, page, complaints, foreign }
-}
-
-export async function signIn(page, site, name = 'admin', secret = password) {
-  await page.goto(`${site.console}/login`)
-  await page.locator('input[name=username]').fill(name)
-  await page.locator('input[name=password]').fill(secret)
-  await page.locator('button[type=submit]').click()
-  await page.waitForURL(/\/dashboard/)
 }

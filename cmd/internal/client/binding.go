@@ -13,11 +13,20 @@ import (
 
 // Rule says where a key may be used from.
 type Rule struct {
-	Kind     string   `json:"kind"` // single, multiple, all
+	Kind     string   `json:"kind"` // single, multiple, all, learn
 	Prefixes []string `json:"prefixes,omitempty"`
+	Networks []string `json:"networks,omitempty"` // names
+	Learn    *Learn   `json:"learn,omitempty"`    // of learn only
 	// ConfirmAnySource must be set for a rule with 0.0.0.0/0 or ::/0; it is only
 	// sent.
 	ConfirmAnySource bool `json:"confirmAnySource,omitempty"`
+}
+
+// Learn is how a rule learns.
+type Learn struct {
+	Limit         int       `json:"limit"`
+	WithinSeconds int64     `json:"withinSeconds"`
+	Until         time.Time `json:"until,omitzero"` // zero before the first use; sent so, it begins anew
 }
 
 // Binding is one row of a list.
@@ -36,6 +45,8 @@ type Binding struct {
 	Revision       uint64    `json:"revision"`
 
 	Usage Usage `json:"usage"`
+
+	Warnings []string `json:"warnings"` // of the rule that was sent, in the answer to it
 }
 
 // Usage is how a key is used. Lists have no history.
@@ -147,6 +158,8 @@ type BulkResult struct {
 	Missing    int    `json:"missing"`
 	Failed     int    `json:"failed"`
 	FirstError string `json:"firstError"`
+
+	Warnings []string `json:"warnings"` // of the rule that was sent
 }
 
 // Bulk does one act to many bindings.
@@ -169,6 +182,8 @@ type ImportResult struct {
 	Created  int `json:"created"`
 	Replaced int `json:"replaced"`
 	Skipped  int `json:"skipped"`
+
+	Warnings []string `json:"warnings"` // of single rows
 }
 
 // Import sends a file of bindings. A Problem names the rows that are wrong.

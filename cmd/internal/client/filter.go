@@ -13,6 +13,7 @@ type BindingFilter struct {
 	Hint          string    `json:"hint,omitempty"`
 	Label         string    `json:"label,omitempty"`
 	Network       string    `json:"network,omitempty"`
+	NamesNetwork  string    `json:"namesNetwork,omitempty"`
 	Status        string    `json:"status,omitempty"`
 	Rule          string    `json:"rule,omitempty"`
 	CreatedSince  time.Time `json:"createdSince,omitzero"`
@@ -35,7 +36,8 @@ func (f BindingFilter) IsZero() bool {
 // Query returns the filter as the parameters of a list; All is none of them.
 func (f BindingFilter) Query() url.Values {
 	q := url.Values{}
-	setTexts(q, "text", f.Text, "hint", f.Hint, "label", f.Label, "network", f.Network, "status", f.Status, "rule", f.Rule)
+	setTexts(q, "text", f.Text, "hint", f.Hint, "label", f.Label, "network", f.Network, "namesNetwork", f.NamesNetwork,
+		"status", f.Status, "rule", f.Rule)
 	setTime(q, "createdSince", f.CreatedSince)
 	setTime(q, "createdBefore", f.CreatedBefore)
 	setTime(q, "usedSince", f.UsedSince)

@@ -33,6 +33,7 @@ func clock() time.Time { return time.UnixMilli(1_700_000_000_123) }
 // received is what a receiver got.
 type received struct {
 	path   string
+	uri    string // path and query as they came
 	query  map[string][]string
 	header http.Header
 	body   []byte
@@ -47,7 +48,7 @@ func receiver(t *testing.T, status int, answer string, header ...string) (url st
 		if err != nil {
 			t.Error(err)
 		}
-		*got = received{r.URL.Path, r.URL.Query(), r.Header, body}
+		*got = received{r.URL.Path, r.URL.RequestURI(), r.URL.Query(), r.Header, body}
 		for i := 0; i+1 < len(header); i += 2 {
 			w.Header().Set(header[i], header[i+1])
 		}

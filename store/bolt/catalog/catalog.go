@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+	"unique"
 
 	"github.com/key-ip-sentinel/sentinel/store"
 	"github.com/key-ip-sentinel/sentinel/store/bolt/fold"
@@ -51,20 +52,38 @@ var never = time.Time{}.UnixMilli()
 // What a row is.
 const (
 	flagBanned   uint16 = 1 << iota
-	flagSingle          // the kind of rule, as are the next two
+	flagSingle          // the kind of rule, as are the next three
 	flagMultiple        //
 	flagAll             //
+	flagLearn           //
 	flagReturned        // was archived before
 	flagPrefix          // net and bits have the only prefix
 	flagV6              // which is one of IPv6
 	flagFold            // its hint or label is not simple, as package fold has it
 	flagExtra           // has an extra, in which its hint and label are
+	flagNamed           // its rule names networks, which are in the extra
 )
 
 // extra is what few bindings have.
 type extra struct {
 	hint, label []byte
-	prefixes    []netip.Prefix // in order, none within another
+	sources     *sources // nil: net and bits of the row say all
+}
+
+// sources is what a rule lets pass that does not fit into a row.
+type sources struct {
+	prefixes []netip.Prefix // in order, none within another
+	networks []name
+}
+
+// name is that of a network, of which many rows may have the same.
+type name = unique.Handle[string]
+
+func namesOf(texts []string) (names []name) {
+	for _, text := range texts {
+		names = append(names, unique.Make(text))
+	}
+	return names
 }
 
 // Len returns the number of bindings.
@@ -145,13 +164,23 @@ func (c *Catalog) newRow(b store.Binding, u store.Usage) row {
 	if len(prefixes) == 1 && r.setPrefix(prefixes[0]) {
 		prefixes = nil
 	}
-	if len(prefixes) == 0 && b.Label == "" && len(b.Hint) <= hintBytes {
+	e := extra{sources: newSources(prefixes, b.Rule.Networks)}
+	if e.sources == nil && b.Label == "" && len(b.Hint) <= hintBytes {
 		r.hintLen = uint8(copy(r.hint[:], b.Hint)) // #nosec G115 -- at most hintBytes
 		return r
 	}
 	r.flags |= flagExtra
-	binary.NativeEndian.PutUint32(r.hint[:], c.keep(extra{hint: []byte(b.Hint), label: []byte(b.Label), prefixes: disjoint(prefixes)}))
+	e.hint, e.label = []byte(b.Hint), []byte(b.Label)
+	binary.NativeEndian.PutUint32(r.hint[:], c.keep(e))
 	return r
+}
+
+// newSources returns nil for nothing.
+func newSources(prefixes []netip.Prefix, networks []string) *sources {
+	if len(prefixes) == 0 && len(networks) == 0 {
+		return nil
+	}
+	return &sources{prefixes: disjoint(prefixes), networks: namesOf(networks)}
 }
 
 func flagsOf(b store.Binding) (flags uint16) {
@@ -162,6 +191,11 @@ func flagsOf(b store.Binding) (flags uint16) {
 		flags = flagMultiple
 	case store.RuleAll:
 		flags = flagAll
+	case store.RuleLearn:
+		flags = flagLearn
+	}
+	if len(b.Rule.Networks) > 0 {
+		flags |= flagNamed
 	}
 	if b.Status == store.StatusBanned {
 		flags |= flagBanned

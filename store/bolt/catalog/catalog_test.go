@@ -43,15 +43,30 @@ func (m *model) binding(n int) store.Binding {
 	if m.rnd.IntN(5) == 0 {
 		b.ArchivedBefore = b.CreatedAt
 	}
-	switch m.rnd.IntN(4) {
-	case 0:
-		b.Rule = store.Rule{Kind: store.RuleAll}
-	case 1:
-		b.Rule = store.Rule{Kind: store.RuleMultiple, Prefixes: m.prefixes(1 + m.rnd.IntN(6))}
-	default:
-		b.Rule.Prefixes = m.prefixes(1)
-	}
+	b.Rule = m.rule()
 	return b
+}
+
+func (m *model) rule() store.Rule {
+	switch m.rnd.IntN(6) {
+	case 0:
+		return store.Rule{Kind: store.RuleAll}
+	case 1:
+		return store.Rule{Kind: store.RuleMultiple, Prefixes: m.prefixes(1 + m.rnd.IntN(6))}
+	case 2:
+		return store.Rule{Kind: store.RuleMultiple, Prefixes: m.prefixes(m.rnd.IntN(3)), Networks: m.networks(1)}
+	case 3:
+		learn := store.Learn{Limit: 3, Within: time.Hour}
+		return store.Rule{Kind: store.RuleLearn, Prefixes: m.prefixes(m.rnd.IntN(3)), Networks: m.networks(0), Learn: learn}
+	}
+	return store.Rule{Kind: store.RuleSingle, Prefixes: m.prefixes(1)}
+}
+
+// networks returns the names of a few networks, at least so many.
+func (m *model) networks(atLeast int) []string {
+	names := []string{"office", "vpn", "office-2", "办公室"}
+	m.rnd.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
+	return names[:atLeast+m.rnd.IntN(3)]
 }
 
 func (m *model) prefixes(n int) (list []netip.Prefix) {
@@ -111,7 +126,7 @@ func (m *model) query() store.BindingQuery {
 
 // narrow sets one random field of a filter.
 func (m *model) narrow(f *store.BindingFilter, at time.Time) {
-	switch m.rnd.IntN(12) {
+	switch m.rnd.IntN(14) {
 	case 0:
 		for range m.rnd.IntN(40) {
 			f.Hashes = append(f.Hashes, storetest.Hash(m.rnd.IntN(keys+10)))
@@ -124,10 +139,11 @@ func (m *model) narrow(f *store.BindingFilter, at time.Time) {
 		f.Label = pick(m.rnd, "team", "É", "K")
 	case 4:
 		f.Network = m.prefix()
+		f.Within = m.networks(0)
 	case 5:
 		f.Status = pick(m.rnd, store.StatusActive, store.StatusBanned, "other")
 	case 6:
-		f.Rule = pick(m.rnd, store.RuleAll, store.RuleMultiple, store.RuleSingle, "other")
+		f.Rule = pick(m.rnd, store.RuleAll, store.RuleMultiple, store.RuleSingle, store.RuleLearn, "other")
 	case 7:
 		f.Created = store.TimeRange{Since: pick(m.rnd, time.Time{}, at), Before: pick(m.rnd, time.Time{}, at.Add(5*time.Minute))}
 	case 8:
@@ -138,6 +154,10 @@ func (m *model) narrow(f *store.BindingFilter, at time.Time) {
 		f.HitsBelow = pick[uint64](m.rnd, 1, 2, 3, 1<<64-1)
 	case 11:
 		f.Returned = true
+	case 12:
+		f.Names = pick(m.rnd, "office", "vpn", "办公室", "Office", "none")
+	case 13:
+		f.Within = m.networks(0) // which alone says nothing
 	}
 }
 

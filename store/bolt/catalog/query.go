@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"slices"
 	"time"
+	"unique"
 
 	"github.com/key-ip-sentinel/sentinel/store"
 	"github.com/key-ip-sentinel/sentinel/store/bolt/fold"
@@ -33,9 +34,11 @@ type Query struct {
 	text            fold.Part
 	hint, label     fold.Part
 	hasText, hasNet bool
-	network         netip.Prefix // masked
-	net             uint64       // as row has it
-	netFlags        uint16       // of a row whose prefix is of the same family
+	network         netip.Prefix  // masked
+	net             uint64        // as row has it
+	netFlags        uint16        // of a row whose prefix is of the same family
+	within          map[name]bool // networks that have an address of network
+	named           name          // that a rule has to name; zero: none
 }
 
 // order is an index of store.BindingSorts, which a scan tells apart faster.
@@ -48,6 +51,11 @@ const (
 	byHint
 	byLabel
 )
+
+// kindFlags has the flag of each kind of rule, and none for no kind.
+var kindFlags = map[store.RuleKind]uint16{
+	"": 0, store.RuleSingle: flagSingle, store.RuleMultiple: flagMultiple, store.RuleAll: flagAll, store.RuleLearn: flagLearn,
+}
 
 // span is a store.TimeRange in milliseconds.
 type span struct{ since, before int64 }
@@ -95,6 +103,13 @@ func (q *Query) setFilter(f store.BindingFilter) {
 		if f.Network.Addr().Is6() {
 			q.netFlags |= flagV6
 		}
+		q.within = make(map[name]bool, len(f.Within))
+		for _, n := range namesOf(f.Within) {
+			q.within[n] = true
+		}
+	}
+	if f.Names != "" {
+		q.mask, q.want, q.named = q.mask|flagNamed, q.want|flagNamed, unique.Make(f.Names)
 	}
 	switch f.Status {
 	case "":
@@ -105,8 +120,7 @@ func (q *Query) setFilter(f store.BindingFilter) {
 	default:
 		q.nothing = true
 	}
-	kinds := map[store.RuleKind]uint16{"": 0, store.RuleSingle: flagSingle, store.RuleMultiple: flagMultiple, store.RuleAll: flagAll}
-	kind, known := kinds[f.Rule]
+	kind, known := kindFlags[f.Rule]
 	q.mask, q.want, q.nothing = q.mask|kind, q.want|kind, q.nothing || !known
 	if f.Returned {
 		q.mask, q.want = q.mask|flagReturned, q.want|flagReturned
@@ -149,21 +163,28 @@ func (q *Query) matches(c *Catalog, r *row) bool {
 		max(r.created, r.used) < q.idle &&
 		(q.hitsBelow == 0 || r.hits < q.hitsBelow) &&
 		(!q.hasNet || q.isReached(c, r)) &&
+		(q.named == name{} || slices.Contains(c.extraOf(r).sources.networks, q.named)) &&
 		(!q.hasText || q.hasTextOf(c, r))
 }
 
 func (q *Query) isReached(c *Catalog, r *row) bool {
-	switch {
-	case r.flags&flagAll != 0:
+	if r.flags&flagAll != 0 {
 		return true
-	case r.flags&flagPrefix != 0:
-		bits := min(int(r.bits), q.network.Bits())
-		return r.flags&(flagPrefix|flagV6) == q.netFlags && (r.net^q.net)>>(64-bits) == 0
-	case r.flags&flagExtra != 0:
-		return overlapsAny(c.extraOf(r).prefixes, q.network)
 	}
-	return false
+	if r.flags&(flagPrefix|flagV6) == q.netFlags {
+		bits := min(int(r.bits), q.network.Bits())
+		if (r.net^q.net)>>(64-bits) == 0 {
+			return true
+		}
+	}
+	if r.flags&flagExtra == 0 {
+		return false
+	}
+	s := c.extraOf(r).sources
+	return s != nil && (overlapsAny(s.prefixes, q.network) || slices.ContainsFunc(s.networks, q.isWithin))
 }
+
+func (q *Query) isWithin(network name) bool { return q.within[network] }
 
 func (q *Query) hasTextOf(c *Catalog, r *row) bool {
 	in := fold.Part.InSimple

@@ -2,7 +2,9 @@ import { api, body, compact, ifMatch } from './client'
 import type { components, operations } from './schema'
 
 type Schemas = components['schemas']
-export type Binding = Schemas['Binding']
+/** A binding as the answer to a change of it. */
+export type Binding = Schemas['ChangedBinding']
+export type Rule = Schemas['RuleBody']
 export type BindingRow = Schemas['BindingRow']
 export type BindingDetails = Schemas['BindingDetails']
 export type BindingFilter = Omit<NonNullable<operations['export-bindings']['parameters']['query']>, 'format'>

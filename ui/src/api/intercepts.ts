@@ -7,7 +7,7 @@ export type Reason = Intercept['reason']
 export type InterceptQuery = NonNullable<operations['list-logs']['parameters']['query']>
 export type InterceptFilter = Omit<NonNullable<operations['export-logs']['parameters']['query']>, 'format'>
 
-export const reasons: Reason[] = ['ip_not_allowed', 'key_banned', 'lost_race', 'stream_cut']
+export const reasons: Reason[] = ['ip_not_allowed', 'key_banned', 'lost_race', 'stream_cut', 'network_blocked']
 
 export function listIntercepts(query: InterceptQuery, signal: AbortSignal) {
   return body(api.GET('/admin/api/logs', { params: { query: compact(query) }, signal }))

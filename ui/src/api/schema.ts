@@ -84,6 +84,169 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/admin/api/alert-channels": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the channels that alerts are sent to
+         * @description In the order of their IDs. What is secret of them is never shown: neither the URL nor the secret nor the password.
+         */
+        get: operations["list-alert-channels"];
+        put?: never;
+        /**
+         * Make a channel
+         * @description Whoever makes one has this server send to whatever it reaches, and sees the beginning of the answer in a test.
+         */
+        post: operations["create-alert-channel"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/api/alert-channels/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Get a channel */
+        get: operations["get-alert-channel"];
+        /**
+         * Change a channel
+         * @description It becomes what the body says; only secrets that are absent stay as they are. Its type stays. A mail server's password goes when host, port or tls change. What waits is sent to where the channel leads by then.
+         */
+        put: operations["replace-alert-channel"];
+        post?: never;
+        /** Delete a channel, with what waits for it */
+        delete: operations["delete-alert-channel"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/api/alert-channels/{id}/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Send a message to a channel at once
+         * @description Even if it is switched off. The answer says what the receiver said, which may take 10 seconds.
+         */
+        post: operations["test-alert-channel"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/api/alert-deliveries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List deliveries of alerts
+         * @description With their last attempts, those that were made last first.
+         */
+        get: operations["list-alert-deliveries"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/api/alert-deliveries/{id}/retry": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Try a delivery at once, and for another day
+         * @description For one that waits, failed or was dropped.
+         */
+        post: operations["retry-alert-delivery"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/api/alerts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List alerts
+         * @description Those that are all of what the filters say, those that opened last first.
+         */
+        get: operations["list-alerts"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/api/alerts/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Get an alert */
+        get: operations["get-alert"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/api/alerts/{id}/acknowledge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Stop the reminders of an alert
+         * @description That it is over is told all the same. Doing it again changes nothing.
+         */
+        post: operations["acknowledge-alert"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/admin/api/archive": {
         parameters: {
             query?: never;
@@ -297,7 +460,7 @@ export interface paths {
         put?: never;
         /**
          * Import bindings
-         * @description A file of up to 256 MiB and 1,000,000 rows. As CSV it has a header with the columns, in any order, hash or key (one of them), hint, label, note, status, rule and prefixes (separated by spaces). As JSON it is a list, or one object a line, with the same fields; prefixes may be a list, and rule an object as edit-binding takes it. Without a rule, one prefix is single and several are multiple; without a status, a key is active. Keys are hashed here and neither kept nor logged. The columns that an export has beyond these are passed over; others are refused. A file with any fault changes nothing, and up to 100 faults are named by row (from 1, without the header) and column.
+         * @description A file of up to 256 MiB and 1,000,000 rows. As CSV it has a header with the columns, in any order, hash or key (one of them), hint, label, note, status, rule, prefixes (separated by spaces, those with @ before them being names of networks, such as @office) and learnUntil. The rule learn says how it learns: learn:3/24h is up to 3 prefixes within 24 hours of the first use. As JSON it is a list, or one object a line, with the same fields, and networks and learn as edit-binding takes them; prefixes may be a list, and rule an object as edit-binding takes it. Without a rule, one prefix is single, and several or a network are multiple; without a status, a key is active. Keys are hashed here and neither kept nor logged. The columns that an export has beyond these are passed over; others are refused. A file with any fault changes nothing, and up to 100 faults are named by row (from 1, without the header) and column.
          */
         post: operations["import-bindings"];
         delete?: never;
@@ -417,6 +580,26 @@ export interface paths {
         patch: operations["edit-binding"];
         trace?: never;
     };
+    "/admin/api/bindings/{hash}/explain": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Say whether a key would pass from an address, and why
+         * @description It changes nothing, and says what would become of the next request: what it rests on, in order, is a ban, an exception, a blocked network, and the rule. Whether the gateway accepts the key is not asked.
+         */
+        get: operations["explain-binding"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/admin/api/bindings/{hash}/rebind-links": {
         parameters: {
             query?: never;
@@ -461,6 +644,107 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/admin/api/bindings/{hash}/replay": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Tell what a rule of a key would have refused
+         * @description Holds what is recorded against the rules as they are, or against another rule: what was allowed, which is known by key, day and network for 30 days, and the intercepts, among them those that were only observed. Nothing is changed. Send the rule that you are about to give the key.
+         */
+        post: operations["replay-binding"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/api/blocked-networks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List blocked networks
+         * @description Those that are all of what the filters say, in the order of their addresses.
+         */
+        get: operations["list-blocked-networks"];
+        put?: never;
+        /**
+         * Block networks
+         * @description Requests from there are refused from the next one on, whatever the key, and open streams are cut; only an exception of a key is stronger. All are blocked or none; of those that are blocked already, note and end are replaced. A block that has your own address in it is refused (would_lock_out), unless you force it.
+         */
+        post: operations["block-networks"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/api/blocked-networks/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Export blocked networks
+         * @description One CIDR a line, which import-blocked-networks reads.
+         */
+        get: operations["export-blocked-networks"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/api/blocked-networks/import": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Block the networks of a list
+         * @description Plain text of up to 9 MiB with one address or CIDR a line; what follows # is a comment. All are blocked or none. A block that has your own address in it is refused (would_lock_out), unless you force it.
+         */
+        post: operations["import-blocked-networks"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/api/blocked-networks/remove": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** End the blocking of networks */
+        post: operations["unblock-networks"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/admin/api/counts": {
         parameters: {
             query?: never;
@@ -490,7 +774,7 @@ export interface paths {
         };
         /**
          * What happened lately, and how things are
-         * @description Up to 2 seconds old. Hours and days are those of UTC. It is made of counters, so that it costs the same however much happened.
+         * @description Up to 2 seconds old. Hours and days are those of UTC. It is made of counters, so that it costs the same however much happened. With range, it has a series of points finer than hours as well.
          */
         get: operations["get-dashboard"];
         put?: never;
@@ -510,11 +794,76 @@ export interface paths {
         };
         /**
          * Listen to what happens
-         * @description Server-sent events from now on: intercept (a new record of the log; of a flood, some 50 a second), binding (a change of a binding, or of many in one act), setting (a change of a setting) and lagged (how many events were left out, because this listener was too slow or there were too many). The data of each is a JSON object with id, at, type and data. A comment comes every 15 seconds. Nothing is kept: Last-Event-ID is not heeded, so read the lists again after a new connection. The stream ends when the session ends or the token may no longer be used, within 30 seconds. At most 100 may listen at a time; others get 503.
+         * @description Server-sent events from now on: intercept (a new record of the log; of a flood, some 50 a second), binding (a change of a binding, or of many in one act), setting (a change of a setting), alert (one has opened, was acknowledged or has closed), network, blocked and exception (a change of named networks, of blocked ones, of exceptions) and lagged (how many events were left out, because this listener was too slow or there were too many). The data of each is a JSON object with id, at, type and data. A comment comes every 15 seconds. Nothing is kept: Last-Event-ID is not heeded, so read the lists again after a new connection. The stream ends when the session ends or the token may no longer be used, within 30 seconds. At most 100 may listen at a time; others get 503.
          */
         get: operations["stream-events"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/api/exceptions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List exceptions
+         * @description Those that run first, the next to end first, and then those that have ended, the last one first. They are kept for 30 days after their end.
+         */
+        get: operations["list-exceptions"];
+        put?: never;
+        /**
+         * Let a key be used from a network for a time
+         * @description From the next request on, whatever its rule says, and even if the network is blocked; a ban is stronger. Its rule stays as it is. Name the key, its hash, or the record of a refusal: then key and client IP are those of the record. When it ends, open streams that nothing else lets pass are cut.
+         */
+        post: operations["create-exception"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/api/exceptions/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Show an exception */
+        get: operations["get-exception"];
+        put?: never;
+        post?: never;
+        /**
+         * End an exception before its time
+         * @description At once: open streams that nothing else lets pass are cut.
+         */
+        delete: operations["end-exception"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/api/explain": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Say whether a key would pass from an address, and why, also for a whole key
+         * @description It changes nothing, and says what would become of the next request: what it rests on, in order, is a ban, an exception, a blocked network, and the rule. Whether the gateway accepts the key is not asked. A key that is sent is hashed here, and neither kept nor logged.
+         */
+        post: operations["explain-key"];
         delete?: never;
         options?: never;
         head?: never;
@@ -797,6 +1146,58 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/admin/api/networks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List named networks
+         * @description All of them, by name, with how many bindings have a rule that names each. Of their prefixes, the first 20.
+         */
+        get: operations["list-networks"];
+        put?: never;
+        /**
+         * Name a network
+         * @description Rules can name it then, in place of its prefixes, and have what it becomes later too.
+         */
+        post: operations["create-network"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/api/networks/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show a named network
+         * @description With all of its prefixes.
+         */
+        get: operations["get-network"];
+        /**
+         * Change a named network
+         * @description It becomes what the body says. The rules that name it have it from the next request on, and open streams that they do not let pass are cut.
+         */
+        put: operations["replace-network"];
+        post?: never;
+        /**
+         * Delete a named network
+         * @description The rules that name it are all changed, as the parameter rules says, or the network stays: then the answer is 409 (network_in_use), and usedBy has how many there are, and a few of them.
+         */
+        delete: operations["delete-network"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/admin/api/openapi.json": {
         parameters: {
             query?: never;
@@ -828,6 +1229,26 @@ export interface paths {
         get: operations["get-profile"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/api/replay": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Tell what the rules would have refused
+         * @description Holds what is recorded against the rules as they are, or against another rule: what was allowed, which is known by key, day and network for 30 days, and the intercepts, among them those that were only observed. Nothing is changed. Send neither hashes nor filter for all keys. One runs at a time; others wait.
+         */
+        post: operations["replay"];
         delete?: never;
         options?: never;
         head?: never;
@@ -874,6 +1295,46 @@ export interface paths {
          */
         post: operations["set-up"];
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/api/suspicions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the keys that several people seem to use
+         * @description Keys whose rules let them be used from several networks, and which were used from two at a time in so many minutes of one day as SENTINEL_SHARING_MINUTES says. There are at most 1,000; the one with the newest such minute comes first.
+         */
+        get: operations["list-suspicions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/api/suspicions/{hash}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Dismiss a suspicion
+         * @description The key is suspected again after as many minutes as at first. To hold it to one network, change its rule.
+         */
+        delete: operations["dismiss-suspicion"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1022,6 +1483,143 @@ export interface components {
              */
             last: string;
         };
+        AddressCount: {
+            /**
+             * Format: ip
+             * @description The client IP.
+             */
+            address: string;
+            /**
+             * Format: int64
+             * @description How often.
+             */
+            count: number;
+        };
+        AlertBody: {
+            /**
+             * Format: date-time
+             * @description When that was.
+             */
+            acknowledgedAt?: string;
+            /**
+             * @description Who stopped the reminders.
+             * @example account:alice
+             */
+            acknowledgedBy?: string;
+            /**
+             * Format: date-time
+             * @description When it closed; absent while it is open.
+             */
+            closedAt?: string;
+            /**
+             * Format: int64
+             * @description How often it happened.
+             */
+            count: number;
+            /** @description What it rests on. Its texts come from whoever sends requests. */
+            evidence: components["schemas"]["EvidenceBody"];
+            /**
+             * @description Ascending with the time it opened.
+             * @example 1764100000000-0a1b2c3d
+             */
+            id: string;
+            /**
+             * @description What it is about.
+             * @enum {string}
+             */
+            kind: "key_refused" | "new_binding" | "returned_binding" | "store_failing" | "downstream_failing" | "login_lockout" | "unknown_keys" | "first_use_held" | "many_bindings" | "key_shared";
+            /**
+             * Format: date-time
+             * @description When it last happened.
+             */
+            lastAt: string;
+            /** @description Which node raised it. */
+            node?: string;
+            /**
+             * Format: date-time
+             * @description When it opened.
+             */
+            openedAt: string;
+            /**
+             * Format: int64
+             * @description How often channels were reminded.
+             */
+            reminders: number;
+            /**
+             * @description Whether it goes on.
+             * @enum {string}
+             */
+            state: "open" | "closed";
+            /** @description Whom it is about; empty if its kind says it all. */
+            subject: components["schemas"]["AlertSubject"];
+            /**
+             * Format: int64
+             * @description About how many share a collective alert.
+             */
+            subjects?: number;
+        };
+        AlertEvent: {
+            /** @description The account that it is about, if it is. */
+            account?: string;
+            /**
+             * @description What became of the alert.
+             * @enum {string}
+             */
+            change: "opened" | "acknowledged" | "closed";
+            /** @description Whether several share it. */
+            collective?: boolean;
+            /** @description Of the key that it is about, if it is. */
+            hash?: string;
+            /** @description A few characters of that key. */
+            hint?: string;
+            /** @description ID of the alert. */
+            id: string;
+            /**
+             * @description What it is about.
+             * @enum {string}
+             */
+            kind: "key_refused" | "new_binding" | "returned_binding" | "store_failing" | "downstream_failing" | "login_lockout" | "unknown_keys" | "first_use_held" | "many_bindings" | "key_shared";
+            /** @description The address that it is about, if it is. */
+            network?: string;
+            /**
+             * Format: int64
+             * @description How many alerts are open now.
+             */
+            open: number;
+        };
+        AlertHealth: {
+            /** @description Where alerts are sent to. */
+            channels: components["schemas"]["ChannelHealth"][];
+            /**
+             * Format: int64
+             * @description What there was no time to look at, since the start.
+             */
+            missed: number;
+            /**
+             * Format: int64
+             * @description How many alerts are open.
+             */
+            open: number;
+            /**
+             * Format: int64
+             * @description Alerts and deliveries that the store does not have yet.
+             */
+            unsaved: number;
+        };
+        AlertSubject: {
+            /** @description The account. */
+            account?: string;
+            /** @description Whether so many alerts of the kind are open that the others share this one. */
+            collective?: boolean;
+            /** @description The key hash: 64 hex digits. */
+            hash?: string;
+            /** @description A few characters of the key. */
+            hint?: string;
+            /** @description What an administrator calls the key. */
+            label?: string;
+            /** @description The address, as a CIDR: one IPv4 address, or a /64 of IPv6. */
+            network?: string;
+        };
         ArchivedDetails: {
             /**
              * Format: date-time
@@ -1128,6 +1726,32 @@ export interface components {
             /** @description How the key had been used. */
             usage: components["schemas"]["Usage"];
         };
+        AttemptBody: {
+            /** @description The beginning of the answer, unless it was the same the time before. */
+            answer?: string;
+            /**
+             * Format: date-time
+             * @description When it began.
+             */
+            at: string;
+            /** @description Why it did not arrive; absent: it did. */
+            error?: string;
+            /**
+             * Format: int64
+             * @description Of HTTP or SMTP, if there was an answer.
+             */
+            status?: number;
+            /**
+             * Format: int64
+             * @description How many deliveries went in the same message, if several.
+             */
+            together?: number;
+            /**
+             * Format: int64
+             * @description How long it took, in milliseconds.
+             */
+            tookMs: number;
+        };
         AuditView: {
             /**
              * @description What.
@@ -1163,50 +1787,14 @@ export interface components {
              */
             target?: string;
         };
-        Binding: {
+        BasisBody: {
             /**
-             * Format: date-time
-             * @description When an earlier binding of the key was archived; absent if there was none.
-             */
-            archivedBefore?: string;
-            /**
-             * Format: date-time
-             * @description When the key was bound.
-             */
-            createdAt: string;
-            /**
-             * Format: ip
-             * @description The client IP that bound the key; absent if it was bound by hand.
-             */
-            firstIp?: string;
-            /** @description The key hash: 64 hex digits. The key itself is not kept. */
-            hash: string;
-            /**
-             * @description A few characters of the key.
-             * @example sk-ab…9fQ2
-             */
-            hint: string;
-            /** @description What an administrator calls the key. */
-            label: string;
-            /** @description What an administrator wrote of the key; may have several lines. */
-            note: string;
-            /**
-             * Format: int64
-             * @description Grows with every change; the ETag is made of it.
-             */
-            revision: number;
-            /** @description Where the key may be used from. */
-            rule: components["schemas"]["RuleBody"];
-            /**
-             * @description A banned key is refused from everywhere.
+             * @description What it is.
              * @enum {string}
              */
-            status: "active" | "banned";
-            /**
-             * Format: date-time
-             * @description When the binding was last changed.
-             */
-            updatedAt: string;
+            kind: "rule" | "network" | "exception" | "blocked_network" | "ban";
+            /** @description Which one: the kind of the rule, the name of the network that it names, the ID of the exception, or the network that is blocked. */
+            name?: string;
         };
         BindingDetails: {
             /**
@@ -1269,7 +1857,7 @@ export interface components {
              * @description What became of the binding.
              * @enum {string}
              */
-            action: "bound" | "preset" | "edited" | "banned" | "unbanned" | "unbound" | "restored" | "archived";
+            action: "bound" | "learned" | "preset" | "edited" | "banned" | "unbanned" | "unbound" | "restored" | "archived";
             /** @description Whose first use bound the key. */
             clientIp?: string;
             /**
@@ -1288,6 +1876,66 @@ export interface components {
              * @description Of the binding after the change.
              */
             revision?: number;
+        };
+        BindingFilter: {
+            /**
+             * Format: date-time
+             * @description Bound before this time.
+             */
+            createdBefore?: string;
+            /**
+             * Format: date-time
+             * @description Bound at this time or later.
+             */
+            createdSince?: string;
+            /** @description Part of the hint, in any case. */
+            hint?: string;
+            /**
+             * Format: int64
+             * @description Used less often than this.
+             */
+            hitsBelow?: number;
+            /**
+             * Format: date-time
+             * @description Neither bound nor used at this time or later.
+             */
+            idleSince?: string;
+            /** @description Part of the label, in any case. */
+            label?: string;
+            /**
+             * @description Only keys whose rule names this network.
+             * @example office
+             */
+            namesNetwork?: string;
+            /**
+             * @description An address or CIDR: keys that may be used from at least one address of it, by their own prefixes or those of the networks that they name, those with the rule all among them.
+             * @example 10.1.0.0/16
+             */
+            network?: string;
+            /** @description Only keys that were bound anew after they had been archived. */
+            returned?: boolean;
+            /**
+             * @description Only keys with a rule of this kind.
+             * @enum {string}
+             */
+            rule?: "single" | "multiple" | "all" | "learn";
+            /**
+             * @description Only keys of this status.
+             * @enum {string}
+             */
+            status?: "active" | "banned";
+            /** @description Part of the hint or the label, in any case. */
+            text?: string;
+            /**
+             * Format: date-time
+             * @description Last used before this time, and used at all.
+             */
+            usedBefore?: string;
+            /**
+             * Format: date-time
+             * @description Last used at this time or later.
+             */
+            usedSince?: string;
         };
         BindingPatch: {
             /** @description What you call the key; empty takes it away. */
@@ -1385,7 +2033,12 @@ export interface components {
              */
             limit?: number;
             /**
-             * @description An address or CIDR: keys that may be used from at least one address of it, those with the rule all among them.
+             * @description Only keys whose rule names this network.
+             * @example office
+             */
+            namesNetwork?: string;
+            /**
+             * @description An address or CIDR: keys that may be used from at least one address of it, by their own prefixes or those of the networks that they name, those with the rule all among them.
              * @example 10.1.0.0/16
              */
             network?: string;
@@ -1401,7 +2054,7 @@ export interface components {
              * @description Only keys with a rule of this kind.
              * @enum {string}
              */
-            rule?: "single" | "multiple" | "all";
+            rule?: "single" | "multiple" | "all" | "learn";
             /**
              * @description What the list is ordered by; equals are ordered by hash. Never used comes before all times.
              * @default created
@@ -1461,6 +2114,83 @@ export interface components {
              */
             total: number;
         };
+        BlockInputBody: {
+            /** @description Must be true if 0.0.0.0/0 or ::/0 is among them. */
+            confirmAnySource?: boolean;
+            /** @description Blocks them even if your own address is among them. */
+            force?: boolean;
+            /** @description What to block. Either these or text, or both. */
+            networks?: components["schemas"]["NewBlocked"][];
+            /** @description What there is to say of those without a note of their own. */
+            note?: string;
+            /** @description A list with one address or CIDR a line; what follows # is a comment. */
+            text?: string;
+            /**
+             * Format: date-time
+             * @description When those end by themselves that do not say it themselves; absent: never.
+             */
+            until?: string;
+        };
+        BlockOutputBody: {
+            /**
+             * Format: int64
+             * @description How many were not blocked before.
+             */
+            added: number;
+            /**
+             * Format: int64
+             * @description How many were, and have another note and end now.
+             */
+            replaced: number;
+            /**
+             * Format: int64
+             * @description How many networks are blocked now.
+             */
+            total: number;
+            /** @description What is odd about the list, such as a network that adds nothing; absent if nothing is. */
+            warnings?: string[];
+        };
+        BlockedBody: {
+            /**
+             * @description Who blocked it.
+             * @example account:admin
+             */
+            by: string;
+            /**
+             * Format: date-time
+             * @description Since when it is blocked.
+             */
+            createdAt: string;
+            /** @description What an administrator wrote of it. */
+            note: string;
+            /** @description The network. */
+            prefix: string;
+            /**
+             * Format: date-time
+             * @description When it ends by itself; absent: never.
+             */
+            until?: string;
+        };
+        BlockedEvent: {
+            /**
+             * @description What became of them; ended: their time was over.
+             * @enum {string}
+             */
+            change: "made" | "removed" | "ended";
+            /**
+             * Format: int64
+             * @description How many networks.
+             */
+            count: number;
+        };
+        BoundKey: {
+            /** @description The key hash. */
+            hash: string;
+            /** @description A few characters of the key. */
+            hint: string;
+            /** @description What an administrator calls the key. */
+            label: string;
+        };
         BulkEdit: {
             /** @description The label that all get. */
             label?: string;
@@ -1497,7 +2227,12 @@ export interface components {
             /** @description Part of the label, in any case. */
             label?: string;
             /**
-             * @description An address or CIDR: keys that may be used from at least one address of it, those with the rule all among them.
+             * @description Only keys whose rule names this network.
+             * @example office
+             */
+            namesNetwork?: string;
+            /**
+             * @description An address or CIDR: keys that may be used from at least one address of it, by their own prefixes or those of the networks that they name, those with the rule all among them.
              * @example 10.1.0.0/16
              */
             network?: string;
@@ -1507,7 +2242,7 @@ export interface components {
              * @description Only keys with a rule of this kind.
              * @enum {string}
              */
-            rule?: "single" | "multiple" | "all";
+            rule?: "single" | "multiple" | "all" | "learn";
             /**
              * @description Only keys of this status.
              * @enum {string}
@@ -1576,6 +2311,8 @@ export interface components {
              * @description Already as the act would have them.
              */
             unchanged: number;
+            /** @description What is odd about the rule that was sent, such as a prefix that adds nothing; absent if nothing is. */
+            warnings?: string[];
         };
         ChangeAccountInBody: {
             /** @description Whether it is kept from signing in. */
@@ -1610,6 +2347,227 @@ export interface components {
             /** @description What is doubtful about the values that were sent. */
             warnings: components["schemas"]["SettingWarning"][];
         };
+        ChangedBinding: {
+            /**
+             * Format: date-time
+             * @description When an earlier binding of the key was archived; absent if there was none.
+             */
+            archivedBefore?: string;
+            /**
+             * Format: date-time
+             * @description When the key was bound.
+             */
+            createdAt: string;
+            /**
+             * Format: ip
+             * @description The client IP that bound the key; absent if it was bound by hand.
+             */
+            firstIp?: string;
+            /** @description The key hash: 64 hex digits. The key itself is not kept. */
+            hash: string;
+            /**
+             * @description A few characters of the key.
+             * @example sk-ab…9fQ2
+             */
+            hint: string;
+            /** @description What an administrator calls the key. */
+            label: string;
+            /** @description What an administrator wrote of the key; may have several lines. */
+            note: string;
+            /**
+             * Format: int64
+             * @description Grows with every change; the ETag is made of it.
+             */
+            revision: number;
+            /** @description Where the key may be used from. */
+            rule: components["schemas"]["RuleBody"];
+            /**
+             * @description A banned key is refused from everywhere.
+             * @enum {string}
+             */
+            status: "active" | "banned";
+            /**
+             * Format: date-time
+             * @description When the binding was last changed.
+             */
+            updatedAt: string;
+            /** @description What is odd about the rule that was sent, such as a prefix that adds nothing; absent if nothing is. */
+            warnings?: string[];
+        };
+        ChangedNetwork: {
+            /**
+             * Format: int64
+             * @description How many bindings have a rule that names it.
+             */
+            bindings: number;
+            /**
+             * Format: date-time
+             * @description When it was made.
+             */
+            createdAt: string;
+            /** @description Its name. */
+            name: string;
+            /** @description What an administrator wrote of it; may have several lines. */
+            note: string;
+            /**
+             * Format: int64
+             * @description How many prefixes it has.
+             */
+            prefixCount: number;
+            /** @description Its prefixes; in a list, the first 20. */
+            prefixes: string[];
+            /**
+             * Format: int64
+             * @description Grows with every change; the ETag is made of it.
+             */
+            revision: number;
+            /** @description Whether many keys are used from each of its addresses. */
+            shared: boolean;
+            /**
+             * Format: date-time
+             * @description When it was last changed.
+             */
+            updatedAt: string;
+            /** @description What is odd about the prefixes, such as one that adds nothing; absent if nothing is. */
+            warnings?: string[];
+        };
+        ChannelBody: {
+            /**
+             * Format: date-time
+             * @description When it was made.
+             */
+            createdAt?: string;
+            /**
+             * Format: int64
+             * @description Deliveries that arrived, since the start of the server.
+             */
+            delivered: number;
+            /**
+             * Format: int64
+             * @description Deliveries that were dropped, as too many waited, since the start.
+             */
+            dropped: number;
+            /** @description Whether alerts are sent to it. */
+            enabled: boolean;
+            /**
+             * Format: int64
+             * @description Deliveries that failed, after a day of attempts, since the start.
+             */
+            failed: number;
+            /** @description Why nothing can be sent: its secrets cannot be read, and have to be entered again. */
+            fault?: string;
+            /** @description Whether there is a password. */
+            hasPassword: boolean;
+            /**
+             * @description Its ID.
+             * @example ops
+             */
+            id: string;
+            /** @description Which alerts it wants; none: all. */
+            kinds?: ("key_refused" | "new_binding" | "returned_binding" | "store_failing" | "downstream_failing" | "login_lockout" | "unknown_keys" | "first_use_held" | "many_bindings" | "key_shared")[];
+            /**
+             * @description Language of its messages; absent: that of SENTINEL_ALERT_LANGUAGE.
+             * @enum {string}
+             */
+            language?: "en" | "zh";
+            /** @description Why the last attempt failed; absent: it did not. */
+            lastError?: string;
+            /**
+             * Format: date-time
+             * @description When something last arrived, since the start.
+             */
+            lastSent?: string;
+            /** @description The mail server; of email only. */
+            mail?: components["schemas"]["ChannelMail"];
+            /**
+             * Format: int64
+             * @description Deliveries that wait.
+             */
+            pending: number;
+            /** @description Whether it comes from the setting ALERT_WEBHOOK_URL, and is changed there. */
+            readOnly: boolean;
+            /**
+             * Format: int64
+             * @description See If-Match; 0 if it cannot be changed.
+             */
+            revision: number;
+            /** @description Whether there is a secret. */
+            signed: boolean;
+            /**
+             * @description Scheme and host of the URL, or the mail server.
+             * @example https://hooks.example.com
+             */
+            target: string;
+            /**
+             * @description What kind of receiver it is.
+             * @enum {string}
+             */
+            type: "webhook" | "feishu" | "dingtalk" | "wecom" | "slack" | "email";
+            /**
+             * Format: date-time
+             * @description When it was last changed.
+             */
+            updatedAt?: string;
+            /** @description Whether HTTP goes through the proxy that HTTP_PROXY, HTTPS_PROXY and NO_PROXY in the server's environment name. */
+            useProxy?: boolean;
+        };
+        ChannelHealth: {
+            /** @description ID of the channel. */
+            id: string;
+            /** @description Why nothing is sent, or the last attempt failed. */
+            lastError?: string;
+            /**
+             * Format: date-time
+             * @description When something last arrived, since the start.
+             */
+            lastSent?: string;
+            /**
+             * Format: int64
+             * @description Deliveries that wait.
+             */
+            pending: number;
+            /**
+             * @description off: nothing is sent to it. failing: the last attempt failed, and is made again. broken: its secrets cannot be read.
+             * @enum {string}
+             */
+            state: "ok" | "off" | "failing" | "broken";
+        };
+        ChannelMail: {
+            /**
+             * @description How to sign in; absent: without.
+             * @enum {string}
+             */
+            auth?: "plain" | "login";
+            /**
+             * @description Sender.
+             * @example Sentinel <sentinel@example.com>
+             */
+            from: string;
+            /**
+             * @description Name or address of the mail server.
+             * @example smtp.example.com
+             */
+            host: string;
+            /**
+             * Format: int64
+             * @description Its port; absent: 587 for starttls, 465 for tls, 25 for none.
+             */
+            port?: number;
+            /**
+             * @description How the connection is encrypted; absent: starttls, which is required then, not tried.
+             * @enum {string}
+             */
+            tls?: "starttls" | "tls" | "none";
+            /**
+             * @description Recipients.
+             * @example [
+             *       "ops@example.com"
+             *     ]
+             */
+            to: string[];
+            /** @description User name. */
+            username?: string;
+        };
         CodeInBody: {
             /**
              * @description What the authenticator shows now.
@@ -1643,6 +2601,58 @@ export interface components {
              * @enum {string}
              */
             role: "viewer" | "operator" | "admin";
+        };
+        CreateChannelInputBody: {
+            /** @description Whether alerts are sent to it. */
+            enabled: boolean;
+            /**
+             * @description Its ID: the letters a to z, digits, _ and -.
+             * @example ops
+             */
+            id: string;
+            /** @description Which alerts it wants; none: all. */
+            kinds?: ("key_refused" | "new_binding" | "returned_binding" | "store_failing" | "downstream_failing" | "login_lockout" | "unknown_keys" | "first_use_held" | "many_bindings" | "key_shared")[];
+            /**
+             * @description Language of its messages; absent: that of SENTINEL_ALERT_LANGUAGE.
+             * @enum {string}
+             */
+            language?: "en" | "zh";
+            /** @description The mail server; of email only. */
+            mail?: components["schemas"]["ChannelMail"];
+            /** @description Password for the mail server; empty takes it away. */
+            password?: string;
+            /** @description Signs what is sent, of webhook, feishu and dingtalk; empty takes it away. */
+            secret?: string;
+            /**
+             * @description What kind of receiver it is.
+             * @enum {string}
+             */
+            type: "webhook" | "feishu" | "dingtalk" | "wecom" | "slack" | "email";
+            /** @description Where to send, of all but email. It mostly holds a token, and is never shown again. */
+            url?: string;
+            /** @description Whether HTTP goes through the proxy that HTTP_PROXY, HTTPS_PROXY and NO_PROXY in the server's environment name. */
+            useProxy?: boolean;
+        };
+        CreateNetworkInputBody: {
+            /** @description Must be true if 0.0.0.0/0 or ::/0 is among the prefixes. */
+            confirmAnySource?: boolean;
+            /**
+             * @description Its name: letters of any script but no capital ones, and digits, with . - _ between.
+             * @example office
+             */
+            name: string;
+            /** @description What there is to say of it. */
+            note?: string;
+            /**
+             * @description Addresses or CIDRs without host bits.
+             * @example [
+             *       "203.0.113.0/24",
+             *       "2001:db8:1::/48"
+             *     ]
+             */
+            prefixes: string[];
+            /** @description Whether many keys are used from each of its addresses, as from behind an office's NAT: then many first uses from one of them mean nothing. */
+            shared?: boolean;
         };
         CreateTokenInBody: {
             /**
@@ -1698,6 +2708,8 @@ export interface components {
             last30Days: components["schemas"]["Period"];
             /** @description The last 168 hours, against the 168 before these. */
             last7Days: components["schemas"]["Period"];
+            /** @description Points finer than hours; only if range asks for it. */
+            series?: components["schemas"]["Series"];
             /** @description Since midnight, against yesterday up to the same hour. */
             today: components["schemas"]["Period"];
             /** @description Who was refused most, or would have been where Sentinel only observes. */
@@ -1716,9 +2728,76 @@ export interface components {
             day: string;
             /**
              * Format: int64
+             * @description Requests that were let pass from further networks, or from where nobody knows any more.
+             */
+            elsewhere: number;
+            /** @description Where from the key was let pass, at most 32; none on days from before this was kept. */
+            networks: components["schemas"]["NetworkUseBody"][];
+            /**
+             * Format: int64
              * @description Requests that were refused.
              */
             refused: number;
+        };
+        DeleteNetworkOutputBody: {
+            /**
+             * Format: int64
+             * @description How many bindings had a rule that named it.
+             */
+            changed: number;
+            /** @description What still names it; absent if nothing does. */
+            warnings?: string[];
+        };
+        DeliveryBody: {
+            /** @description Of what. */
+            alertId: string;
+            /** @description The last 20 of them, oldest first. */
+            attempts: components["schemas"]["AttemptBody"][];
+            /**
+             * @description Where to.
+             * @example ops
+             */
+            channel: string;
+            /**
+             * Format: date-time
+             * @description When it was made.
+             */
+            createdAt: string;
+            /**
+             * Format: date-time
+             * @description When it was delivered, failed or dropped.
+             */
+            endedAt?: string;
+            /**
+             * @description What is told of it.
+             * @enum {string}
+             */
+            event: "opened" | "reminder" | "closed";
+            /**
+             * @description What the receiver knows it by: the same at every attempt.
+             * @example 1764100000000-0a1b2c3d.0.ops
+             */
+            id: string;
+            /**
+             * @description What the alert is about.
+             * @enum {string}
+             */
+            kind: "key_refused" | "new_binding" | "returned_binding" | "store_failing" | "downstream_failing" | "login_lockout" | "unknown_keys" | "first_use_held" | "many_bindings" | "key_shared";
+            /**
+             * Format: date-time
+             * @description When the next attempt is due, if it is pending.
+             */
+            nextAt?: string;
+            /**
+             * @description How far it is. It fails after a day of attempts, and is dropped if too many wait.
+             * @enum {string}
+             */
+            state: "pending" | "delivered" | "failed" | "dropped";
+            /**
+             * Format: int64
+             * @description How many attempts there were.
+             */
+            tries: number;
         };
         Diagnosis: {
             /** @description What to check, most important first. */
@@ -1812,6 +2891,25 @@ export interface components {
             /** @description The value at the given location */
             value?: unknown;
         };
+        EventBodyAlertEvent: {
+            /**
+             * Format: date-time
+             * @description When it happened.
+             */
+            at: string;
+            /** @description More of it, by type. */
+            data: components["schemas"]["AlertEvent"];
+            /**
+             * Format: int64
+             * @description Ascending; begins anew when the server starts.
+             */
+            id: number;
+            /**
+             * @description What happened.
+             * @enum {string}
+             */
+            type: "intercept" | "binding" | "setting" | "alert" | "network" | "blocked" | "exception" | "lagged";
+        };
         EventBodyBindingEvent: {
             /**
              * Format: date-time
@@ -1829,7 +2927,45 @@ export interface components {
              * @description What happened.
              * @enum {string}
              */
-            type: "intercept" | "binding" | "setting" | "lagged";
+            type: "intercept" | "binding" | "setting" | "alert" | "network" | "blocked" | "exception" | "lagged";
+        };
+        EventBodyBlockedEvent: {
+            /**
+             * Format: date-time
+             * @description When it happened.
+             */
+            at: string;
+            /** @description More of it, by type. */
+            data: components["schemas"]["BlockedEvent"];
+            /**
+             * Format: int64
+             * @description Ascending; begins anew when the server starts.
+             */
+            id: number;
+            /**
+             * @description What happened.
+             * @enum {string}
+             */
+            type: "intercept" | "binding" | "setting" | "alert" | "network" | "blocked" | "exception" | "lagged";
+        };
+        EventBodyExceptionEvent: {
+            /**
+             * Format: date-time
+             * @description When it happened.
+             */
+            at: string;
+            /** @description More of it, by type. */
+            data: components["schemas"]["ExceptionEvent"];
+            /**
+             * Format: int64
+             * @description Ascending; begins anew when the server starts.
+             */
+            id: number;
+            /**
+             * @description What happened.
+             * @enum {string}
+             */
+            type: "intercept" | "binding" | "setting" | "alert" | "network" | "blocked" | "exception" | "lagged";
         };
         EventBodyInterceptBody: {
             /**
@@ -1848,7 +2984,7 @@ export interface components {
              * @description What happened.
              * @enum {string}
              */
-            type: "intercept" | "binding" | "setting" | "lagged";
+            type: "intercept" | "binding" | "setting" | "alert" | "network" | "blocked" | "exception" | "lagged";
         };
         EventBodyLaggedEvent: {
             /**
@@ -1867,7 +3003,26 @@ export interface components {
              * @description What happened.
              * @enum {string}
              */
-            type: "intercept" | "binding" | "setting" | "lagged";
+            type: "intercept" | "binding" | "setting" | "alert" | "network" | "blocked" | "exception" | "lagged";
+        };
+        EventBodyNetworkEvent: {
+            /**
+             * Format: date-time
+             * @description When it happened.
+             */
+            at: string;
+            /** @description More of it, by type. */
+            data: components["schemas"]["NetworkEvent"];
+            /**
+             * Format: int64
+             * @description Ascending; begins anew when the server starts.
+             */
+            id: number;
+            /**
+             * @description What happened.
+             * @enum {string}
+             */
+            type: "intercept" | "binding" | "setting" | "alert" | "network" | "blocked" | "exception" | "lagged";
         };
         EventBodySettingEvent: {
             /**
@@ -1886,7 +3041,150 @@ export interface components {
              * @description What happened.
              * @enum {string}
              */
-            type: "intercept" | "binding" | "setting" | "lagged";
+            type: "intercept" | "binding" | "setting" | "alert" | "network" | "blocked" | "exception" | "lagged";
+        };
+        EvidenceBody: {
+            /** @description Where it came from, the most frequent first, up to 16. */
+            addresses: components["schemas"]["AddressCount"][];
+            /**
+             * Format: date-time
+             * @description When an earlier binding of the key was archived.
+             */
+            archivedBefore?: string;
+            /**
+             * Format: int64
+             * @description How many keys were bound from the address within an hour, at the worst of it.
+             */
+            bindings?: number;
+            /** @description Why the store or the downstream fails. */
+            error?: string;
+            /**
+             * @description Why it was held: trusted_proxy, container_gateway or burst.
+             * @example trusted_proxy
+             */
+            held?: string;
+            /** @description A few characters of the last key whose first use was held. */
+            hint?: string;
+            /** @description Of the last request. */
+            method?: string;
+            /**
+             * Format: int64
+             * @description For how long it was used so.
+             */
+            minutes?: number;
+            /** @description That a key was used from by turns, up to 16. */
+            networks: string[];
+            /** @description Whether the last request was let pass, because Sentinel only observes. */
+            observed?: boolean;
+            /** @description Of the last request. */
+            path?: string;
+            /** @description Of the last refusal. */
+            reason?: string;
+        };
+        ExceptionBody: {
+            /**
+             * @description Who made it.
+             * @example account:admin
+             */
+            by: string;
+            /**
+             * Format: date-time
+             * @description When it was made.
+             */
+            createdAt: string;
+            /** @description The key hash: 64 hex digits. */
+            hash: string;
+            /** @description A few characters of the key. */
+            hint: string;
+            /** @description Its ID. */
+            id: string;
+            /**
+             * Format: int64
+             * @description The record of the refusal that it was made for.
+             */
+            interceptId?: number;
+            /** @description What an administrator wrote of it. */
+            note: string;
+            /** @description Where the key may be used from. */
+            prefix: string;
+            /**
+             * Format: date-time
+             * @description When it was ended before its time.
+             */
+            revokedAt?: string;
+            /** @description Who did that; absent: it went with the binding. */
+            revokedBy?: string;
+            /**
+             * @description ended: its time was over. revoked: somebody ended it, or the key was unbound.
+             * @enum {string}
+             */
+            state: "running" | "ended" | "revoked";
+            /**
+             * Format: date-time
+             * @description When it ends by itself.
+             */
+            until: string;
+        };
+        ExceptionEvent: {
+            /**
+             * @description What became of it.
+             * @enum {string}
+             */
+            change: "made" | "ended";
+            /** @description The key hash. */
+            hash: string;
+            /** @description A few characters of the key. */
+            hint?: string;
+            /** @description ID of the exception; absent for those of the key whose time was over. */
+            id?: string;
+        };
+        ExplainKeyInputBody: {
+            /** @description The key hash. Either this or key. */
+            hash?: string;
+            /**
+             * @description The client IP.
+             * @example 198.51.100.7
+             */
+            ip: string;
+            /** @description The whole API key. Either this or hash. */
+            key?: string;
+        };
+        Explanation: {
+            /** @description What that rests on; absent for a key without a binding that nothing speaks against. */
+            basis?: components["schemas"]["BasisBody"];
+            /** @description Its binding. */
+            binding?: components["schemas"]["BoundKey"];
+            /** @description Whether the key has a binding. */
+            bound: boolean;
+            /**
+             * @description Why a first use would bind nothing: the address is that of a trusted proxy, or of the gateway of a container's network, or has bound too many keys.
+             * @enum {string}
+             */
+            held?: "trusted_proxy" | "container_gateway" | "burst";
+            /**
+             * Format: ip
+             * @description The client IP.
+             */
+            ip: string;
+            /** @description Whether the rule would take the address, once the gateway has accepted the key. */
+            learns: boolean;
+            /** @description Networks that the rule names and that do not exist. */
+            missing?: string[];
+            /** @description Whether it would pass only because Sentinel only observes. */
+            observed: boolean;
+            /** @description Whether the request would be forwarded. */
+            passes: boolean;
+            /** @description What a first use would bind the key to, or its rule would learn. */
+            prefix?: string;
+            /**
+             * @description Why it would be refused, or with observed: would be, were Sentinel not only observing.
+             * @enum {string}
+             */
+            reason?: "ip_not_allowed" | "key_banned" | "network_blocked" | "first_use_held";
+            /** @description The rule of the key, or the one that a first use would give it. */
+            rule?: components["schemas"]["RuleBody"];
+            /** @description All of it in a sentence. */
+            sentence: string;
         };
         ExportedBinding: {
             /**
@@ -1925,6 +3223,10 @@ export interface components {
              * @description When the key was last let pass.
              */
             lastUsed?: string;
+            /** @description How the rule learns; of the kind learn only. */
+            learn?: components["schemas"]["LearnBody"];
+            /** @description The networks that the rule names. */
+            networks?: string[];
             /** @description What an administrator wrote of the key. */
             note: string;
             /** @description The prefixes of the rule; none for all. */
@@ -1933,7 +3235,7 @@ export interface components {
              * @description The kind of the rule.
              * @enum {string}
              */
-            rule: "single" | "multiple" | "all";
+            rule: "single" | "multiple" | "all" | "learn";
             /**
              * @description A banned key is refused from everywhere.
              * @enum {string}
@@ -1963,6 +3265,8 @@ export interface components {
             reads: boolean;
         };
         Health: {
+            /** @description Alerts, and the channels that they are sent to. */
+            alerts: components["schemas"]["AlertHealth"];
             /** @description The downstream. */
             downstream: components["schemas"]["DownstreamHealth"];
             /** @description The Sentinels. */
@@ -2064,6 +3368,8 @@ export interface components {
              * @description Bindings that stayed as they were.
              */
             skipped: number;
+            /** @description What is odd about single rows, such as a prefix that adds nothing, up to 100; absent if nothing is. */
+            warnings?: string[];
         };
         InterceptBody: {
             /**
@@ -2071,6 +3377,8 @@ export interface components {
              * @description Time of the first request.
              */
             at: string;
+            /** @description What that rests on; absent in records from before there was one. */
+            basis?: components["schemas"]["BasisBody"];
             /**
              * Format: ip
              * @description The client IP.
@@ -2112,7 +3420,7 @@ export interface components {
              * @description Why they were refused.
              * @enum {string}
              */
-            reason: "ip_not_allowed" | "key_banned" | "lost_race" | "stream_cut";
+            reason: "ip_not_allowed" | "key_banned" | "lost_race" | "stream_cut" | "network_blocked";
             /** @description ID of the first request. */
             requestId: string;
             /** @description User-Agent of the first request. */
@@ -2130,6 +3438,25 @@ export interface components {
              * @description How many events were left out, of all types.
              */
             missed: number;
+        };
+        LearnBody: {
+            /**
+             * Format: int64
+             * @description How many prefixes there may be in all: each accepted use from a new address adds one.
+             * @example 3
+             */
+            limit: number;
+            /**
+             * Format: date-time
+             * @description When that is over. Absent before the first use, which sets it: send what was there to go on, and nothing to begin anew.
+             */
+            until?: string;
+            /**
+             * Format: int64
+             * @description For how long it learns from its first use on.
+             * @example 86400
+             */
+            withinSeconds: number;
         };
         LegacyKey: {
             /** @description The key hash: 64 hex digits. */
@@ -2167,6 +3494,15 @@ export interface components {
              */
             rule?: "single" | "multiple" | "all" | "SINGLE" | "MULTIPLE" | "ALL";
         };
+        ListChannelsOutputBody: {
+            /** @description All channels, in the order of their IDs. */
+            items: components["schemas"]["ChannelBody"][];
+            /**
+             * Format: int64
+             * @description How many there are.
+             */
+            total: number;
+        };
         LogSearch: {
             /** @description The next of the page before; absent for the first page. */
             after?: string;
@@ -2196,7 +3532,7 @@ export interface components {
              * @description Only of this reason.
              * @enum {string}
              */
-            reason?: "ip_not_allowed" | "key_banned" | "lost_race" | "stream_cut";
+            reason?: "ip_not_allowed" | "key_banned" | "lost_race" | "stream_cut" | "network_blocked";
             /**
              * Format: date-time
              * @description At this time or later.
@@ -2243,6 +3579,75 @@ export interface components {
              */
             role: "viewer" | "operator" | "admin";
         };
+        NetworkBody: {
+            /**
+             * Format: int64
+             * @description How many bindings have a rule that names it.
+             */
+            bindings: number;
+            /**
+             * Format: date-time
+             * @description When it was made.
+             */
+            createdAt: string;
+            /** @description Its name. */
+            name: string;
+            /** @description What an administrator wrote of it; may have several lines. */
+            note: string;
+            /**
+             * Format: int64
+             * @description How many prefixes it has.
+             */
+            prefixCount: number;
+            /** @description Its prefixes; in a list, the first 20. */
+            prefixes: string[];
+            /**
+             * Format: int64
+             * @description Grows with every change; the ETag is made of it.
+             */
+            revision: number;
+            /** @description Whether many keys are used from each of its addresses. */
+            shared: boolean;
+            /**
+             * Format: date-time
+             * @description When it was last changed.
+             */
+            updatedAt: string;
+        };
+        NetworkEvent: {
+            /**
+             * @description What became of it.
+             * @enum {string}
+             */
+            change: "made" | "changed" | "removed";
+            /** @description Name of the network. */
+            name: string;
+        };
+        NetworkFields: {
+            /** @description Must be true if 0.0.0.0/0 or ::/0 is among the prefixes. */
+            confirmAnySource?: boolean;
+            /** @description What there is to say of it. */
+            note?: string;
+            /**
+             * @description Addresses or CIDRs without host bits.
+             * @example [
+             *       "203.0.113.0/24",
+             *       "2001:db8:1::/48"
+             *     ]
+             */
+            prefixes: string[];
+            /** @description Whether many keys are used from each of its addresses, as from behind an office's NAT: then many first uses from one of them mean nothing. */
+            shared?: boolean;
+        };
+        NetworkUseBody: {
+            /**
+             * Format: int64
+             * @description Requests that were let pass from there.
+             */
+            allowed: number;
+            /** @description An IPv4 address, or the /64 of an IPv6 one. */
+            network: string;
+        };
         NewBinding: {
             /** @description The key hash. Either this or key. */
             hash?: string;
@@ -2265,6 +3670,50 @@ export interface components {
              * @enum {string}
              */
             status?: "active" | "banned";
+        };
+        NewBlocked: {
+            /** @description What there is to say of it. */
+            note?: string;
+            /**
+             * @description An address or CIDR without host bits.
+             * @example 198.51.100.0/24
+             */
+            prefix: string;
+            /**
+             * Format: date-time
+             * @description When it ends by itself.
+             */
+            until?: string;
+        };
+        NewException: {
+            /** @description Must be true if the prefix is 0.0.0.0/0 or ::/0. */
+            confirmAnySource?: boolean;
+            /**
+             * Format: int64
+             * @description How long it lasts from now on. This or until.
+             */
+            forSeconds?: number;
+            /** @description The key hash. This, key or interceptId. */
+            hash?: string;
+            /**
+             * Format: int64
+             * @description ID of a record of the log, whose key and client IP are meant. This, key or hash.
+             */
+            interceptId?: number;
+            /** @description The whole API key, which is hashed here and neither kept nor logged. This, hash or interceptId. */
+            key?: string;
+            /** @description What there is to say of it. */
+            note?: string;
+            /**
+             * @description An address or CIDR without host bits. With interceptId it may be absent: then it is what a first use would bind the client IP as, mostly a /32 or a /64.
+             * @example 198.51.100.7
+             */
+            prefix?: string;
+            /**
+             * Format: date-time
+             * @description When it ends. This or forSeconds.
+             */
+            until?: string;
         };
         NewRebindLinkInputBody: {
             /**
@@ -2299,6 +3748,17 @@ export interface components {
             /** @description Its version. */
             version?: string;
         };
+        PageAlertBody: {
+            /** @description In the order asked for. */
+            items: components["schemas"]["AlertBody"][];
+            /** @description Send it as after to get the next page; absent on the last one. */
+            next?: string;
+            /**
+             * Format: int64
+             * @description How many there are on all pages, where that is known.
+             */
+            total?: number;
+        };
         PageArchivedRow: {
             /** @description In the order asked for. */
             items: components["schemas"]["ArchivedRow"][];
@@ -2332,9 +3792,53 @@ export interface components {
              */
             total?: number;
         };
+        PageBlockedBody: {
+            /** @description In the order asked for. */
+            items: components["schemas"]["BlockedBody"][];
+            /** @description Send it as after to get the next page; absent on the last one. */
+            next?: string;
+            /**
+             * Format: int64
+             * @description How many there are on all pages, where that is known.
+             */
+            total?: number;
+        };
+        PageDeliveryBody: {
+            /** @description In the order asked for. */
+            items: components["schemas"]["DeliveryBody"][];
+            /** @description Send it as after to get the next page; absent on the last one. */
+            next?: string;
+            /**
+             * Format: int64
+             * @description How many there are on all pages, where that is known.
+             */
+            total?: number;
+        };
+        PageExceptionBody: {
+            /** @description In the order asked for. */
+            items: components["schemas"]["ExceptionBody"][];
+            /** @description Send it as after to get the next page; absent on the last one. */
+            next?: string;
+            /**
+             * Format: int64
+             * @description How many there are on all pages, where that is known.
+             */
+            total?: number;
+        };
         PageInterceptBody: {
             /** @description In the order asked for. */
             items: components["schemas"]["InterceptBody"][];
+            /** @description Send it as after to get the next page; absent on the last one. */
+            next?: string;
+            /**
+             * Format: int64
+             * @description How many there are on all pages, where that is known.
+             */
+            total?: number;
+        };
+        PageNetworkBody: {
+            /** @description In the order asked for. */
+            items: components["schemas"]["NetworkBody"][];
             /** @description Send it as after to get the next page; absent on the last one. */
             next?: string;
             /**
@@ -2419,6 +3923,8 @@ export interface components {
             title: string;
             /** @description Always about:blank: code says which problem it is. */
             type: string;
+            /** @description What is in the way of a removal; of the code network_in_use. */
+            usedBy?: components["schemas"]["UsedBy"];
         };
         RebindLink: {
             /**
@@ -2474,6 +3980,142 @@ export interface components {
             /** @description Each signs in once, in place of a code. They are not shown again. */
             recoveryCodes: string[];
         };
+        ReplaceChannelInputBody: {
+            /** @description Whether alerts are sent to it. */
+            enabled: boolean;
+            /** @description Which alerts it wants; none: all. */
+            kinds?: ("key_refused" | "new_binding" | "returned_binding" | "store_failing" | "downstream_failing" | "login_lockout" | "unknown_keys" | "first_use_held" | "many_bindings" | "key_shared")[];
+            /**
+             * @description Language of its messages; absent: that of SENTINEL_ALERT_LANGUAGE.
+             * @enum {string}
+             */
+            language?: "en" | "zh";
+            /** @description The mail server; of email only. */
+            mail?: components["schemas"]["ChannelMail"];
+            /** @description Password for the mail server; empty takes it away. */
+            password?: string;
+            /** @description Signs what is sent, of webhook, feishu and dingtalk; empty takes it away. */
+            secret?: string;
+            /** @description Where to send, of all but email. It mostly holds a token, and is never shown again. */
+            url?: string;
+            /** @description Whether HTTP goes through the proxy that HTTP_PROXY, HTTPS_PROXY and NO_PROXY in the server's environment name. */
+            useProxy?: boolean;
+        };
+        ReplayBody: {
+            /**
+             * Format: int64
+             * @description How many bindings it looked at.
+             */
+            checked: number;
+            /**
+             * Format: int64
+             * @description Of how many keys.
+             */
+            keys: number;
+            /**
+             * Format: int64
+             * @description Requests of refused and passed that no row tells of.
+             */
+            omitted: number;
+            /**
+             * Format: int64
+             * @description Requests that were refused and would have passed.
+             */
+            passed: number;
+            /**
+             * Format: int64
+             * @description Of how many keys.
+             */
+            passedKeys: number;
+            /**
+             * Format: int64
+             * @description Requests that would have been refused.
+             */
+            refused: number;
+            /**
+             * Format: int64
+             * @description How many of them were refused then as well.
+             */
+            refusedThen: number;
+            /** @description Of whom; those with most requests first. */
+            rows: components["schemas"]["ReplayRow"][];
+            /**
+             * Format: date-time
+             * @description When it begins, of intercepts.
+             */
+            since: string;
+            /** @description What nobody can tell. It is in no other number. */
+            uncertain: components["schemas"]["UncertainReplay"];
+            /**
+             * Format: date-time
+             * @description When it begins, of what was allowed: the start of that day in UTC.
+             */
+            usesSince: string;
+        };
+        ReplayInput: {
+            /**
+             * Format: int64
+             * @description How many rows the answer may have.
+             * @default 100
+             */
+            rows?: number;
+            /** @description The rule as it would be. Without it, every key has its own. */
+            rule?: components["schemas"]["RuleInput"];
+            /**
+             * Format: date-time
+             * @description When to begin. What was allowed counts from the start of that day on, in UTC.
+             */
+            since: string;
+        };
+        ReplayManyInput: {
+            /** @description Chooses the keys by how their bindings are now. */
+            filter?: components["schemas"]["BindingFilter"];
+            /** @description Key hashes. Either these or filter, or neither for all keys. */
+            hashes?: string[];
+            /**
+             * Format: int64
+             * @description How many rows the answer may have.
+             * @default 100
+             */
+            rows?: number;
+            /** @description The rule as it would be. Without it, every key has its own. */
+            rule?: components["schemas"]["RuleInput"];
+            /**
+             * Format: date-time
+             * @description When to begin. What was allowed counts from the start of that day on, in UTC.
+             */
+            since: string;
+        };
+        ReplayRow: {
+            /**
+             * Format: int64
+             * @description How many requests.
+             */
+            count: number;
+            /**
+             * Format: date-time
+             * @description On which day: its start, UTC.
+             */
+            day: string;
+            /**
+             * @description What became of them.
+             * @enum {string}
+             */
+            did: "refuse" | "pass";
+            /** @description The key hash. */
+            hash: string;
+            /** @description A few characters of the key. */
+            hint: string;
+            /** @description What an administrator calls the key. */
+            label: string;
+            /** @description From where: an IPv4 address, or the /64 of an IPv6 one; absent if it is not known. */
+            network?: string;
+            /**
+             * @description What would have become of them.
+             * @enum {string}
+             */
+            would: "refuse" | "pass";
+        };
         RetentionView: {
             /**
              * Format: int64
@@ -2503,10 +4145,19 @@ export interface components {
         };
         RuleBody: {
             /**
-             * @description One prefix, several, or any source.
+             * @description One prefix, several prefixes and networks, any source, or those and what the key is first used from.
              * @enum {string}
              */
-            kind: "single" | "multiple" | "all";
+            kind: "single" | "multiple" | "all" | "learn";
+            /** @description How the rule learns; of the kind learn only. */
+            learn?: components["schemas"]["LearnBody"];
+            /**
+             * @description Names of networks of which every prefix counts as one of the rule's own; absent if there are none.
+             * @example [
+             *       "office"
+             *     ]
+             */
+            networks?: string[];
             /**
              * @description The prefixes; none for all.
              * @example [
@@ -2519,10 +4170,19 @@ export interface components {
             /** @description Must be true if 0.0.0.0/0 or ::/0 is among the prefixes. */
             confirmAnySource?: boolean;
             /**
-             * @description One prefix, several, or any source.
+             * @description One prefix, several prefixes and networks, any source, or those and what the key is first used from.
              * @enum {string}
              */
-            kind: "single" | "multiple" | "all";
+            kind: "single" | "multiple" | "all" | "learn";
+            /** @description How the rule learns; of the kind learn only, which needs it. */
+            learn?: components["schemas"]["LearnBody"];
+            /**
+             * @description Names of networks; for multiple and learn.
+             * @example [
+             *       "office"
+             *     ]
+             */
+            networks?: string[];
             /**
              * @description Addresses or CIDRs without host bits; none for all.
              * @example [
@@ -2531,6 +4191,55 @@ export interface components {
              *     ]
              */
             prefixes?: string[];
+        };
+        Series: {
+            /** @description What was counted in it, as far as that is known. */
+            period: components["schemas"]["Period"];
+            /** @description Oldest first; the last one still grows. */
+            points: components["schemas"]["SeriesPoint"][];
+            /** @description The period that was asked for. */
+            range: string;
+            /**
+             * Format: int64
+             * @description How long each step is.
+             */
+            stepSeconds: number;
+        };
+        SeriesCounts: {
+            /**
+             * Format: int64
+             * @description Requests with a key that were let pass.
+             */
+            allowed: number;
+            /**
+             * Format: int64
+             * @description Keys that were bound by a first use.
+             */
+            bound: number;
+            /**
+             * Format: int64
+             * @description Requests that the downstream did not answer.
+             */
+            downstreamFailed: number;
+            /**
+             * Format: int64
+             * @description Requests that a binding refused.
+             */
+            intercepted: number;
+            /**
+             * Format: int64
+             * @description Requests let pass with a key that stayed unbound.
+             */
+            unbound: number;
+        };
+        SeriesPoint: {
+            /**
+             * Format: date-time
+             * @description Its start.
+             */
+            at: string;
+            /** @description What was counted in it; null: not known, such as while Sentinel did not run. */
+            counts: components["schemas"]["SeriesCounts"] | null;
         };
         SessionView: {
             /** @description A JWT: send it as Authorization: Bearer … Absent for the console, which gets a cookie. */
@@ -2630,6 +4339,15 @@ export interface components {
             /** @description Whether there is no account yet. */
             needed: boolean;
         };
+        SharedMinute: {
+            /**
+             * Format: date-time
+             * @description Its start.
+             */
+            minute: string;
+            /** @description Where from the key was used in it, at most 8: IPv4 addresses, and the /64 of IPv6 ones. */
+            networks: string[];
+        };
         Step: {
             /**
              * Format: ip
@@ -2674,6 +4392,65 @@ export interface components {
              * @description Size of the data file.
              */
             totalBytes: number;
+        };
+        SuspicionBody: {
+            /** @description Whether the key has a binding now. */
+            bound: boolean;
+            /** @description The newest of these minutes, at most 20, the newest first. */
+            evidence: components["schemas"]["SharedMinute"][];
+            /**
+             * Format: date-time
+             * @description The first minute in which it was used from several networks.
+             */
+            first: string;
+            /** @description The key hash. */
+            hash: string;
+            /** @description A few characters of the key. */
+            hint: string;
+            /** @description What an administrator calls the key now. */
+            label: string;
+            /**
+             * Format: date-time
+             * @description The newest one.
+             */
+            last: string;
+            /**
+             * Format: int64
+             * @description How many there were.
+             */
+            minutes: number;
+        };
+        SuspicionsOutputBody: {
+            /**
+             * Format: int64
+             * @description How many more there was no room for since the start of the server.
+             */
+            beyond: number;
+            /** @description All there are. */
+            items: components["schemas"]["SuspicionBody"][];
+            /**
+             * Format: int64
+             * @description How many there are.
+             */
+            total: number;
+        };
+        TestResult: {
+            /** @description The beginning of the answer. */
+            answer?: string;
+            /** @description Why it did not arrive. */
+            error?: string;
+            /** @description Whether the receiver took the message. */
+            ok: boolean;
+            /**
+             * Format: int64
+             * @description Of HTTP or SMTP, if there was an answer.
+             */
+            status?: number;
+            /**
+             * Format: int64
+             * @description How long it took, in milliseconds.
+             */
+            tookMs: number;
         };
         Text: {
             /** @description In English. */
@@ -2833,6 +4610,78 @@ export interface components {
              */
             unbound: number;
         };
+        UnblockInputBody: {
+            /**
+             * @description What is to be blocked no more, as it is listed.
+             * @example [
+             *       "198.51.100.0/24"
+             *     ]
+             */
+            prefixes: string[];
+        };
+        UnblockOutputBody: {
+            /** @description Those that were not, of which there may be more: at most 20. */
+            missing?: string[];
+            /**
+             * Format: int64
+             * @description How many were blocked.
+             */
+            removed: number;
+            /**
+             * Format: int64
+             * @description How many networks are blocked now.
+             */
+            total: number;
+        };
+        UncertainReplay: {
+            /**
+             * Format: int64
+             * @description Refused since the start of the server, whenever that was, and not recorded for want of room.
+             */
+            dropped: number;
+            /**
+             * Format: int64
+             * @description Allowed from further networks of a day on which a key was used from more than 32.
+             */
+            elsewhere: number;
+            /**
+             * Format: date-time
+             * @description Intercepts from before this time are not kept; absent if none before was asked for.
+             */
+            interceptsFrom?: string;
+            /**
+             * Format: int64
+             * @description From networks that the rule may have learnt.
+             */
+            learning: number;
+            /**
+             * Format: int64
+             * @description Allowed from an IPv6 /64 of which the rule has a part only.
+             */
+            partly: number;
+            /**
+             * Format: int64
+             * @description How many requests are uncertain in all.
+             */
+            requests: number;
+            /**
+             * Format: int64
+             * @description Refused, of keys that have no binding any more.
+             */
+            unbound: number;
+            /** @description Networks that rules name and that there are none of: they let nothing pass. */
+            unknownNetworks: string[];
+            /**
+             * Format: int64
+             * @description Allowed on days of which the networks were not kept yet.
+             */
+            unrecorded: number;
+            /**
+             * Format: date-time
+             * @description What was allowed before this day is not kept; absent if nothing before was asked for.
+             */
+            usesFrom?: string;
+        };
         Usage: {
             /**
              * Format: int64
@@ -2870,6 +4719,15 @@ export interface components {
              * @description When the key was last let pass, to within 5 seconds; absent if it never was.
              */
             lastUsed?: string;
+        };
+        UsedBy: {
+            /** @description A few of them. */
+            bindings: components["schemas"]["BoundKey"][];
+            /**
+             * Format: int64
+             * @description How many bindings.
+             */
+            total: number;
         };
     };
     responses: never;
@@ -3579,6 +5437,1060 @@ export interface operations {
             };
         };
     };
+    "list-alert-channels": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ListChannelsOutputBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "create-alert-channel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreateChannelInputBody"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChannelBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "get-alert-channel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description ID of the channel. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChannelBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "replace-alert-channel": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The ETag that was read. If it is another one now, nothing is changed and the answer is 412. Without it, or with *, the change is made to whatever is there now. */
+                "If-Match"?: string;
+            };
+            path: {
+                /** @description ID of the channel. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReplaceChannelInputBody"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChannelBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Precondition Failed */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "delete-alert-channel": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The ETag that was read. If it is another one now, nothing is changed and the answer is 412. Without it, or with *, the change is made to whatever is there now. */
+                "If-Match"?: string;
+            };
+            path: {
+                /** @description ID of the channel. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Precondition Failed */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "test-alert-channel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description ID of the channel. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TestResult"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "list-alert-deliveries": {
+        parameters: {
+            query?: {
+                /** @description Only to this channel. */
+                channel?: string;
+                /** @description Only of the alert with this ID. */
+                alert?: string;
+                /** @description Only in this state. */
+                state?: "pending" | "delivered" | "failed" | "dropped";
+                /** @description How many items a page has at most. */
+                limit?: number;
+                /** @description The next of the page before; absent for the first page. */
+                after?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageDeliveryBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "retry-alert-delivery": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description ID of the delivery. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeliveryBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "list-alerts": {
+        parameters: {
+            query?: {
+                /** @description Only in this state. */
+                state?: "open" | "closed";
+                /** @description Only of this kind. */
+                kind?: "key_refused" | "new_binding" | "returned_binding" | "store_failing" | "downstream_failing" | "login_lockout" | "unknown_keys" | "first_use_held" | "many_bindings" | "key_shared";
+                /** @description Only of the key with this key hash. */
+                hash?: string;
+                /** @description Part of the hint, the label, the address or the account, in any case. */
+                text?: string;
+                /** @description How many items a page has at most. */
+                limit?: number;
+                /** @description The next of the page before; absent for the first page. */
+                after?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageAlertBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "get-alert": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description ID of the alert. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlertBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "acknowledge-alert": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description ID of the alert. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlertBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "list-archive": {
         parameters: {
             query?: {
@@ -3588,12 +6500,14 @@ export interface operations {
                 hint?: string;
                 /** @description Part of the label, in any case. */
                 label?: string;
-                /** @description An address or CIDR: keys that may be used from at least one address of it, those with the rule all among them. */
+                /** @description An address or CIDR: keys that may be used from at least one address of it, by their own prefixes or those of the networks that they name, those with the rule all among them. */
                 network?: string;
                 /** @description Only keys of this status. */
                 status?: "active" | "banned";
                 /** @description Only keys with a rule of this kind. */
-                rule?: "single" | "multiple" | "all";
+                rule?: "single" | "multiple" | "all" | "learn";
+                /** @description Only keys whose rule names this network. */
+                namesNetwork?: string;
                 /** @description Bound at this time or later. */
                 createdSince?: string;
                 /** @description Bound before this time. */
@@ -3876,7 +6790,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Binding"];
+                    "application/json": components["schemas"]["ChangedBinding"];
                 };
             };
             /** @description Bad Request */
@@ -4134,12 +7048,14 @@ export interface operations {
                 hint?: string;
                 /** @description Part of the label, in any case. */
                 label?: string;
-                /** @description An address or CIDR: keys that may be used from at least one address of it, those with the rule all among them. */
+                /** @description An address or CIDR: keys that may be used from at least one address of it, by their own prefixes or those of the networks that they name, those with the rule all among them. */
                 network?: string;
                 /** @description Only keys of this status. */
                 status?: "active" | "banned";
                 /** @description Only keys with a rule of this kind. */
-                rule?: "single" | "multiple" | "all";
+                rule?: "single" | "multiple" | "all" | "learn";
+                /** @description Only keys whose rule names this network. */
+                namesNetwork?: string;
                 /** @description Bound at this time or later. */
                 createdSince?: string;
                 /** @description Bound before this time. */
@@ -4255,7 +7171,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Binding"];
+                    "application/json": components["schemas"]["ChangedBinding"];
                 };
             };
             /** @description Bad Request */
@@ -4373,7 +7289,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Binding"];
+                    "application/json": components["schemas"]["ChangedBinding"];
                 };
             };
             /** @description Bad Request */
@@ -4602,12 +7518,14 @@ export interface operations {
                 hint?: string;
                 /** @description Part of the label, in any case. */
                 label?: string;
-                /** @description An address or CIDR: keys that may be used from at least one address of it, those with the rule all among them. */
+                /** @description An address or CIDR: keys that may be used from at least one address of it, by their own prefixes or those of the networks that they name, those with the rule all among them. */
                 network?: string;
                 /** @description Only keys of this status. */
                 status?: "active" | "banned";
                 /** @description Only keys with a rule of this kind. */
-                rule?: "single" | "multiple" | "all";
+                rule?: "single" | "multiple" | "all" | "learn";
+                /** @description Only keys whose rule names this network. */
+                namesNetwork?: string;
                 /** @description Bound at this time or later. */
                 createdSince?: string;
                 /** @description Bound before this time. */
@@ -4844,7 +7762,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Binding"];
+                    "application/json": components["schemas"]["ChangedBinding"];
                 };
             };
             /** @description Bad Request */
@@ -5076,7 +7994,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Binding"];
+                    "application/json": components["schemas"]["ChangedBinding"];
                 };
             };
             /** @description Bad Request */
@@ -5203,7 +8121,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Binding"];
+                    "application/json": components["schemas"]["ChangedBinding"];
                 };
             };
             /** @description Bad Request */
@@ -5516,7 +8434,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Binding"];
+                    "application/json": components["schemas"]["ChangedBinding"];
                 };
             };
             /** @description Bad Request */
@@ -5584,6 +8502,86 @@ export interface operations {
             };
             /** @description Unsupported Media Type */
             415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "explain-binding": {
+        parameters: {
+            query: {
+                /** @description The client IP. */
+                ip: string;
+            };
+            header?: never;
+            path: {
+                /** @description The key hash: 64 hex digits. */
+                hash: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Explanation"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5945,6 +8943,622 @@ export interface operations {
             };
         };
     };
+    "replay-binding": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The key hash: 64 hex digits. */
+                hash: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReplayInput"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReplayBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "list-blocked-networks": {
+        parameters: {
+            query?: {
+                /** @description Part of the note, of who blocked it, or of the network. */
+                text?: string;
+                /** @description An address or CIDR: those that have at least one address of it. */
+                network?: string;
+                /** @description How many items a page has at most. */
+                limit?: number;
+                /** @description The next of the page before; absent for the first page. */
+                after?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageBlockedBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "block-networks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BlockInputBody"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BlockOutputBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "export-blocked-networks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "import-blocked-networks": {
+        parameters: {
+            query?: {
+                /** @description What there is to say of those without a note of their own. */
+                note?: string;
+                /** @description When those end by themselves that do not say it themselves; absent: never. */
+                until?: string;
+                /** @description Must be true if 0.0.0.0/0 or ::/0 is among them. */
+                confirmAnySource?: boolean;
+                /** @description Blocks them even if your own address is among them. */
+                force?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "text/plain": unknown;
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BlockOutputBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "unblock-networks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["UnblockInputBody"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UnblockOutputBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "get-counts": {
         parameters: {
             query?: never;
@@ -6023,7 +9637,10 @@ export interface operations {
     };
     "get-dashboard": {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Ask for a series: 1h in steps of a minute, 6h in steps of five. */
+                range?: "1h" | "6h";
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -6133,6 +9750,501 @@ export interface operations {
             };
             /** @description Forbidden */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "list-exceptions": {
+        parameters: {
+            query?: {
+                /** @description Only in this state. */
+                state?: "running" | "ended" | "revoked";
+                /** @description Only of the key with this key hash. */
+                hash?: string;
+                /** @description Part of the hint, the note, the network, or of who made it, in any case. */
+                text?: string;
+                /** @description How many items a page has at most. */
+                limit?: number;
+                /** @description The next of the page before; absent for the first page. */
+                after?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageExceptionBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "create-exception": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewException"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    Location?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExceptionBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "get-exception": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description ID of the exception. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExceptionBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "end-exception": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description ID of the exception. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExceptionBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "explain-key": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ExplainKeyInputBody"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Explanation"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -6557,7 +10669,7 @@ export interface operations {
                 /** @description Only from client IPs in this address or CIDR. */
                 network?: string;
                 /** @description Only of this reason. */
-                reason?: "ip_not_allowed" | "key_banned" | "lost_race" | "stream_cut";
+                reason?: "ip_not_allowed" | "key_banned" | "lost_race" | "stream_cut" | "network_blocked";
                 /** @description Part of the path, in any case. */
                 path?: string;
                 /** @description How many items a page has at most. */
@@ -6652,7 +10764,7 @@ export interface operations {
                 /** @description Only from client IPs in this address or CIDR. */
                 network?: string;
                 /** @description Only of this reason. */
-                reason?: "ip_not_allowed" | "key_banned" | "lost_race" | "stream_cut";
+                reason?: "ip_not_allowed" | "key_banned" | "lost_race" | "stream_cut" | "network_blocked";
                 /** @description Part of the path, in any case. */
                 path?: string;
             };
@@ -7724,6 +11836,537 @@ export interface operations {
             };
         };
     };
+    "list-networks": {
+        parameters: {
+            query?: {
+                /** @description An address or CIDR: those that have at least one address of it. */
+                network?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageNetworkBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "create-network": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreateNetworkInputBody"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    ETag?: string;
+                    Location?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChangedNetwork"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "get-network": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Name of the network. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    ETag?: string;
+                    Location?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChangedNetwork"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "replace-network": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The ETag that was read. If it is another one now, nothing is changed and the answer is 412. Without it, or with *, the change is made to whatever is there now. */
+                "If-Match"?: string;
+            };
+            path: {
+                /** @description Name of the network. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NetworkFields"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    ETag?: string;
+                    Location?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChangedNetwork"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Precondition Failed */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "delete-network": {
+        parameters: {
+            query?: {
+                /** @description What becomes of the rules that name it. refuse: the network stays as long as there are any. inline: they get its prefixes instead. drop: they lose it, unless one would match nothing then. */
+                rules?: "refuse" | "inline" | "drop";
+            };
+            header?: {
+                /** @description The ETag that was read. If it is another one now, nothing is changed and the answer is 412. Without it, or with *, the change is made to whatever is there now. */
+                "If-Match"?: string;
+            };
+            path: {
+                /** @description Name of the network. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeleteNetworkOutputBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Precondition Failed */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "get-openapi": {
         parameters: {
             query?: never;
@@ -7830,6 +12473,111 @@ export interface operations {
             };
             /** @description Forbidden */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    replay: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReplayManyInput"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReplayBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -8171,6 +12919,164 @@ export interface operations {
             };
             /** @description Unsupported Media Type */
             415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "list-suspicions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SuspicionsOutputBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "dismiss-suspicion": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The key hash: 64 hex digits. */
+                hash: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };

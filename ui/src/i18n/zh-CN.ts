@@ -8,8 +8,8 @@ const messages: Messages = {
   },
   time: { never: '从未', now: '刚刚' },
   spans: {
-    short: { '24h': '24 小时', '48h': '48 小时', '7d': '7 天', '30d': '30 天' },
-    last: { '15m': '最近 15 分钟', '1h': '最近 1 小时', '24h': '最近 24 小时', '7d': '最近 7 天', '30d': '最近 30 天', '90d': '最近 90 天' },
+    short: { '1h': '1 小时', '6h': '6 小时', '24h': '24 小时', '7d': '7 天', '30d': '30 天' },
+    last: { '15m': '最近 15 分钟', '1h': '最近 1 小时', '6h': '最近 6 小时', '24h': '最近 24 小时', '7d': '最近 7 天', '30d': '最近 30 天', '90d': '最近 90 天' },
     for: { '7d': '超过 7 天', '30d': '超过 30 天', '90d': '超过 90 天' },
   },
   errors: {
@@ -81,12 +81,13 @@ const messages: Messages = {
   },
   missing: { title: '页面不存在', text: '该页面不存在，或您的角色无权查看。', back: '返回概览' },
   status: { active: '正常', banned: '已封禁' },
-  reasons: { ip_not_allowed: '地址不符', key_banned: '密钥已封禁', lost_race: '已被他处绑定', stream_cut: '连接被切断' },
+  reasons: { ip_not_allowed: '地址不符', key_banned: '密钥已封禁', lost_race: '已被他处绑定', stream_cut: '连接被切断', network_blocked: '网段已屏蔽' },
   reasonHelp: {
     ip_not_allowed: '客户端 IP 不在该密钥的规则范围内。',
     key_banned: '该密钥已封禁，从任何地方使用都会被拒绝。',
     lost_race: '在应答此请求期间，另一个地址先绑定了该密钥。',
     stream_cut: '绑定发生变化，进行中的流式连接被切断。',
+    network_blocked: '该网段已被屏蔽，拒绝一切来自那里的请求。',
   },
   roles: { viewer: '只读', operator: '操作员', admin: '管理员' },
   roleHelp: {
@@ -95,11 +96,12 @@ const messages: Messages = {
     admin: '还可以管理设置、账号、令牌、审计日志和备份。',
   },
   rules: {
-    kind: '规则类型', kinds: { single: '单个网段', multiple: '多个网段', all: '不限来源' },
+    kind: '规则类型', kinds: { single: '单个网段', multiple: '多个网段', all: '不限来源', learn: '自动学习' },
     kindHelp: {
       single: '只允许来自一个地址或网段。',
       multiple: '允许来自下列任一地址或网段。',
       all: '允许来自任何地址，仍可封禁。',
+      learn: '允许来自最初使用它的地址，直到地址够数或时间用完。',
     },
     all: '不限来源', allHelp: '该密钥可从任何地址使用。', more: '另有 {n} 个',
     prefix: '地址或网段', prefixPlaceholder: '10.0.0.7、10.1.0.0/16 或 2001:db8::/48', replacePlaceholder: '输入新的地址将替换它',
@@ -131,6 +133,7 @@ const messages: Messages = {
     observing: '观察模式：只记录违规，不拒绝任何请求。', toSettings: '修改',
     zoomed: '查看该时段的拦截', resetZoom: '还原', noTraffic: '该时段没有请求', noTrafficText: '将客户端指向 Sentinel 而不是网关，请求就会显示在这里。',
     chartLabel: '请求趋势：放行 {allowed}，拦截 {refused}',
+    unknown: '无记录', unknownHelp: '无记录：当时 Sentinel 未运行。',
     newest: '最新拦截', noIntercepts: '没有拦截记录', noInterceptsText: '密钥从规则范围之外的地址使用时，请求会被拒绝并记录在此。',
     top: { title: '拦截排行', by: '分组方式', keys: '密钥', addresses: '地址', networks: '网段', none: '该时段没有拦截' },
     health: {
@@ -243,7 +246,7 @@ const messages: Messages = {
     about: '所有管理操作的记录，无法从这里删除。',
     at: '时间', actor: '操作者', action: '操作', target: '对象', clientIp: '来源', openOne: '详情：{action}', onlyThis: '只看此项', changed: '变更内容', field: '字段',
     noMatch: '没有符合条件的记录', empty: '还没有记录', byToken: '{name}（令牌）', local: '服务器本机', system: 'Sentinel 自身', rebindLink: '链接持有者', anonymous: '未登录',
-    kinds: { session: '登录', binding: '绑定', setting: '设置', account: '账号', token: 'API 令牌', rebind: '重新绑定链接', store: '存储', log: '拦截记录导出' },
+    kinds: { session: '登录', binding: '绑定', setting: '设置', account: '账号', token: 'API 令牌', rebind: '重新绑定链接', store: '存储', log: '拦截记录导出', alert: '告警', channel: '告警通道', delivery: '告警投递', network: '命名网络', blocked: '屏蔽网段', exception: '临时放行' },
     actions: {
       session_login: '登录', session_failed: '登录失败', session_logout: '退出登录',
       binding_create: '绑定密钥', binding_edit: '修改绑定', binding_ban: '封禁密钥', binding_unban: '解除封禁', binding_unbind: '解绑密钥',
@@ -252,7 +255,9 @@ const messages: Messages = {
       account_setup: '创建首个账号', account_create: '添加账号', account_delete: '删除账号', account_role: '修改角色', account_disable: '停用账号', account_enable: '启用账号',
       account_password: '修改密码', account_recovery_codes: '更换恢复码', account_second_factor_begin: '开始设置双重验证', account_second_factor_on: '开启双重验证', account_second_factor_off: '关闭双重验证',
       rebind_create: '创建重新绑定链接', rebind_revoke: '撤销重新绑定链接', rebind_use: '通过链接绑定密钥',
-      token_create: '创建 API 令牌', token_delete: '删除 API 令牌', store_backup: '下载备份', store_compact: '压缩存储', store_housekeeping: '执行清理',
+      suspicion_dismiss: '排除共用嫌疑', token_create: '创建 API 令牌', token_delete: '删除 API 令牌', store_backup: '下载备份', store_compact: '压缩存储', store_housekeeping: '执行清理',
+      alert_acknowledge: '确认告警', channel_create: '添加告警通道', channel_edit: '修改告警通道', channel_delete: '删除告警通道', channel_test: '测试告警通道', delivery_retry: '重新投递告警',
+      network_create: '创建命名网络', network_edit: '修改命名网络', network_delete: '删除命名网络', blocked_add: '屏蔽网段', blocked_remove: '解除网段屏蔽', exception_create: '创建临时放行', exception_end: '结束临时放行',
     },
   },
   about: {

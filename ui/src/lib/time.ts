@@ -1,4 +1,4 @@
-export const spans = ['15m', '1h', '24h', '7d', '30d', '90d'] as const
+export const spans = ['15m', '1h', '6h', '24h', '7d', '30d', '90d'] as const
 export type Span = (typeof spans)[number]
 
 const unitMs = { m: 60_000, h: 3_600_000, d: 86_400_000 }

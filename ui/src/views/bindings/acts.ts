@@ -51,7 +51,7 @@ async function rebind(b: Binding, done: () => void): Promise<void> {
     await createBinding({
       hash: b.hash, label: b.label, note: b.note, status: b.status,
       ...(b.hint ? { hint: b.hint } : {}),
-      rule: { kind: b.rule.kind, prefixes: b.rule.prefixes, confirmAnySource: true },
+      rule: { ...b.rule, confirmAnySource: true },
     })
     done()
     toast(t('bindings.unbind.undone', { key: nameOf(b) }))

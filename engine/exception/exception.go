@@ -1,0 +1,371 @@
+// Package exception keeps the exceptions of keys: this key from this network until
+// a time, whatever its rule says. They end by themselves. All that run are in
+// memory, by key; the store has each as a document, and keeps it for a while after
+// its end, for whoever asks what was allowed.
+package exception
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/key-ip-sentinel/sentinel/engine/ipset"
+	"github.com/key-ip-sentinel/sentinel/store"
+)
+
+const (
+	kind = "exception"
+
+	// MaxRunning is how many exceptions may run at a time.
+	MaxRunning = 10_000
+	// MaxFor is how long one may run: what is to last belongs into the rule.
+	MaxFor = 366 * 24 * time.Hour
+	// MaxNoteBytes bounds the note.
+	MaxNoteBytes = 1_024
+	// keepEnded is how long an exception is kept after its end.
+	keepEnded = 30 * 24 * time.Hour
+	// maxEnded is how many of them are, the newest.
+	maxEnded = 10_000
+)
+
+// State of an exception.
+type State string
+
+// The states.
+const (
+	Running State = "running"
+	Ended   State = "ended"   // its time is over
+	Revoked State = "revoked" // somebody ended it, or its key was unbound
+)
+
+// Exception lets a key be used from a network until a time.
+type Exception struct {
+	ID     string        `json:"id"`
+	Hash   store.KeyHash `json:"hash"`
+	Hint   string        `json:"hint"`
+	Prefix netip.Prefix  `json:"prefix"`
+	Until  time.Time     `json:"until"` // milliseconds, UTC, as the others
+	Note   string        `json:"note,omitempty"`
+	// InterceptID is the record of the refusal that it was made for; 0: none.
+	InterceptID uint64    `json:"interceptId,omitempty"`
+	By          string    `json:"by,omitempty"` // who made it
+	CreatedAt   time.Time `json:"createdAt"`
+	RevokedBy   string    `json:"revokedBy,omitempty"`
+	RevokedAt   time.Time `json:"revokedAt,omitzero"`
+
+	revision uint64
+}
+
+// StateAt returns the state at a time.
+func (x Exception) StateAt(now time.Time) State {
+	switch {
+	case !x.RevokedAt.IsZero():
+		return Revoked
+	case !now.Before(x.Until):
+		return Ended
+	}
+	return Running
+}
+
+// end is when it ended, or will.
+func (x Exception) end() time.Time {
+	if !x.RevokedAt.IsZero() {
+		return x.RevokedAt
+	}
+	return x.Until
+}
+
+func (x Exception) validate(now time.Time) error {
+	switch {
+	case x.Hash.IsZero():
+		return fmt.Errorf("%w: hash is empty", store.ErrInvalid)
+	case len(x.Note) > MaxNoteBytes:
+		return fmt.Errorf("%w: note of %d bytes, at most %d", store.ErrInvalid, len(x.Note), MaxNoteBytes)
+	case !now.Before(x.Until):
+		return fmt.Errorf("%w: until: %s is in the past", store.ErrInvalid, x.Until.UTC().Format(time.RFC3339))
+	case x.Until.After(now.Add(MaxFor)):
+		return fmt.Errorf("%w: until: %s is more than %d days ahead: what is to last belongs into the rule",
+			store.ErrInvalid, x.Until.UTC().Format(time.RFC3339), MaxFor/(24*time.Hour))
+	}
+	return store.ValidatePrefix(x.Prefix)
+}
+
+// Exceptions are all that there are. It is safe for concurrent use.
+type Exceptions struct {
+	documents store.Documents
+	now       func() time.Time
+
+	changing sync.Mutex // held by changes, which write to the store
+	mu       sync.RWMutex
+	byID     map[string]Exception
+	running  map[store.KeyHash][]Exception
+
+	nextEnd atomic.Int64 // of the first that ends, in ms; 0: none runs
+}
+
+// Open reads the exceptions that the store has.
+func Open(ctx context.Context, documents store.Documents, now func() time.Time) (*Exceptions, error) {
+	xs := &Exceptions{documents: documents, now: now, byID: map[string]Exception{}}
+	list, err := documents.ListDocuments(ctx, kind)
+	if err != nil {
+		return nil, fmt.Errorf("read exceptions: %w", err)
+	}
+	for _, d := range list {
+		x := Exception{}
+		if err := json.Unmarshal(d.Body, &x); err != nil {
+			return nil, fmt.Errorf("read exception %q: %w: %w", d.ID, store.ErrDamaged, err)
+		}
+		x.ID, x.revision = d.ID, d.Revision
+		xs.byID[x.ID] = x
+	}
+	xs.applyLocked()
+	return xs, nil
+}
+
+// applyLocked has what runs in force.
+func (xs *Exceptions) applyLocked() {
+	now, next := xs.now(), int64(0)
+	xs.running = make(map[store.KeyHash][]Exception)
+	for _, x := range xs.byID {
+		if x.StateAt(now) != Running {
+			continue
+		}
+		xs.running[x.Hash] = append(xs.running[x.Hash], x)
+		if end := x.Until.UnixMilli(); next == 0 || end < next {
+			next = end
+		}
+	}
+	xs.nextEnd.Store(next)
+}
+
+// Allows returns the ID of the exception that lets a key be used from an address
+// now.
+func (xs *Exceptions) Allows(hash store.KeyHash, addr netip.Addr) (id string, ok bool) {
+	if xs.nextEnd.Load() == 0 {
+		return "", false
+	}
+	xs.mu.RLock()
+	defer xs.mu.RUnlock()
+	list := xs.running[hash]
+	if len(list) == 0 {
+		return "", false
+	}
+	now := xs.now()
+	for _, x := range list {
+		if x.Prefix.Contains(addr) && now.Before(x.Until) {
+			return x.ID, true
+		}
+	}
+	return "", false
+}
+
+// Reach returns how much of a network the exceptions let a key be used from now.
+func (xs *Exceptions) Reach(hash store.KeyHash, network netip.Prefix) ipset.Reach {
+	if xs.nextEnd.Load() == 0 {
+		return ipset.ReachesNone
+	}
+	xs.mu.RLock()
+	defer xs.mu.RUnlock()
+	now, most := xs.now(), ipset.ReachesNone
+	for _, x := range xs.running[hash] {
+		switch {
+		case !x.Prefix.Overlaps(network) || !now.Before(x.Until):
+		case x.Prefix.Bits() <= network.Bits():
+			return ipset.ReachesWhole
+		default:
+			most = ipset.ReachesPart
+		}
+	}
+	return most
+}
+
+// Filter chooses exceptions; its zero fields choose all.
+type Filter struct {
+	State State
+	Hash  store.KeyHash
+	Text  string // part of the hint, the note, the network, or who made it
+}
+
+func (f Filter) matches(x Exception, now time.Time) bool {
+	return (f.State == "" || x.StateAt(now) == f.State) && (f.Hash.IsZero() || x.Hash == f.Hash) &&
+		(store.HasText(x.Hint, f.Text) || store.HasText(x.Note, f.Text) || store.HasText(x.By, f.Text) ||
+			strings.Contains(x.Prefix.String(), f.Text))
+}
+
+// List returns the exceptions that match: those that run first, the next to end
+// first, and then the others, the last to end first.
+func (xs *Exceptions) List(f Filter) []Exception {
+	now := xs.now()
+	xs.mu.RLock()
+	found := []Exception{}
+	for _, x := range xs.byID {
+		if f.matches(x, now) {
+			found = append(found, x)
+		}
+	}
+	xs.mu.RUnlock()
+	slices.SortFunc(found, func(a, b Exception) int {
+		aRuns, bRuns := a.StateAt(now) == Running, b.StateAt(now) == Running
+		switch {
+		case aRuns && !bRuns:
+			return -1
+		case bRuns && !aRuns:
+			return 1
+		case aRuns:
+			return order(a, b)
+		}
+		return order(b, a)
+	})
+	return found
+}
+
+func order(a, b Exception) int {
+	if c := a.end().Compare(b.end()); c != 0 {
+		return c
+	}
+	return strings.Compare(a.ID, b.ID)
+}
+
+// Get returns one. Returns store.ErrNotFound.
+func (xs *Exceptions) Get(id string) (Exception, error) {
+	xs.mu.RLock()
+	defer xs.mu.RUnlock()
+	x, ok := xs.byID[id]
+	if !ok {
+		return Exception{}, store.ErrNotFound
+	}
+	return x, nil
+}
+
+// Add makes an exception of x, whose ID and time are set here. Returns an error
+// that wraps store.ErrInvalid and names the field.
+func (xs *Exceptions) Add(ctx context.Context, x Exception) (Exception, error) {
+	xs.changing.Lock()
+	defer xs.changing.Unlock()
+	x.ID, x.Until, x.CreatedAt = strings.ToLower(rand.Text()), store.StoredTime(x.Until), store.StoredTime(xs.now())
+	x.RevokedAt, x.RevokedBy, x.revision = time.Time{}, "", 0
+	if err := x.validate(x.CreatedAt); err != nil {
+		return Exception{}, fmt.Errorf("make exception: %w", err)
+	}
+	if n := xs.countRunning(); n >= MaxRunning {
+		return Exception{}, fmt.Errorf("make exception: %w: %d exceptions run, and no more may", store.ErrInvalid, n)
+	}
+	x, err := xs.put(ctx, x)
+	if err != nil {
+		return Exception{}, fmt.Errorf("make exception: %w", err)
+	}
+	return x, nil
+}
+
+func (xs *Exceptions) countRunning() (n int) {
+	xs.mu.RLock()
+	defer xs.mu.RUnlock()
+	for _, list := range xs.running {
+		n += len(list)
+	}
+	return n
+}
+
+func (xs *Exceptions) put(ctx context.Context, x Exception) (Exception, error) {
+	body, err := json.Marshal(x)
+	if err != nil {
+		return x, err
+	}
+	d, err := xs.documents.PutDocument(ctx, store.Document{Kind: kind, ID: x.ID, Revision: x.revision, Body: body})
+	if err != nil {
+		return x, err
+	}
+	x.revision = d.Revision
+	xs.mu.Lock()
+	defer xs.mu.Unlock()
+	xs.byID[x.ID] = x
+	xs.applyLocked()
+	return x, nil
+}
+
+// Revoke ends an exception that runs, and returns it. Returns store.ErrNotFound,
+// or store.ErrConflict if it has ended.
+func (xs *Exceptions) Revoke(ctx context.Context, id, by string) (Exception, error) {
+	xs.changing.Lock()
+	defer xs.changing.Unlock()
+	x, err := xs.Get(id)
+	if err == nil && x.StateAt(xs.now()) != Running {
+		err = store.ErrConflict
+	}
+	if err == nil {
+		x.RevokedBy, x.RevokedAt = by, store.StoredTime(xs.now())
+		x, err = xs.put(ctx, x)
+	}
+	if err != nil {
+		return Exception{}, fmt.Errorf("end exception: %w", err)
+	}
+	return x, nil
+}
+
+// RevokeOf ends all exceptions of a key.
+func (xs *Exceptions) RevokeOf(ctx context.Context, hash store.KeyHash, by string) error {
+	xs.mu.RLock()
+	list := slices.Clone(xs.running[hash])
+	xs.mu.RUnlock()
+	for _, x := range list {
+		if _, err := xs.Revoke(ctx, x.ID, by); err != nil && !errors.Is(err, store.ErrConflict) {
+			return err
+		}
+	}
+	return nil
+}
+
+// End returns the keys whose exceptions have ended by themselves since the last
+// call. Its cost is nothing as long as none has.
+func (xs *Exceptions) End() []store.KeyHash {
+	now := xs.now()
+	if next := xs.nextEnd.Load(); next == 0 || now.UnixMilli() < next {
+		return nil
+	}
+	xs.mu.Lock()
+	defer xs.mu.Unlock()
+	var keys []store.KeyHash
+	for hash, list := range xs.running {
+		if slices.ContainsFunc(list, func(x Exception) bool { return x.StateAt(now) != Running }) {
+			keys = append(keys, hash)
+		}
+	}
+	xs.applyLocked()
+	return keys
+}
+
+// Forget removes those that ended long ago.
+func (xs *Exceptions) Forget(ctx context.Context) error {
+	xs.changing.Lock()
+	defer xs.changing.Unlock()
+	now := xs.now()
+	ended := xs.List(Filter{})
+	ended = slices.DeleteFunc(ended, func(x Exception) bool { return x.StateAt(now) == Running })
+	var remove []store.Document
+	for i, x := range ended {
+		if i >= maxEnded || now.Sub(x.end()) >= keepEnded {
+			remove = append(remove, store.Document{Kind: kind, ID: x.ID, Revision: x.revision})
+		}
+	}
+	if len(remove) == 0 {
+		return nil
+	}
+	if _, err := xs.documents.ChangeDocuments(ctx, nil, remove); err != nil {
+		return fmt.Errorf("forget exceptions: %w", err)
+	}
+	xs.mu.Lock()
+	defer xs.mu.Unlock()
+	maps.DeleteFunc(xs.byID, func(id string, _ Exception) bool {
+		return slices.ContainsFunc(remove, func(d store.Document) bool { return d.ID == id })
+	})
+	return nil
+}

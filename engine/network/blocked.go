@@ -1,0 +1,309 @@
+package network
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/key-ip-sentinel/sentinel/engine/ipset"
+	"github.com/key-ip-sentinel/sentinel/store"
+)
+
+const (
+	blockedKind = "blocked"
+
+	// MaxBlocked is how many blocked networks there may be.
+	MaxBlocked = 100_000
+)
+
+// Blocked is a network that nobody may come from.
+type Blocked struct {
+	Prefix netip.Prefix `json:"prefix"`
+	Note   string       `json:"note,omitempty"`
+	// Until is when it ends by itself; zero: never.
+	Until     time.Time `json:"until,omitzero"` // milliseconds, UTC
+	By        string    `json:"by,omitempty"`   // who blocked it
+	CreatedAt time.Time `json:"createdAt"`
+}
+
+func (b Blocked) isOver(now time.Time) bool { return !b.Until.IsZero() && !now.Before(b.Until) }
+
+func (b Blocked) validate(now time.Time) error {
+	if err := store.ValidatePrefix(b.Prefix); err != nil {
+		return err
+	}
+	switch {
+	case len(b.Note) > MaxNoteBytes:
+		return fmt.Errorf("%w: note of %d bytes, at most %d", store.ErrInvalid, len(b.Note), MaxNoteBytes)
+	case b.isOver(now):
+		return fmt.Errorf("%w: until: %s is in the past", store.ErrInvalid, b.Until.UTC().Format(time.RFC3339))
+	}
+	return nil
+}
+
+// Blocklist is the blocked networks. It is safe for concurrent use.
+type Blocklist struct {
+	documents store.Documents
+	now       func() time.Time
+
+	changing sync.Mutex // held by changes, which write to the store
+	mu       sync.RWMutex
+	entries  map[netip.Prefix]kept
+
+	list    atomic.Pointer[ipset.List] // nil: nothing is blocked
+	nextEnd atomic.Int64               // of the first entry that ends, in ms; 0: none does
+}
+
+type kept struct {
+	Blocked
+	revision uint64
+}
+
+// OpenBlocklist reads the blocked networks that the store has.
+func OpenBlocklist(ctx context.Context, documents store.Documents, now func() time.Time) (*Blocklist, error) {
+	l := &Blocklist{documents: documents, now: now, entries: map[netip.Prefix]kept{}}
+	list, err := documents.ListDocuments(ctx, blockedKind)
+	if err != nil {
+		return nil, fmt.Errorf("read blocked networks: %w", err)
+	}
+	for _, d := range list {
+		var b Blocked
+		if err := json.Unmarshal(d.Body, &b); err != nil {
+			return nil, fmt.Errorf("read blocked network %q: %w: %w", d.ID, store.ErrDamaged, err)
+		}
+		l.entries[b.Prefix] = kept{b, d.Revision}
+	}
+	l.applyLocked()
+	return l, nil
+}
+
+// applyLocked has the entries in force.
+func (l *Blocklist) applyLocked() {
+	var list *ipset.List
+	next := int64(0)
+	if len(l.entries) > 0 {
+		list = ipset.NewList(slices.Collect(maps.Keys(l.entries)))
+		for _, b := range l.entries {
+			if end := b.Until.UnixMilli(); !b.Until.IsZero() && (next == 0 || end < next) {
+				next = end
+			}
+		}
+	}
+	l.list.Store(list)
+	l.nextEnd.Store(next)
+}
+
+// Blocks reports whether nobody may come from an address. It allocates nothing.
+func (l *Blocklist) Blocks(addr netip.Addr) bool {
+	list := l.list.Load()
+	return list != nil && list.Contains(addr)
+}
+
+// Find returns the prefix that an address is blocked by: the outermost one.
+func (l *Blocklist) Find(addr netip.Addr) (netip.Prefix, bool) { return l.list.Load().Find(addr) }
+
+// Get returns the entry of a prefix, if it is blocked itself.
+func (l *Blocklist) Get(p netip.Prefix) (b Blocked, exists bool) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	entry, exists := l.entries[p]
+	return entry.Blocked, exists
+}
+
+// Prefixes returns all that are blocked, in the order of their addresses.
+func (l *Blocklist) Prefixes() []netip.Prefix {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return slices.SortedFunc(maps.Keys(l.entries), netip.Prefix.Compare)
+}
+
+// Len returns how many there are.
+func (l *Blocklist) Len() int {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return len(l.entries)
+}
+
+// BlockedFilter chooses blocked networks; its zero fields choose all.
+type BlockedFilter struct {
+	Text    string       // part of the note, of who blocked it, or of the prefix
+	Network netip.Prefix // those that overlap it
+	After   netip.Prefix // only those behind this one, in the order of addresses
+	Limit   int          // 1 to store.MaxPage; 0: store.DefaultPage
+}
+
+// BlockedPage is one page of blocked networks.
+type BlockedPage struct {
+	Entries []Blocked
+	Total   int          // that match, on all pages
+	Next    netip.Prefix // After of the next page; invalid: this is the last one
+}
+
+func (f BlockedFilter) matches(b Blocked) bool {
+	return (f.Text == "" || store.HasText(b.Note, f.Text) || store.HasText(b.By, f.Text) || strings.Contains(b.Prefix.String(), f.Text)) &&
+		(!f.Network.IsValid() || f.Network.Overlaps(b.Prefix))
+}
+
+// Page returns the entries that match, in the order of their addresses.
+func (l *Blocklist) Page(f BlockedFilter) BlockedPage {
+	l.mu.RLock()
+	var found []Blocked
+	for _, b := range l.entries {
+		if f.matches(b.Blocked) {
+			found = append(found, b.Blocked)
+		}
+	}
+	l.mu.RUnlock()
+	page := BlockedPage{Total: len(found)}
+	if f.After.IsValid() {
+		found = slices.DeleteFunc(found, func(b Blocked) bool { return b.Prefix.Compare(f.After) <= 0 })
+	}
+	slices.SortFunc(found, func(a, b Blocked) int { return a.Prefix.Compare(b.Prefix) })
+	limit := min(cmp.Or(max(f.Limit, 0), store.DefaultPage), store.MaxPage)
+	if len(found) > limit {
+		found = found[:limit]
+		page.Next = found[limit-1].Prefix
+	}
+	page.Entries = slices.Clip(found)
+	return page
+}
+
+// Add blocks networks, all of them or none, and returns how many were not blocked
+// before; of those that were, note and end are replaced. Returns an error that
+// wraps store.ErrInvalid and names the first that is wrong.
+func (l *Blocklist) Add(ctx context.Context, entries []Blocked) (added int, err error) {
+	now := store.StoredTime(l.now())
+	l.changing.Lock()
+	defer l.changing.Unlock()
+	changed := make(map[netip.Prefix]kept, len(entries))
+	for i, b := range entries {
+		if err := b.validate(now); err != nil {
+			return 0, fmt.Errorf("block network %d: %w", i+1, err)
+		}
+		l.mu.RLock()
+		there, exists := l.entries[b.Prefix]
+		l.mu.RUnlock()
+		b.CreatedAt, b.Until = now, store.StoredTime(b.Until)
+		if exists {
+			b.CreatedAt = there.CreatedAt
+		}
+		changed[b.Prefix] = kept{b, there.revision}
+	}
+	added = countNew(changed)
+	if total := l.Len() + added; total > MaxBlocked {
+		return 0, fmt.Errorf("block networks: %w: there would be %d, at most %d may be", store.ErrInvalid, total, MaxBlocked)
+	}
+	put := make([]store.Document, 0, len(changed))
+	for p, b := range changed {
+		body, err := json.Marshal(b.Blocked)
+		if err != nil {
+			return 0, fmt.Errorf("block networks: %w", err)
+		}
+		put = append(put, store.Document{Kind: blockedKind, ID: p.String(), Revision: b.revision, Body: body})
+	}
+	stored, err := l.documents.ChangeDocuments(ctx, put, nil)
+	if err != nil {
+		return 0, fmt.Errorf("block networks: %w", err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, d := range stored {
+		p := netip.MustParsePrefix(d.ID) // as it was written above
+		l.entries[p] = kept{changed[p].Blocked, d.Revision}
+	}
+	l.applyLocked()
+	return added, nil
+}
+
+func countNew(changed map[netip.Prefix]kept) (n int) {
+	for _, b := range changed {
+		if b.revision == 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// Remove ends the blocking of networks, of all that are blocked or of none, and
+// returns them as they were.
+func (l *Blocklist) Remove(ctx context.Context, prefixes []netip.Prefix) ([]Blocked, error) {
+	l.changing.Lock()
+	defer l.changing.Unlock()
+	return l.removeChanging(ctx, prefixes)
+}
+
+func (l *Blocklist) removeChanging(ctx context.Context, prefixes []netip.Prefix) ([]Blocked, error) {
+	var gone []Blocked
+	var remove []store.Document
+	seen := map[netip.Prefix]bool{}
+	for _, p := range prefixes {
+		l.mu.RLock()
+		b, exists := l.entries[p]
+		l.mu.RUnlock()
+		if !exists || seen[p] {
+			continue
+		}
+		seen[p] = true
+		gone = append(gone, b.Blocked)
+		remove = append(remove, store.Document{Kind: blockedKind, ID: p.String(), Revision: b.revision})
+	}
+	if len(remove) == 0 {
+		return nil, nil
+	}
+	if _, err := l.documents.ChangeDocuments(ctx, nil, remove); err != nil {
+		return nil, fmt.Errorf("unblock networks: %w", err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, b := range gone {
+		delete(l.entries, b.Prefix)
+	}
+	l.applyLocked()
+	return gone, nil
+}
+
+// End removes what is over, and returns it. Its cost is nothing as long as
+// nothing is.
+func (l *Blocklist) End(ctx context.Context) ([]Blocked, error) {
+	now := l.now()
+	if next := l.nextEnd.Load(); next == 0 || now.UnixMilli() < next {
+		return nil, nil
+	}
+	l.changing.Lock()
+	defer l.changing.Unlock()
+	var over []netip.Prefix
+	l.mu.RLock()
+	for p, b := range l.entries {
+		if b.isOver(now) {
+			over = append(over, p)
+		}
+	}
+	l.mu.RUnlock()
+	gone, err := l.removeChanging(ctx, over)
+	if err != nil && !errors.Is(err, context.Canceled) {
+		l.endInMemory(over) // what was promised holds while the store is away too
+	}
+	return gone, err
+}
+
+// endInMemory has entries out of force that the store still has.
+func (l *Blocklist) endInMemory(over []netip.Prefix) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var list []netip.Prefix
+	for p := range l.entries {
+		if !slices.Contains(over, p) {
+			list = append(list, p)
+		}
+	}
+	l.list.Store(ipset.NewList(list))
+}

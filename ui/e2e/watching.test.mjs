@@ -1,0 +1,54 @@
+// What happens, as it happens.
+import assert from 'node:assert/strict'
+import { confirm, consoleTests, rowOf, toast } from './browser.mjs'
+import { keys } from './site.mjs'
+
+const inConsole = consoleTests()
+
+inConsole('the dashboard says whether a key is abused, and follows live', async ({ page, site }) => {
+  await page.locator('.verdict', { hasText: 'refused in the last 15 minutes' }).waitFor()
+  await page.locator('canvas').waitFor()
+  await page.getByText('connected').waitFor()
+  await site.use(keys[2], '192.0.2.200')
+  await page.locator('.log li', { hasText: '192.0.2.200' }).waitFor()
+  await page.getByRole('link', { name: /^Banned/ }).click()
+  await page.waitForURL(/\/bindings\?status=banned/)
+  await page.goBack()
+  await page.getByLabel('30 d').check({ force: true })
+  await page.waitForURL(/range=30d/)
+  await page.getByLabel('1 h', { exact: true }).check({ force: true })
+  await page.waitForURL(/range=1h/)
+  // It has been running for less than an hour.
+  await page.getByText('not recorded').waitFor()
+})
+
+inConsole('intercepts follow live, pause, filter and allow', async ({ page, site }) => {
+  await page.goto(`${site.console}/intercepts?network=192.0.2.0/24`)
+  await page.getByText('Live', { exact: true }).waitFor()
+  await site.use(keys[4], '192.0.2.77')
+  await rowOf(page, '192.0.2.77').waitFor()
+  await page.keyboard.press('p')
+  await site.use(keys[4], '192.0.2.78')
+  await page.getByRole('button', { name: 'Resume (1 new)' }).click()
+  await rowOf(page, '192.0.2.78').waitFor()
+  await site.use(keys[4], '198.18.0.1') // not of this network
+  assert.equal(await rowOf(page, '198.18.0.1').count(), 0)
+
+  assert.equal(await site.use(keys[4], '192.0.2.77'), 403)
+  await rowOf(page, '192.0.2.77').first().getByRole('button', { name: /Actions/ }).click()
+  await page.getByRole('menuitem', { name: 'Allow this address' }).click()
+  await page.getByRole('dialog', { name: 'Allow 192.0.2.77?' }).waitFor()
+  await confirm(page)
+  await toast(page, 'may now come from 192.0.2.77')
+  assert.equal(await site.use(keys[4], '192.0.2.77'), 200)
+  assert.equal((await site.bindingOf(4)).rule.kind, 'multiple')
+})
+
+inConsole('an intercept can be looked into, and leads to its key', async ({ page, site }) => {
+  await page.goto(`${site.console}/intercepts`)
+  await page.locator('tbody tr').first().locator('td').nth(2).click()
+  const drawer = page.getByRole('dialog', { name: 'Intercept' })
+  await drawer.getByText('Request ID').first().waitFor()
+  await drawer.getByRole('link', { name: 'Only this key' }).click()
+  await page.waitForURL(/hash=[0-9a-f]{64}/)
+})
