@@ -84,6 +84,7 @@ func (f *bindingFilterFlags) add(cmd *cobra.Command) {
 	flags.BoolVar(&f.filter.Returned, "returned", false, "bound anew after they had been archived")
 	complete(cmd, "status", statuses)
 	complete(cmd, "rule", ruleKinds)
+	_ = cmd.RegisterFlagCompletionFunc("names-network", completeNetworks) // the flag is there
 }
 
 func (f *bindingFilterFlags) addTime(cmd *cobra.Command, flag *timeFlag, name, help string) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -88,8 +89,8 @@ func TestBadBlocks(t *testing.T) {
 	s := newSite(t)
 	one := func(fields ...string) map[string]any {
 		n := map[string]any{}
-		for i := 0; i < len(fields); i += 2 {
-			n[fields[i]] = fields[i+1]
+		for pair := range slices.Chunk(fields, 2) {
+			n[pair[0]] = pair[1]
 		}
 		return map[string]any{"networks": []any{map[string]any{"prefix": "192.0.2.1"}, n}}
 	}

@@ -102,7 +102,7 @@ func TestMigrateFormat3(t *testing.T) {
 	fresh := openFormat3(t, filepath.Join(t.TempDir(), FileName))
 	fillFormat3(t, fresh)
 	wanted := contentOf(t, fresh)
-	withoutNetworks(wanted)
+	forgetNetworks(wanted)
 	for range 2 { // the second time it is a file of the current format
 		s := openFormat3(t, path)
 		got := contentOf(t, s)
@@ -120,9 +120,9 @@ func TestMigrateFormat3(t *testing.T) {
 	}
 }
 
-// withoutNetworks makes a content one of format 3, which did not know which
-// networks a key was used from on a day.
-func withoutNetworks(content map[string]any) {
+// forgetNetworks leaves of the usage what format 3 kept: it did not know from where
+// a key was used on a day.
+func forgetNetworks(content map[string]any) {
 	forget := func(u store.Usage) {
 		for i := range u.Days {
 			u.Days[i].Networks, u.Days[i].Elsewhere = nil, u.Days[i].Allowed
