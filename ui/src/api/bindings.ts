@@ -2,9 +2,7 @@ import { api, body, compact, ifMatch } from './client'
 import type { components, operations } from './schema'
 
 type Schemas = components['schemas']
-/** A binding as the answer to a change of it. */
-export type Binding = Schemas['ChangedBinding']
-export type Rule = Schemas['RuleBody']
+export type Binding = Omit<Schemas['ChangedBinding'], 'warnings'>
 export type BindingRow = Schemas['BindingRow']
 export type BindingDetails = Schemas['BindingDetails']
 export type BindingFilter = Omit<NonNullable<operations['export-bindings']['parameters']['query']>, 'format'>

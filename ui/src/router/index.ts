@@ -21,6 +21,7 @@ export const router = createRouter({
     { path: '/dashboard', name: 'dashboard', component: () => import('@/views/dashboard/DashboardView.vue'), meta: { title: 'nav.dashboard', role: 'viewer' } },
     { path: '/bindings', name: 'bindings', component: () => import('@/views/bindings/BindingsView.vue'), meta: { title: 'nav.bindings', role: 'viewer' } },
     { path: '/intercepts', name: 'intercepts', component: () => import('@/views/intercepts/InterceptsView.vue'), meta: { title: 'nav.intercepts', role: 'viewer' } },
+    { path: '/alerts', name: 'alerts', component: () => import('@/views/alerts/AlertsView.vue'), meta: { title: 'nav.alerts', role: 'viewer' } },
     { path: '/archive', name: 'archive', component: () => import('@/views/archive/ArchiveView.vue'), meta: { title: 'nav.archive', role: 'viewer' } },
     { path: '/settings', name: 'settings', component: () => import('@/views/settings/SettingsView.vue'), meta: { title: 'nav.settings', role: 'viewer' } },
     { path: '/accounts', name: 'accounts', component: () => import('@/views/accounts/AccountsView.vue'), meta: { title: 'nav.accounts', role: 'admin' } },
