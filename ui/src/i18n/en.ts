@@ -49,7 +49,7 @@ export default {
     },
   },
   nav: {
-    watch: 'Watch', run: 'Administer', dashboard: 'Dashboard', bindings: 'Bindings', intercepts: 'Intercepts', alerts: 'Alerts', archive: 'Archive',
+    watch: 'Watch', run: 'Administer', dashboard: 'Dashboard', bindings: 'Bindings', intercepts: 'Intercepts', alerts: 'Alerts', networks: 'Networks', archive: 'Archive',
     settings: 'Settings', accounts: 'Accounts', tokens: 'API tokens', audit: 'Audit trail', about: 'About', profile: 'My account',
   },
   shell: {
@@ -211,6 +211,7 @@ export default {
     },
   },
   intercepts: {
+    allowUntil: 'Allow until…', block: 'Block {network}…',
     about: 'Requests that were refused, newest first. Repeats within a second are one entry.',
     search: 'Search intercepts', searchPlaceholder: 'IP, CIDR, path or a whole key', path: 'Path',
     details: 'Intercept', openOne: 'Intercept of {key} from {ip}', actionsFor: 'Actions for {ip}',
@@ -269,6 +270,29 @@ export default {
       createdAt: 'When', channel: 'Channel', tries: 'Attempts', last: 'Last answer', alert: 'Alert', retry: 'Send again', retried: 'It is sent again now',
       states: { pending: 'Waiting', delivered: 'Delivered', failed: 'Failed', dropped: 'Dropped' }, events: { opened: 'opened', reminder: 'reminder', closed: 'closed' },
       empty: 'Nothing was sent yet', emptyText: 'Each message of an alert to a channel is here, with its attempts.',
+    },
+  },
+  networks: {
+    tabs: { named: 'Named', blocked: 'Blocked', exceptions: 'Exceptions' },
+    about: {
+      named: 'Networks with a name, which rules have in place of their prefixes. A change is in force for all of them at once.',
+      blocked: 'Refused whatever the key. Only an exception is stronger.',
+      exceptions: 'Where one key may be used from for a while, whatever its rule says.',
+    },
+    name: 'Name', nameHint: 'Small letters of any script and digits, with . - _ between.', prefix: 'Address or network', prefixes: 'Addresses and CIDR blocks', bindings: 'Rules that name it',
+    shared: 'shared', sharedHelp: 'Many keys are used from each of its addresses, as behind an office’s NAT',
+    add: 'Add network', addTitle: 'Add a network', editTitle: 'Change {name}', deleteTitle: 'Delete {name}', saved: 'Network {name} saved', deleted: '{name} is deleted',
+    inForce: '{n} rule names it. A change is in force from its next request on, and cuts open streams that do not match any more. | {n} rules name it. A change is in force from their next request on, and cuts open streams that do not match any more.',
+    unused: 'No rule names it.', usedBy: '{n} rule names it: | {n} rules name it:', rules: { inline: 'Give the rules its prefixes', drop: 'Take it out of the rules: these addresses are refused then' },
+    confirmAny: 'Yes, this covers every address there is.', empty: 'No named networks', emptyText: 'Give the office or the VPN a name once, and use that in rules.',
+    block: 'Block', blockTitle: 'Block networks', blockText: 'Every key is refused from there, from the very next request on. Open streams are cut.', blockDone: '{n} network is blocked | {n} networks are blocked',
+    ends: 'Ends', never: 'never', in: 'in {time}', since: 'Since', left: 'Time left', by: 'By', force: 'Block it all the same. I have another way in.',
+    search: 'Search blocked networks', searchPlaceholder: 'Address, CIDR or note', blockedEmpty: 'Nothing is blocked',
+    unblock: 'Unblock', unblockOne: 'Unblock {prefix}', unblockTitle: 'Unblock {prefix}?', unblockText: 'Keys pass from there again where their rules allow it.', unblocked: '{n} network is not blocked any more | {n} networks are not blocked any more',
+    exception: {
+      make: 'Make exception', title: 'Make an exception', text: 'The key passes from there for a while, even if its rule or a blocked network says otherwise. A ban is stronger.',
+      key: 'Key or key hash', done: '{key} passes until {time}', end: 'End', endOne: 'End the exception of {key}', endTitle: 'End the exception of {key}?', endText: 'From the next request on the rule decides again. Open streams that it does not let pass are cut.', ended: 'The exception is ended',
+      states: { running: 'Running', ended: 'Ended', revoked: 'Revoked' }, empty: 'No exceptions',
     },
   },
   archive: {

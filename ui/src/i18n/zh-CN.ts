@@ -50,7 +50,7 @@ const messages: Messages = {
     },
   },
   nav: {
-    watch: '监控', run: '管理', dashboard: '概览', bindings: '绑定', intercepts: '拦截记录', alerts: '告警', archive: '归档',
+    watch: '监控', run: '管理', dashboard: '概览', bindings: '绑定', intercepts: '拦截记录', alerts: '告警', networks: '网络', archive: '归档',
     settings: '设置', accounts: '账号', tokens: 'API 令牌', audit: '审计日志', about: '关于', profile: '我的账号',
   },
   shell: {
@@ -211,6 +211,7 @@ const messages: Messages = {
     },
   },
   intercepts: {
+    allowUntil: '临时放行…', block: '屏蔽 {network}…',
     about: '被拒绝的请求，最新的在前；一秒内的重复请求合并为一条。',
     search: '搜索拦截记录', searchPlaceholder: 'IP、网段、路径或完整密钥', path: '路径',
     details: '拦截详情', openOne: '{key} 从 {ip} 被拦截', actionsFor: '{ip} 的操作',
@@ -269,6 +270,29 @@ const messages: Messages = {
       createdAt: '时间', channel: '渠道', tries: '尝试次数', last: '最近结果', alert: '告警', retry: '重新发送', retried: '正在重新发送',
       states: { pending: '等待中', delivered: '已送达', failed: '失败', dropped: '已丢弃' }, events: { opened: '开始', reminder: '提醒', closed: '结束' },
       empty: '尚未发送过消息', emptyText: '每条告警消息及其发送过程都会显示在这里。',
+    },
+  },
+  networks: {
+    tabs: { named: '命名网络', blocked: '屏蔽网段', exceptions: '临时例外' },
+    about: {
+      named: '为网段命名，供规则引用；修改后立即对所有规则生效。',
+      blocked: '无论使用哪个密钥都会被拒绝，只有临时例外优先于它。',
+      exceptions: '某个密钥在一段时间内可从指定来源使用，不受规则限制。',
+    },
+    name: '名称', nameHint: '任意文字的小写字母和数字，中间可用 . - _ 连接。', prefix: '地址或网段', prefixes: '地址和网段', bindings: '引用的规则',
+    shared: '共用出口', sharedHelp: '其中每个地址都有许多密钥使用，例如办公室的 NAT 出口',
+    add: '添加网络', addTitle: '添加网络', editTitle: '修改 {name}', deleteTitle: '删除 {name}', saved: '网络 {name} 已保存', deleted: '{name} 已删除',
+    inForce: '有 {n} 条规则引用它。修改从下一个请求起生效，不再匹配的流式连接将被切断。',
+    unused: '没有规则引用它。', usedBy: '有 {n} 条规则引用它：', rules: { inline: '将其网段写入这些规则', drop: '从这些规则中移除，来自这些地址的请求将被拒绝' },
+    confirmAny: '我确认这会包含所有地址。', empty: '还没有命名网络', emptyText: '为办公室或 VPN 命名一次，即可在规则中引用。',
+    block: '屏蔽', blockTitle: '屏蔽网段', blockText: '从下一个请求起，来自这些地址的所有密钥都会被拒绝，进行中的流式连接将被切断。', blockDone: '已屏蔽 {n} 个网段',
+    ends: '结束时间', never: '永不', in: '{time}后', since: '开始于', left: '剩余时间', by: '操作者', force: '仍要屏蔽，我有其他方式登录。',
+    search: '搜索屏蔽网段', searchPlaceholder: '地址、网段或备注', blockedEmpty: '没有屏蔽任何网段',
+    unblock: '解除屏蔽', unblockOne: '解除屏蔽 {prefix}', unblockTitle: '解除屏蔽 {prefix}？', unblockText: '密钥可以在规则允许的范围内再次从这些地址使用。', unblocked: '已解除屏蔽 {n} 个网段',
+    exception: {
+      make: '添加例外', title: '添加临时例外', text: '在一段时间内，该密钥可从指定来源使用，即使规则或屏蔽网段不允许。封禁优先于例外。',
+      key: '密钥或密钥哈希', done: '{key} 可使用至 {time}', end: '结束', endOne: '结束 {key} 的例外', endTitle: '结束 {key} 的例外？', endText: '从下一个请求起恢复按规则判定，不允许的流式连接将被切断。', ended: '例外已结束',
+      states: { running: '生效中', ended: '已到期', revoked: '已撤销' }, empty: '没有临时例外',
     },
   },
   archive: {

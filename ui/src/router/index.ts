@@ -22,6 +22,7 @@ export const router = createRouter({
     { path: '/bindings', name: 'bindings', component: () => import('@/views/bindings/BindingsView.vue'), meta: { title: 'nav.bindings', role: 'viewer' } },
     { path: '/intercepts', name: 'intercepts', component: () => import('@/views/intercepts/InterceptsView.vue'), meta: { title: 'nav.intercepts', role: 'viewer' } },
     { path: '/alerts', name: 'alerts', component: () => import('@/views/alerts/AlertsView.vue'), meta: { title: 'nav.alerts', role: 'viewer' } },
+    { path: '/networks', name: 'networks', component: () => import('@/views/networks/NetworksView.vue'), meta: { title: 'nav.networks', role: 'viewer' } },
     { path: '/archive', name: 'archive', component: () => import('@/views/archive/ArchiveView.vue'), meta: { title: 'nav.archive', role: 'viewer' } },
     { path: '/settings', name: 'settings', component: () => import('@/views/settings/SettingsView.vue'), meta: { title: 'nav.settings', role: 'viewer' } },
     { path: '/accounts', name: 'accounts', component: () => import('@/views/accounts/AccountsView.vue'), meta: { title: 'nav.accounts', role: 'admin' } },
