@@ -1,5 +1,0 @@
-<<<<<<<< HEAD:ui/dist/assets/PageHead-DNrnJ_Rh.js
-import{A as e,D as t,F as n,Rt as r,Z as i,et as a,k as o,t as s}from"./_plugin-vue_export-helper-D9cdI6BW.js";var c={class:`head`},l={class:`grow`},u={key:0,class:`muted`},d={key:0,class:`row wrap actions`},f=s(n({__name:`PageHead`,props:{title:{},text:{}},setup(n){return(s,f)=>(i(),e(`header`,c,[t(`div`,l,[t(`h1`,null,r(n.title),1),n.text?(i(),e(`p`,u,r(n.text),1)):o(``,!0)]),s.$slots.default?(i(),e(`div`,d,[a(s.$slots,`default`,{},void 0,!0)])):o(``,!0)]))}}),[[`__scopeId`,`data-v-2d4228c0`]]);export{f as t};
-========
-import{A as e,D as t,F as n,Rt as r,Z as i,et as a,k as o,t as s}from"./_plugin-vue_export-helper-DJNCXlNR.js";var c={class:`head`},l={class:`grow`},u={key:0,class:`muted`},d={key:0,class:`row wrap actions`},f=s(n({__name:`PageHead`,props:{title:{},text:{}},setup(n){return(s,f)=>(i(),e(`header`,c,[t(`div`,l,[t(`h1`,null,r(n.title),1),n.text?(i(),e(`p`,u,r(n.text),1)):o(``,!0)]),s.$slots.default?(i(),e(`div`,d,[a(s.$slots,`default`,{},void 0,!0)])):o(``,!0)]))}}),[[`__scopeId`,`data-v-2d4228c0`]]);export{f as t};
->>>>>>>> w-console:ui/dist/assets/PageHead-pZZkV5oI.js

@@ -1,5 +1,0 @@
-<<<<<<<< HEAD:ui/dist/assets/TimeText-CWqe-hEb.js
-import{A as e,Dt as t,F as n,Rt as r,Z as i}from"./_plugin-vue_export-helper-D9cdI6BW.js";import{n as a,t as o}from"./useFormat-DqAfzV2m.js";var s=[`datetime`,`title`],c={key:1,class:`muted`},l=n({__name:`TimeText`,props:{at:{},as:{default:`ago`},none:{default:`–`}},setup(n){return(l,u)=>t(a)(n.at)?(i(),e(`time`,{key:0,datetime:n.at,title:t(o).exact(n.at),class:`num nowrap`},r(t(o)[n.as](n.at)),9,s)):(i(),e(`span`,c,r(n.none),1))}});export{l as t};
-========
-import{A as e,Dt as t,F as n,Rt as r,Z as i}from"./_plugin-vue_export-helper-DJNCXlNR.js";import{n as a,t as o}from"./useFormat-D7wIndzL.js";var s=[`datetime`,`title`],c={key:1,class:`muted`},l=n({__name:`TimeText`,props:{at:{},as:{default:`ago`},none:{default:`–`}},setup(n){return(l,u)=>t(a)(n.at)?(i(),e(`time`,{key:0,datetime:n.at,title:t(o).exact(n.at),class:`num nowrap`},r(t(o)[n.as](n.at)),9,s)):(i(),e(`span`,c,r(n.none),1))}});export{l as t};
->>>>>>>> w-console:ui/dist/assets/TimeText-CpdqxPrg.js
