@@ -308,7 +308,7 @@ export default {
     default: 'Default: {value}', restart: 'Set at the start only', takeBack: 'Take back', secretSet: 'set, and not shown', secretUnset: 'not set', hidden: '(hidden)', nothing: '(empty)',
     between: '{min} to {max}', atLeast: '{min} or more', durationHint: 'Such as 90s, 15m or 2h',
     changes: '{n} change not saved | {n} changes not saved', review: 'Review and save', reviewTitle: 'Save these changes?', before: 'Before', after: 'After',
-    asEnvironment: 'what the environment says', atOnce: 'All of them or none. They are in force at once, without a restart.', save: 'Save changes', saved: 'Settings saved',
+    asEnvironment: 'what the environment says', atOnce: 'All of them or none. They are in force at once, without a restart.', save: 'Save changes', saved: 'Settings saved', force: 'Save all the same',
     leave: 'You have changes that are not saved. Leave all the same?',
   },
   accounts: {
@@ -329,8 +329,8 @@ export default {
   audit: {
     about: 'Every administrative act. Nothing can be removed from here.',
     at: 'Time', actor: 'Who', action: 'Act', target: 'On what', clientIp: 'From', openOne: 'Details: {action}', onlyThis: 'Only this', changed: 'What changed', field: 'Field',
-    noMatch: 'No entry matches', empty: 'No entries yet', byToken: '{name} (token)', local: 'on the server', system: 'Sentinel itself', anonymous: 'not signed in',
-    kinds: { session: 'Sign-ins', binding: 'Bindings', setting: 'Settings', account: 'Accounts', token: 'API tokens', store: 'Store', log: 'Exports of intercepts', alert: 'Alerts', channel: 'Alert channels', delivery: 'Deliveries of alerts', network: 'Named networks', blocked: 'Blocked networks', exception: 'Exceptions' },
+    noMatch: 'No entry matches', empty: 'No entries yet', byToken: '{name} (token)', local: 'on the server', system: 'Sentinel itself', rebindLink: 'who had the link', anonymous: 'not signed in',
+    kinds: { session: 'Sign-ins', binding: 'Bindings', setting: 'Settings', account: 'Accounts', token: 'API tokens', rebind: 'Re-bind links', store: 'Store', log: 'Exports of intercepts', alert: 'Alerts', channel: 'Alert channels', delivery: 'Deliveries of alerts', network: 'Named networks', blocked: 'Blocked networks', exception: 'Exceptions' },
     actions: {
       session_login: 'Signed in', session_failed: 'Sign-in failed', session_logout: 'Signed out',
       binding_create: 'Bound a key', binding_edit: 'Changed a binding', binding_ban: 'Banned a key', binding_unban: 'Lifted a ban', binding_unbind: 'Unbound a key',
@@ -338,7 +338,8 @@ export default {
       setting_change: 'Changed a setting', log_export: 'Exported intercepts', profile_read: 'Read a profile of the process',
       account_setup: 'Made the first account', account_create: 'Added an account', account_delete: 'Deleted an account', account_role: 'Changed a role', account_disable: 'Disabled an account', account_enable: 'Enabled an account',
       account_password: 'Changed a password', account_recovery_codes: 'Renewed recovery codes', account_second_factor_begin: 'Began a second factor', account_second_factor_on: 'Switched on a second factor', account_second_factor_off: 'Switched off a second factor',
-      token_create: 'Created an API token', token_delete: 'Deleted an API token', store_backup: 'Downloaded a backup', store_compact: 'Compacted the store', store_housekeeping: 'Ran housekeeping',
+      rebind_create: 'Made a re-bind link', rebind_revoke: 'Revoked a re-bind link', rebind_use: 'Bound a key by a link',
+      suspicion_dismiss: 'Dismissed a suspicion of sharing', token_create: 'Created an API token', token_delete: 'Deleted an API token', store_backup: 'Downloaded a backup', store_compact: 'Compacted the store', store_housekeeping: 'Ran housekeeping',
       alert_acknowledge: 'Acknowledged an alert', channel_create: 'Added an alert channel', channel_edit: 'Changed an alert channel', channel_delete: 'Deleted an alert channel', channel_test: 'Tested an alert channel', delivery_retry: 'Retried a delivery',
       network_create: 'Named a network', network_edit: 'Changed a named network', network_delete: 'Deleted a named network', blocked_add: 'Blocked networks', blocked_remove: 'Ended the blocking of networks', exception_create: 'Made an exception', exception_end: 'Ended an exception',
     },

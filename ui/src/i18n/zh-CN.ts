@@ -308,7 +308,7 @@ const messages: Messages = {
     default: '默认：{value}', restart: '仅在启动时读取', takeBack: '还原', secretSet: '已设置，不显示', secretUnset: '未设置', hidden: '（不显示）', nothing: '（空）',
     between: '{min} 到 {max}', atLeast: '不小于 {min}', durationHint: '例如 90s、15m 或 2h',
     changes: '{n} 项修改未保存', review: '核对并保存', reviewTitle: '保存以下修改？', before: '修改前', after: '修改后',
-    asEnvironment: '按环境变量或默认值', atOnce: '全部生效或全部不生效；无需重启，立即生效。', save: '保存修改', saved: '设置已保存',
+    asEnvironment: '按环境变量或默认值', atOnce: '全部生效或全部不生效；无需重启，立即生效。', save: '保存修改', saved: '设置已保存', force: '仍然保存',
     leave: '有未保存的修改，确定离开吗？',
   },
   accounts: {
@@ -329,8 +329,8 @@ const messages: Messages = {
   audit: {
     about: '所有管理操作的记录，无法从这里删除。',
     at: '时间', actor: '操作者', action: '操作', target: '对象', clientIp: '来源', openOne: '详情：{action}', onlyThis: '只看此项', changed: '变更内容', field: '字段',
-    noMatch: '没有符合条件的记录', empty: '还没有记录', byToken: '{name}（令牌）', local: '服务器本机', system: 'Sentinel 自身', anonymous: '未登录',
-    kinds: { session: '登录', binding: '绑定', setting: '设置', account: '账号', token: 'API 令牌', store: '存储', log: '拦截记录导出', alert: '告警', channel: '告警通道', delivery: '告警投递', network: '命名网络', blocked: '屏蔽网段', exception: '临时放行' },
+    noMatch: '没有符合条件的记录', empty: '还没有记录', byToken: '{name}（令牌）', local: '服务器本机', system: 'Sentinel 自身', rebindLink: '链接持有者', anonymous: '未登录',
+    kinds: { session: '登录', binding: '绑定', setting: '设置', account: '账号', token: 'API 令牌', rebind: '重新绑定链接', store: '存储', log: '拦截记录导出', alert: '告警', channel: '告警通道', delivery: '告警投递', network: '命名网络', blocked: '屏蔽网段', exception: '临时放行' },
     actions: {
       session_login: '登录', session_failed: '登录失败', session_logout: '退出登录',
       binding_create: '绑定密钥', binding_edit: '修改绑定', binding_ban: '封禁密钥', binding_unban: '解除封禁', binding_unbind: '解绑密钥',
@@ -338,7 +338,8 @@ const messages: Messages = {
       setting_change: '修改设置', log_export: '导出拦截记录', profile_read: '读取性能剖析',
       account_setup: '创建首个账号', account_create: '添加账号', account_delete: '删除账号', account_role: '修改角色', account_disable: '停用账号', account_enable: '启用账号',
       account_password: '修改密码', account_recovery_codes: '更换恢复码', account_second_factor_begin: '开始设置双重验证', account_second_factor_on: '开启双重验证', account_second_factor_off: '关闭双重验证',
-      token_create: '创建 API 令牌', token_delete: '删除 API 令牌', store_backup: '下载备份', store_compact: '压缩存储', store_housekeeping: '执行清理',
+      rebind_create: '创建重新绑定链接', rebind_revoke: '撤销重新绑定链接', rebind_use: '通过链接绑定密钥',
+      suspicion_dismiss: '排除共用嫌疑', token_create: '创建 API 令牌', token_delete: '删除 API 令牌', store_backup: '下载备份', store_compact: '压缩存储', store_housekeeping: '执行清理',
       alert_acknowledge: '确认告警', channel_create: '添加告警通道', channel_edit: '修改告警通道', channel_delete: '删除告警通道', channel_test: '测试告警通道', delivery_retry: '重新投递告警',
       network_create: '创建命名网络', network_edit: '修改命名网络', network_delete: '删除命名网络', blocked_add: '屏蔽网段', blocked_remove: '解除网段屏蔽', exception_create: '创建临时放行', exception_end: '结束临时放行',
     },
