@@ -69,6 +69,9 @@ UPDATE sentinel.intercepts i SET at = g.at, last = g.last, count = g.count, reas
 FROM ` + givenIntercepts + `
 WHERE i.id = g.id`
 
+// putTries is how often records are written whose partition somebody drops meanwhile.
+const putTries = 3
+
 // PutIntercepts is part of store.Intercepts.
 func (s *Store) PutIntercepts(ctx context.Context, recs []store.Intercept) error {
 	if len(recs) == 0 {
@@ -76,8 +79,8 @@ func (s *Store) PutIntercepts(ctx context.Context, recs []store.Intercept) error
 	}
 	step := newInterceptStep(recs)
 	last, err := s.putIntercepts(ctx, step)
-	if hasCode(err, codeNoPartition) {
-		s.months.forget() // it was dropped since we have seen it
+	for try := 1; try < putTries && hasCode(err, codeNoPartition); try++ {
+		s.months.forget() // it was dropped since it was seen
 		last, err = s.putIntercepts(ctx, step)
 	}
 	if err != nil {
