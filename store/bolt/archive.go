@@ -304,6 +304,7 @@ func (s *Store) PurgeArchive(ctx context.Context, before time.Time, limit int) (
 				return err
 			}
 			w.archived--
+			w.isOwn = true
 			purged++
 		}
 		return nil

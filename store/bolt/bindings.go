@@ -108,7 +108,7 @@ func (w *writeTx) putBinding(hash store.KeyHash, value []byte) (revision uint64,
 }
 
 func (w *writeTx) nextRevision() (uint64, error) {
-	w.changed = true
+	w.changed, w.isOwn = true, true
 	return w.bucket(bucketBindings).NextSequence()
 }
 

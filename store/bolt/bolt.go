@@ -39,6 +39,9 @@
 //	audit       ID (8) -> time in ms (8), CBOR of auditRecord;
 //	            the bucket's sequence is the last ID
 //
+// A file that is a copy of an authority has "copy.of" and "copy.position" in meta, and
+// may have two more buckets, as copy.go says; the revisions in it are the authority's.
+//
 // Usage has a bucket of its own because it changes all the time: its pages are
 // dense, so that writing the use of many keys rewrites few of them. Its history is
 // written much less often.
@@ -99,6 +102,8 @@ type Store struct {
 	retired sync.WaitGroup // files that others have taken the place of, being closed
 	live    live           // what the bindings are searched in
 
+	replacing chan struct{} // taken by the one ReplaceAll that runs
+
 	queueMu sync.Mutex
 	queue   []*request
 	closed  bool
@@ -121,7 +126,10 @@ func Open(path string, opts Options) (*Store, error) {
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Store{path: path, opts: opts, wake: make(chan struct{}, 1), stopped: make(chan struct{})}
+	s := &Store{
+		path: path, opts: opts, wake: make(chan struct{}, 1), stopped: make(chan struct{}),
+		replacing: make(chan struct{}, 1),
+	}
 	f, err := openFile(path, opts, os.O_CREATE)
 	if err != nil {
 		return nil, openError(path, err)

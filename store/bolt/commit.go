@@ -240,8 +240,9 @@ func (f *file) update(fn func(tx *writeTx) error) (id int64, err error) {
 type writeTx struct {
 	tx       *bbolt.Tx
 	changed  bool
-	added    int // bindings made, less those deleted
-	archived int // entries of the archive made, less those deleted
+	added    int  // bindings made, less those deleted
+	archived int  // entries of the archive made, less those deleted
+	isOwn    bool // the store itself has changed what a copy is made of
 
 	record  bool     // whether changes are wanted
 	changes []change // of bindings and usage, for the catalog
@@ -271,6 +272,11 @@ func (w *writeTx) remove(bucket string, key []byte) error {
 
 // finish brings the numbers of bindings and of archive entries up to date.
 func (w *writeTx) finish() error {
+	if w.isOwn {
+		if err := w.leaveAuthority(); err != nil {
+			return err
+		}
+	}
 	return errors.Join(w.addTo(keyBindings, w.added), w.addTo(keyArchived, w.archived))
 }
 

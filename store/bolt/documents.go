@@ -176,6 +176,7 @@ func (w *writeTx) changeDocuments(changes []documentChange) error {
 	// bbolt keeps what is new in a page as one list until the commit: out of order,
 	// each of a hundred thousand would move half of those before it.
 	changes = slices.Clone(changes)
+	w.isOwn = w.isOwn || len(changes) > 0
 	slices.SortFunc(changes, func(a, b documentChange) int { return bytes.Compare(a.key, b.key) })
 	for _, c := range changes {
 		if c.value == nil {

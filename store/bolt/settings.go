@@ -30,7 +30,10 @@ func (s *Store) PutSetting(ctx context.Context, name string, value []byte) error
 		return fmt.Errorf("setting: %w", err)
 	}
 	value = bytes.Clone(value)
-	return s.write(ctx, func(w *writeTx) error { return w.put(bucketSettings, []byte(name), value) })
+	return s.write(ctx, func(w *writeTx) error {
+		w.isOwn = w.isOwn || !store.IsNodeSetting(name)
+		return w.put(bucketSettings, []byte(name), value)
+	})
 }
 
 // DeleteSetting is part of store.Settings.
@@ -39,6 +42,7 @@ func (s *Store) DeleteSetting(ctx context.Context, name string) error {
 		if w.bucket(bucketSettings).Get([]byte(name)) == nil {
 			return nil
 		}
+		w.isOwn = w.isOwn || !store.IsNodeSetting(name)
 		return w.remove(bucketSettings, []byte(name))
 	})
 }

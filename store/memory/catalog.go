@@ -120,6 +120,7 @@ func (s *Store) ArchiveBindings(ctx context.Context, hashes []store.KeyHash, idl
 		s.archive[hash] = store.ArchivedBinding{Binding: b, Usage: u, ArchivedAt: store.StoredTime(at)}
 		delete(s.bindings, hash)
 		delete(s.usage, hash)
+		s.ownChangeLocked()
 		s.lastRevision++
 		moved = append(moved, hash)
 	}
@@ -221,6 +222,7 @@ func (s *Store) PurgeArchive(ctx context.Context, before time.Time, limit int) (
 	for hash, a := range s.archive {
 		if n < limit && a.ArchivedAt.Before(before) {
 			delete(s.archive, hash)
+			s.ownChangeLocked()
 			n++
 		}
 	}

@@ -73,6 +73,9 @@ func (s *Store) ChangeDocuments(ctx context.Context, put, remove []store.Documen
 	if err := s.checkDocumentsLocked(put, remove); err != nil {
 		return nil, err
 	}
+	if len(put)+len(remove) > 0 {
+		s.ownChangeLocked()
+	}
 	stored := make([]store.Document, 0, len(put))
 	for _, d := range put {
 		s.lastDocument++

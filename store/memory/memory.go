@@ -33,6 +33,8 @@ type Store struct {
 	lastIntercept uint64
 	lastDocument  uint64
 	lastAudit     uint64
+	copying       copying
+	replacing     sync.Mutex // held by the one ReplaceAll that runs
 }
 
 type counterKey struct {
@@ -132,6 +134,7 @@ func (s *Store) Bind(ctx context.Context, b store.Binding) (store.Binding, bool,
 
 func (s *Store) putLocked(b store.Binding) store.Binding {
 	s.lastRevision++
+	s.ownChangeLocked()
 	b = b.Stored()
 	b.Revision = s.lastRevision
 	s.bindings[b.Hash] = b
@@ -177,6 +180,7 @@ func (s *Store) DeleteBinding(ctx context.Context, hash store.KeyHash, revision 
 	}
 	delete(s.bindings, hash)
 	delete(s.usage, hash)
+	s.ownChangeLocked()
 	s.lastRevision++
 	return s.lastRevision, nil
 }
@@ -308,6 +312,9 @@ func (s *Store) PutSetting(ctx context.Context, name string, value []byte) error
 		return err
 	}
 	defer leave()
+	if !store.IsNodeSetting(name) {
+		s.ownChangeLocked()
+	}
 	s.settings[name] = bytes.Clone(value)
 	return nil
 }
@@ -319,6 +326,9 @@ func (s *Store) DeleteSetting(ctx context.Context, name string) error {
 		return err
 	}
 	defer leave()
+	if _, isThere := s.settings[name]; isThere && !store.IsNodeSetting(name) {
+		s.ownChangeLocked()
+	}
 	delete(s.settings, name)
 	return nil
 }

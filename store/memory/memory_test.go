@@ -25,3 +25,7 @@ func TestFail(t *testing.T) {
 		t.Errorf("probe after the failure: %v", err)
 	}
 }
+
+func TestCopy(t *testing.T) {
+	storetest.RunCopy(t, func(testing.TB) storetest.CopyStore { return memory.New() })
+}
