@@ -39,7 +39,3 @@ func mustClose(tb testing.TB, s *bolt.Store) {
 		tb.Fatal(err)
 	}
 }
-
-func TestCopy(t *testing.T) {
-	storetest.RunCopy(t, func(tb testing.TB) storetest.CopyStore { return openIn(tb, tb.TempDir()) })
-}

@@ -26,6 +26,7 @@ const childEnv = "SENTINEL_BOLT_TEST_CHILD"
 var children = map[string]func(path string) error{
 	"bind":    bindForever,
 	"compact": compactForever,
+	"replace": replaceForever,
 }
 
 func TestMain(m *testing.M) {

@@ -26,6 +26,12 @@ func (s *Store) Position(ctx context.Context) (uint64, error) {
 	return uint64(revision), err // #nosec G115 -- not negative
 }
 
+// Identity is part of store.Authority.
+func (s *Store) Identity(ctx context.Context) (identity string, err error) {
+	err = s.viewOne(ctx, `SELECT identity FROM sentinel.head`, nil, func(rows pgx.Rows) error { return rows.Scan(&identity) })
+	return identity, err
+}
+
 // changeRow is a row of the table changes.
 type changeRow struct {
 	revision int64

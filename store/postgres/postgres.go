@@ -100,6 +100,8 @@ type Store struct {
 var (
 	_ store.Store = (*Store)(nil)
 	_ store.Feed  = (*Store)(nil)
+
+	_ store.Authority = (*Store)(nil)
 )
 
 // Open connects to the database, and brings its schema, sentinel, to the current

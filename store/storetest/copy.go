@@ -27,6 +27,7 @@ func RunCopy(t *testing.T, open func(testing.TB) CopyStore) {
 		{"EveryKindOfChange", testApplyKinds},
 		{"OlderChangesDoNothing", testApplyOlder},
 		{"WhatIsAheadStays", testApplyAhead},
+		{"LateOnesDoNothing", testApplyLate},
 		{"AppliedTellsDifferences", testApplied},
 		{"InvalidChangesNothing", testApplyInvalid},
 		{"RandomHistories", testCopyHistories},
@@ -155,6 +156,22 @@ func testApplyAhead(t *testing.T, s CopyStore) {
 	m.put(bindingChange(1, "again"))
 	apply(t, s, 9, m.changes(8, 10)...)
 	wantCopy(t, "level", s, m)
+}
+
+// testApplyLate has the node learn of its own changes later than of what came after
+// them, which the feed told with a change from before.
+func testApplyLate(t *testing.T, s CopyStore) {
+	m := newFeedModel()
+	replace(t, s, m)
+	m.put(bindingChange(1, "first"))
+	m.put(documentChange("ada", "1"))
+	late := []store.Change{m.put(bindingChange(1, "late")), m.put(documentChange("ada", "2"))}
+	m.put(bindingChange(1, "last"))
+	m.put(documentChange("ada", "3"))
+	apply(t, s, 2, m.changes(0, 2)...)
+	wantCopy(t, "told early", s, m)
+	want(t, "applied of what is late", len(apply(t, s, 0, late...)), 0)
+	wantCopy(t, "after the late ones", s, m)
 }
 
 func testApplied(t *testing.T, s CopyStore) {
