@@ -1,0 +1,407 @@
+//go:build unix
+
+package replica_test
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/key-ip-sentinel/sentinel/store"
+	"github.com/key-ip-sentinel/sentinel/store/bolt"
+	"github.com/key-ip-sentinel/sentinel/store/postgres"
+	"github.com/key-ip-sentinel/sentinel/store/postgres/pgtest"
+	"github.com/key-ip-sentinel/sentinel/store/replica"
+	"github.com/key-ip-sentinel/sentinel/store/storetest"
+)
+
+// server is the one of most tests, each of which has a database of its own. Tests that
+// harm a server start another one.
+var server *pgtest.Server
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	os.Exit(runAll(m))
+}
+
+func runAll(m *testing.M) int {
+	var err error
+	if server, err = pgtest.Start(pgtest.Options{}); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	code := m.Run()
+	if err := server.Stop(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
+}
+
+// node is one node of a cluster, with what it was told.
+type node struct {
+	*replica.Store
+	local     *bolt.Store
+	authority *counted
+
+	mu       sync.Mutex
+	changes  []store.Change
+	replaced int
+}
+
+// told returns what OnChange and OnReplace were called with.
+func (n *node) told() (changes []store.Change, replaced int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clone(n.changes), n.replaced
+}
+
+// counted is an authority that counts what comes to it, and may fail.
+type counted struct {
+	store.Authority
+	mu     sync.Mutex
+	writes int
+	refuse error // of the next writes
+}
+
+func (c *counted) Bind(ctx context.Context, b store.Binding) (store.Binding, bool, error) {
+	if err := c.count(); err != nil {
+		return store.Binding{}, false, err
+	}
+	return c.Authority.Bind(ctx, b)
+}
+
+func (c *counted) Probe(ctx context.Context) error {
+	c.mu.Lock()
+	err := c.refuse
+	c.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return c.Authority.Probe(ctx)
+}
+
+func (c *counted) count() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.writes++
+	return c.refuse
+}
+
+func (c *counted) seen() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.writes
+}
+
+func (c *counted) fail(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.refuse = err
+}
+
+// options are quick ones.
+func options() replica.Options {
+	return replica.Options{
+		AuthorityTimeout: 500 * time.Millisecond, ProbeInterval: 20 * time.Millisecond, PollInterval: 20 * time.Millisecond,
+	}
+}
+
+// start opens a node of a database, with the file of a directory. The caller closes it.
+func start(tb testing.TB, dsn, dir string, opts replica.Options) *node {
+	tb.Helper()
+	n := &node{}
+	var err error
+	if n.local, err = bolt.Open(filepath.Join(dir, bolt.FileName), bolt.Options{}); err != nil {
+		tb.Fatal(err)
+	}
+	opts.Local = n.local
+	opts.Connect = func(ctx context.Context) (store.Authority, error) {
+		s, err := postgres.Open(ctx, postgres.Options{DSN: dsn, ConnectTimeout: 2 * time.Second})
+		if err != nil {
+			return nil, err
+		}
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		n.authority = &counted{Authority: s}
+		return n.authority, nil
+	}
+	opts.OnChange = func(changes []store.Change) {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		n.changes = append(n.changes, changes...)
+	}
+	opts.OnReplace = func() {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		n.replaced++
+	}
+	if n.Store, err = replica.Open(tb.Context(), opts); err != nil {
+		tb.Fatal(err)
+	}
+	return n
+}
+
+// join opens a node until the end of the test, and waits until it is level.
+func join(tb testing.TB, dsn string, opts replica.Options) *node {
+	tb.Helper()
+	n := start(tb, dsn, tb.TempDir(), opts)
+	tb.Cleanup(func() { mustClose(tb, n) })
+	awaitLevel(tb, n)
+	return n
+}
+
+// awaitLevel waits until a node has been level after now.
+func awaitLevel(tb testing.TB, n *node) {
+	tb.Helper()
+	now := time.Now()
+	eventually(tb, "level", func() bool {
+		_, since := n.Lag()
+		return since.After(now) && n.Away() == nil
+	})
+}
+
+func mustClose(tb testing.TB, n *node) {
+	tb.Helper()
+	if err := n.Close(); err != nil {
+		tb.Error(err)
+	}
+}
+
+// eventually waits until something is so.
+func eventually(tb testing.TB, what string, isSo func() bool) {
+	tb.Helper()
+	deadline := time.Now().Add(30 * time.Second)
+	for !isSo() {
+		if time.Now().After(deadline) {
+			tb.Fatalf("never so: %s", what)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func must[T any](v T, err error) func(tb testing.TB) T {
+	return func(tb testing.TB) T {
+		tb.Helper()
+		if err != nil {
+			tb.Fatal(err)
+		}
+		return v
+	}
+}
+
+func check(tb testing.TB, errs ...error) {
+	tb.Helper()
+	if err := errors.Join(errs...); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// database makes an empty database, which is not related to any other one.
+func database(tb testing.TB) (dsn string) {
+	tb.Helper()
+	return server.DSN(server.NewDatabase(tb, "template1"))
+}
+
+// sql runs a statement at a database.
+func sql(tb testing.TB, dsn, statement string, args ...any) {
+	tb.Helper()
+	conn := must(pgx.Connect(tb.Context(), dsn))(tb)
+	defer func() { _ = conn.Close(context.Background()) }() // it has served
+	must(conn.Exec(tb.Context(), statement, args...))(tb)
+}
+
+func bind(tb testing.TB, s store.Bindings, numbers ...int) (list []store.Binding) {
+	tb.Helper()
+	for _, n := range numbers {
+		b, created, err := s.Bind(context.Background(), storetest.Binding(n))
+		if err != nil || !created {
+			tb.Fatalf("bind %d: created %v, %v", n, created, err)
+		}
+		list = append(list, b)
+	}
+	return list
+}
+
+// ban bans a key, and returns its binding.
+func ban(tb testing.TB, s store.Bindings, n int) store.Binding {
+	tb.Helper()
+	b := must(s.Binding(context.Background(), storetest.Hash(n)))(tb)
+	b.Status = store.StatusBanned
+	return must(s.ReplaceBinding(context.Background(), b))(tb)
+}
+
+func isBanned(s store.Bindings, n int) bool {
+	b, err := s.Binding(context.Background(), storetest.Hash(n))
+	return err == nil && b.Status == store.StatusBanned
+}
+
+// wantSame fails the test unless a node has what another one has, once both are level.
+func wantSame(tb testing.TB, nodes ...*node) {
+	tb.Helper()
+	for _, n := range nodes {
+		awaitLevel(tb, n)
+	}
+	want := must(nodes[0].ListBindings(tb.Context(), store.KeyHash{}, 1<<30))(tb)
+	for _, n := range nodes[1:] {
+		got := must(n.ListBindings(tb.Context(), store.KeyHash{}, 1<<30))(tb)
+		if !slices.EqualFunc(got, want, func(a, b store.Binding) bool {
+			return a.Hash == b.Hash && a.Revision == b.Revision && a.Status == b.Status && a.Label == b.Label
+		}) {
+			tb.Errorf("%d bindings, and %d at another node", len(got), len(want))
+		}
+	}
+}
+
+// TestConformance has one node be what any store is.
+func TestConformance(t *testing.T) {
+	storetest.Run(t, func(tb testing.TB) store.Store {
+		opts := options()
+		opts.AuthorityTimeout = 10 * time.Second
+		n := start(tb, database(tb), tb.TempDir(), opts)
+		awaitLevel(tb, n)
+		return n
+	})
+}
+
+// TestPropagation has each kind of change reach the other nodes, which are told of it.
+func TestPropagation(t *testing.T) {
+	dsn := database(t)
+	a, b, c := join(t, dsn, options()), join(t, dsn, options()), join(t, dsn, options())
+	ctx := t.Context()
+	bind(t, a, 1, 2, 3)
+	ban(t, a, 1)
+	gone := must(a.Binding(ctx, storetest.Hash(2)))(t)
+	must(a.DeleteBinding(ctx, gone.Hash, gone.Revision))(t)
+	check(t, a.PutSetting(ctx, "mode", []byte("observe")))
+	d := must(a.PutDocument(ctx, store.Document{Kind: "account", ID: "ada", Body: []byte("1")}))(t)
+	at := gone.CreatedAt.AddDate(1, 0, 0)
+	must(a.ArchiveBindings(ctx, []store.KeyHash{storetest.Hash(3)}, at, at))(t)
+	for _, n := range []*node{a, b, c} {
+		awaitLevel(t, n)
+		if _, err := n.Binding(ctx, gone.Hash); !errors.Is(err, store.ErrNotFound) || !isBanned(n, 1) {
+			t.Errorf("a key that was removed: %v, one that was banned: %v", err, isBanned(n, 1))
+		}
+		if got := must(n.Document(ctx, "account", "ada"))(t); got.Revision != d.Revision {
+			t.Errorf("document %+v", got)
+		}
+		must(n.Archived(ctx, storetest.Hash(3)))(t)
+		if got := must(n.Setting(ctx, "mode"))(t); string(got) != "observe" {
+			t.Errorf("setting %q", got)
+		}
+		if revisions, _ := n.Lag(); revisions != 0 {
+			t.Errorf("lag of %d", revisions)
+		}
+	}
+	kinds := map[store.ChangeKind]bool{}
+	changes, _ := b.told()
+	for _, c := range changes {
+		kinds[c.Kind] = true
+	}
+	for _, kind := range []store.ChangeKind{store.ChangeBindingPut, store.ChangeArchivedPut, store.ChangeDocumentPut, store.ChangeSettingPut} {
+		if !kinds[kind] {
+			t.Errorf("not told of %s: %v", kind, slices.Collect(maps.Keys(kinds)))
+		}
+	}
+}
+
+// TestOwnChangesAreNotTold has a node that is slower to hear of its own changes than to
+// make them.
+func TestOwnChangesAreNotTold(t *testing.T) {
+	dsn := database(t)
+	opts := options()
+	a, b := join(t, dsn, opts), join(t, dsn, opts)
+	const keys = 200
+	for n := range keys {
+		bind(t, a, n)
+	}
+	ban(t, a, 1)
+	wantSame(t, a, b)
+	own, _ := a.told()
+	if len(own) > keys/2 {
+		t.Errorf("told of %d of %d own changes", len(own), keys)
+	}
+	seen := map[store.KeyHash]bool{}
+	others, _ := b.told()
+	for _, c := range others {
+		seen[c.Hash] = true
+	}
+	if len(seen) != keys {
+		t.Errorf("told of %d of %d keys of another node", len(seen), keys)
+	}
+}
+
+// TestFirstUseRace has three nodes bind the same keys at once: each has one winner, whom
+// all of them know.
+func TestFirstUseRace(t *testing.T) {
+	dsn := database(t)
+	nodes := []*node{join(t, dsn, options()), join(t, dsn, options()), join(t, dsn, options())}
+	const keys = 100
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	winners := map[store.KeyHash]int{}
+	for i, n := range nodes {
+		for half := range 2 {
+			wg.Go(func() {
+				for k := range keys {
+					b := storetest.Binding(k)
+					b.Label = fmt.Sprint(i, half)
+					got, created, err := n.Bind(context.Background(), b)
+					if err != nil {
+						t.Errorf("bind: %v", err)
+						return
+					}
+					if created {
+						mu.Lock()
+						winners[b.Hash]++
+						mu.Unlock()
+					}
+					if there, err := n.Binding(context.Background(), b.Hash); err != nil || there.Label != got.Label {
+						t.Errorf("in the copy: %q, %v, after %q was answered", there.Label, err, got.Label)
+					}
+				}
+			})
+		}
+	}
+	wg.Wait()
+	for hash, n := range winners {
+		if n != 1 {
+			t.Errorf("key %s: %d winners", hash, n)
+		}
+	}
+	if len(winners) != keys {
+		t.Errorf("%d of %d keys were won", len(winners), keys)
+	}
+	wantSame(t, nodes...)
+}
+
+// TestConflictCatchesUp changes a binding by what an old copy has.
+func TestConflictCatchesUp(t *testing.T) {
+	dsn := database(t)
+	opts := options()
+	a, b := join(t, dsn, opts), join(t, dsn, opts)
+	old := bind(t, a, 1)[0]
+	ban(t, a, 1)
+	if _, err := b.ReplaceBinding(t.Context(), old); !errors.Is(err, store.ErrConflict) {
+		t.Errorf("replace of an old revision: %v", err)
+	}
+	if _, err := b.DeleteBinding(t.Context(), old.Hash, old.Revision); !errors.Is(err, store.ErrConflict) {
+		t.Errorf("delete of an old revision: %v", err)
+	}
+	eventually(t, "the ban has come", func() bool { return isBanned(b, 1) })
+}
+
+// connect opens a database as an authority.
+func connect(ctx context.Context, dsn string) (store.Authority, error) {
+	return postgres.Open(ctx, postgres.Options{DSN: dsn, ConnectTimeout: 2 * time.Second})
+}
