@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"iter"
+	"strconv"
 	"strings"
 )
 
@@ -59,6 +60,7 @@ type Copy interface {
 type Authority interface {
 	Store
 	Feed
+	Delivery
 	// Identity tells the authority from any other one, and is never empty. Revisions of
 	// different authorities have nothing to do with each other.
 	Identity(ctx context.Context) (string, error)
@@ -88,7 +90,7 @@ func (c Change) Record() string {
 	case ChangeArchivedPut, ChangeArchivedRemoved:
 		return "a" + string(c.Hash[:])
 	case ChangeDocumentPut, ChangeDocumentRemoved:
-		return "d" + string(rune(len(c.Document.Kind))) + c.Document.Kind + c.Document.ID
+		return "d" + strconv.Itoa(len(c.Document.Kind)) + ":" + c.Document.Kind + c.Document.ID
 	}
 	return "s" + c.Setting.Name
 }

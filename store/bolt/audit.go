@@ -71,19 +71,25 @@ func (s *Store) AppendAudit(ctx context.Context, e store.AuditEntry) (store.Audi
 	}
 	var id uint64
 	err = s.write(ctx, func(w *writeTx) (err error) {
-		bucket := w.bucket(bucketAudit)
-		bucket.FillPercent = 0.95 // it grows at its end only
-		w.changed = true
-		if id, err = bucket.NextSequence(); err != nil {
-			return err
-		}
-		return w.put(bucketAudit, interceptKey(id), value)
+		id, err = w.appendAudit(value)
+		return err
 	})
 	if err != nil {
 		return store.AuditEntry{}, err
 	}
 	e.ID = id
 	return e, nil
+}
+
+// appendAudit stores an entry, and returns its ID.
+func (w *writeTx) appendAudit(value []byte) (id uint64, err error) {
+	bucket := w.bucket(bucketAudit)
+	bucket.FillPercent = 0.95 // it grows at its end only
+	w.changed = true
+	if id, err = bucket.NextSequence(); err != nil {
+		return 0, err
+	}
+	return id, w.put(bucketAudit, interceptKey(id), value)
 }
 
 // auditBudget is how many entries one page of the audit log looks at.

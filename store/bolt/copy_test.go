@@ -98,3 +98,7 @@ func wantOneCopy(t *testing.T, s *bolt.Store, position uint64) {
 		t.Errorf("found %d, %v, of %d", page.Total, err, len(list))
 	}
 }
+
+func TestOutbox(t *testing.T) {
+	storetest.RunOutbox(t, func(tb testing.TB) storetest.OutboxStore { return openIn(tb, tb.TempDir()) })
+}

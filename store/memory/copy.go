@@ -7,6 +7,8 @@ import (
 	"iter"
 	"maps"
 	"reflect"
+	"strconv"
+	"strings"
 
 	"github.com/key-ip-sentinel/sentinel/store"
 )
@@ -255,8 +257,8 @@ func parseRecord(record string, puts bool) store.Change {
 	case 'b', 'a':
 		c.Hash = store.KeyHash([]byte(rest))
 	case 'd':
-		n := []rune(rest)[0]
-		rest = rest[len(string(n)):]
+		length, rest, _ := strings.Cut(rest, ":")
+		n, _ := strconv.Atoi(length) // as Record wrote it
 		c.Document.Kind, c.Document.ID = rest[:n], rest[n:]
 	default:
 		c.Setting.Name = rest

@@ -118,10 +118,14 @@ func (s *Store) AppendAudit(ctx context.Context, e store.AuditEntry) (store.Audi
 		return store.AuditEntry{}, err
 	}
 	defer leave()
+	return s.appendAuditLocked(e), nil
+}
+
+func (s *Store) appendAuditLocked(e store.AuditEntry) store.AuditEntry {
 	s.lastAudit++
 	e.ID, e.At = s.lastAudit, store.StoredTime(e.At)
 	s.audit = append(s.audit, copyOfEntry(e))
-	return copyOfEntry(e), nil
+	return copyOfEntry(e)
 }
 
 func copyOfEntry(e store.AuditEntry) store.AuditEntry {

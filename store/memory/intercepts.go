@@ -15,6 +15,11 @@ func (s *Store) PutIntercepts(ctx context.Context, recs []store.Intercept) error
 		return err
 	}
 	defer leave()
+	s.putInterceptsLocked(recs)
+	return nil
+}
+
+func (s *Store) putInterceptsLocked(recs []store.Intercept) {
 	for i := range recs {
 		isNew := recs[i].ID == 0
 		if isNew {
@@ -31,7 +36,6 @@ func (s *Store) PutIntercepts(ctx context.Context, recs []store.Intercept) error
 			s.intercepts[at] = r
 		}
 	}
-	return nil
 }
 
 func compareID(r store.Intercept, id uint64) int {

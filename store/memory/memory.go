@@ -34,7 +34,9 @@ type Store struct {
 	lastDocument  uint64
 	lastAudit     uint64
 	copying       copying
-	replacing     sync.Mutex // held by the one ReplaceAll that runs
+	delivered     map[string]uint64       // last sequence of each node
+	deliveredIDs  map[deliveredKey]uint64 // of intercepts, by those of the nodes
+	replacing     sync.Mutex              // held by the one ReplaceAll that runs
 }
 
 type counterKey struct {
@@ -54,6 +56,9 @@ func New() *Store {
 
 		archive:   map[store.KeyHash]store.ArchivedBinding{},
 		documents: map[documentKey]store.Document{},
+
+		delivered:    map[string]uint64{},
+		deliveredIDs: map[deliveredKey]uint64{},
 	}
 }
 
@@ -224,13 +229,17 @@ func (s *Store) AddUsage(ctx context.Context, batch store.UsageBatch) error {
 		return err
 	}
 	defer leave()
+	s.addUsageLocked(batch)
+	return nil
+}
+
+func (s *Store) addUsageLocked(batch store.UsageBatch) {
 	for _, t := range batch.Touches {
 		s.addTouchLocked(t)
 	}
 	for _, c := range batch.Counters {
 		s.counters[counterKey{store.StoredHour(c.Hour).Unix(), c.Name}] += c.N
 	}
-	return nil
 }
 
 func (s *Store) addTouchLocked(t store.Touch) {

@@ -29,3 +29,7 @@ func TestFail(t *testing.T) {
 func TestCopy(t *testing.T) {
 	storetest.RunCopy(t, func(testing.TB) storetest.CopyStore { return memory.New() })
 }
+
+func TestDelivery(t *testing.T) {
+	storetest.RunDelivery(t, func(testing.TB) storetest.DeliveryStore { return memory.New() })
+}

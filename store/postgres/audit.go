@@ -27,8 +27,7 @@ func (s *Store) AppendAudit(ctx context.Context, e store.AuditEntry) (store.Audi
 	var id int64
 	err := s.use(ctx, func(ctx context.Context, conn *pgx.Conn) error {
 		b := beginBatch()
-		b.Queue(sqlAudit, e.At.UnixMilli(), []byte(e.Actor), addrText(e.ClientIP), []byte(e.Action), []byte(e.Target),
-			[]byte(e.Before), []byte(e.After), []byte(e.RequestID)).QueryRow(func(row pgx.Row) error { return row.Scan(&id) })
+		queueAudit(b, e).QueryRow(func(row pgx.Row) error { return row.Scan(&id) })
 		b.Queue(`commit`)
 		return conn.SendBatch(ctx, b).Close()
 	})
@@ -37,6 +36,11 @@ func (s *Store) AppendAudit(ctx context.Context, e store.AuditEntry) (store.Audi
 	}
 	e.ID = uint64(id) // #nosec G115 -- not negative
 	return e, nil
+}
+
+func queueAudit(b *pgx.Batch, e store.AuditEntry) *pgx.QueuedQuery {
+	return b.Queue(sqlAudit, e.At.UnixMilli(), []byte(e.Actor), addrText(e.ClientIP), []byte(e.Action), []byte(e.Target),
+		[]byte(e.Before), []byte(e.After), []byte(e.RequestID))
 }
 
 // ListAudit is part of store.AuditLog.

@@ -61,12 +61,15 @@ SELECT (SELECT last FROM sentinel.sequences WHERE name = 'intercepts') - g.id, g
     g.method, g.host, g.path, g.user_agent, g.request_id, g.path_folded
 FROM ` + givenIntercepts
 
-const sqlGrowIntercepts = `
+// sqlGrowOf says what becomes of records; which ones, who uses it says.
+const sqlGrowOf = `
 UPDATE sentinel.intercepts i SET at = g.at, last = g.last, count = g.count, reason = g.reason, observed = g.observed,
     basis_kind = g.basis_kind, basis_name = g.basis_name, hash = g.hash, hint = g.hint, client_ip = g.client_ip::inet,
     peer_ip = g.peer_ip::inet, method = g.method, host = g.host, path = g.path, user_agent = g.user_agent,
     request_id = g.request_id, path_folded = g.path_folded
-FROM ` + givenIntercepts + `
+FROM ` + givenIntercepts
+
+const sqlGrowIntercepts = sqlGrowOf + `
 WHERE i.id = g.id`
 
 // putTries is how often records are written whose partition somebody drops meanwhile.

@@ -81,50 +81,75 @@ func (s *Store) AddUsage(ctx context.Context, batch store.UsageBatch) error {
 	return nil
 }
 
-// addUsage adds touches and counters in one transaction. It locks the rows that it
-// reads in the order of their keys, and then those of the counters in theirs: so
-// transactions of several nodes wait for each other in no circle.
+// addUsage adds touches and counters in one transaction.
 func (s *Store) addUsage(ctx context.Context, touches []store.Touch, counters []store.Counter) error {
-	const lock = `SELECT hash, ` + usageColumns + ` FROM sentinel.usage WHERE hash = ANY($1::bytea[]) ORDER BY hash FOR UPDATE`
-	keys := make([][]byte, 0, len(touches))
-	for i := range touches {
-		keys = append(keys, touches[i].Hash[:])
-	}
 	return s.use(ctx, func(ctx context.Context, conn *pgx.Conn) error {
-		usage := map[store.KeyHash]store.Usage{}
+		u := newUsageStep(touches, counters)
 		b := beginBatch()
-		b.Queue(lock, keys).Query(func(rows pgx.Rows) error {
-			return each(rows, func(rows pgx.Rows) error {
-				var hash []byte
-				var r usageScan
-				if err := rows.Scan(append([]any{&hash}, r.fields()...)...); err != nil {
-					return err
-				}
-				u, err := r.usage()
-				if err != nil {
-					u = r.plain() // a history that cannot be read is begun anew, or it would hold up all others
-				}
-				usage[store.KeyHash(hash)] = u
-				return nil
-			})
-		})
+		u.queueLock(b)
 		if err := conn.SendBatch(ctx, b).Close(); err != nil {
 			return err
 		}
-		changed := map[store.KeyHash]bool{}
-		for _, t := range touches {
-			if u, isBound := usage[t.Hash]; isBound {
-				usage[t.Hash], changed[t.Hash] = u.Add(t), true
-			}
-		}
 		end := &pgx.Batch{}
-		if err := queueUsage(end, usage, changed); err != nil {
+		if err := u.queue(end); err != nil {
 			return err
 		}
-		queueCounters(end, counters)
 		end.Queue(`commit`)
 		return conn.SendBatch(ctx, end).Close()
 	})
+}
+
+// usageStep adds touches and counters within a transaction. It locks the rows that it
+// reads in the order of their keys, and then those of the counters in theirs: so
+// transactions of several nodes wait for each other in no circle.
+type usageStep struct {
+	touches  []store.Touch
+	counters []store.Counter
+	usage    map[store.KeyHash]store.Usage // of the keys that are bound
+}
+
+func newUsageStep(touches []store.Touch, counters []store.Counter) *usageStep {
+	return &usageStep{touches: touches, counters: counters}
+}
+
+// queueLock queues what locks and reads the rows.
+func (u *usageStep) queueLock(b *pgx.Batch) {
+	const lock = `SELECT hash, ` + usageColumns + ` FROM sentinel.usage WHERE hash = ANY($1::bytea[]) ORDER BY hash FOR UPDATE`
+	keys := make([][]byte, 0, len(u.touches))
+	for i := range u.touches {
+		keys = append(keys, u.touches[i].Hash[:])
+	}
+	u.usage = map[store.KeyHash]store.Usage{}
+	b.Queue(lock, keys).Query(func(rows pgx.Rows) error {
+		return each(rows, func(rows pgx.Rows) error {
+			var hash []byte
+			var r usageScan
+			if err := rows.Scan(append([]any{&hash}, r.fields()...)...); err != nil {
+				return err
+			}
+			there, err := r.usage()
+			if err != nil {
+				there = r.plain() // a history that cannot be read is begun anew, or it would hold up all others
+			}
+			u.usage[store.KeyHash(hash)] = there
+			return nil
+		})
+	})
+}
+
+// queue queues what writes them.
+func (u *usageStep) queue(b *pgx.Batch) error {
+	changed := map[store.KeyHash]bool{}
+	for _, t := range u.touches {
+		if there, isBound := u.usage[t.Hash]; isBound {
+			u.usage[t.Hash], changed[t.Hash] = there.Add(t), true
+		}
+	}
+	if err := queueUsage(b, u.usage, changed); err != nil {
+		return err
+	}
+	queueCounters(b, u.counters)
+	return nil
 }
 
 const sqlUsage = `

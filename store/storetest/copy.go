@@ -334,7 +334,7 @@ func testReplaceAmong(t *testing.T, s CopyStore) {
 	m.remove(bindingChange(3, "")) // the copy does not have it yet
 	all := func(yield func(store.Change, error) bool) {
 		wantErr(t, "not there yet", second(s.Binding(t.Context(), Hash(3))), store.ErrNotFound)
-		for c := range snapshot.snapshot(nil) {
+		for _, c := range snapshot.records {
 			if !yield(c, nil) {
 				return
 			}
