@@ -13,7 +13,6 @@ import (
 
 	"github.com/key-ip-sentinel/sentinel/store"
 	"github.com/key-ip-sentinel/sentinel/store/bolt"
-	"github.com/key-ip-sentinel/sentinel/store/memory"
 	"github.com/key-ip-sentinel/sentinel/store/postgres/pgtest"
 	"github.com/key-ip-sentinel/sentinel/store/replica"
 	"github.com/key-ip-sentinel/sentinel/store/storetest"
@@ -274,7 +273,8 @@ func TestBackupRestored(t *testing.T) {
 
 // TestNoCopy does not throw away what an authority of its own has.
 func TestNoCopy(t *testing.T) {
-	local := memory.New()
+	local := must(bolt.Open(filepath.Join(t.TempDir(), bolt.FileName), bolt.Options{}))(t)
+	defer func() { check(t, local.Close()) }()
 	bind(t, local, 1)
 	_, err := replica.Open(t.Context(), replica.Options{Local: local})
 	if !errors.Is(err, replica.ErrNoCopy) {

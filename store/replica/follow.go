@@ -146,6 +146,11 @@ func (s *Store) checkRegress(a store.Authority, position uint64) error {
 // replace makes a new copy, while the old one goes on serving.
 func (s *Store) replace(a store.Authority, identity string) error {
 	asked := time.Now()
+	if s.state.of != "" && s.state.of != identity {
+		if err := s.dropOutbox(); err != nil {
+			return err
+		}
+	}
 	s.opts.Logger.Info("taking a new copy of the authority", "was", s.state.of, "of", identity)
 	var position uint64
 	err := a.Snapshot(s.ctx, func(at uint64, all iter.Seq2[store.Change, error]) error {

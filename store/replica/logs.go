@@ -7,11 +7,6 @@ import (
 	"github.com/key-ip-sentinel/sentinel/store"
 )
 
-// PutIntercepts is part of store.Intercepts.
-func (s *Store) PutIntercepts(ctx context.Context, recs []store.Intercept) error {
-	return s.call(ctx, func(ctx context.Context, a store.Authority) error { return a.PutIntercepts(ctx, recs) })
-}
-
 // ListIntercepts is part of store.Intercepts.
 func (s *Store) ListIntercepts(ctx context.Context, f store.InterceptFilter) (page store.InterceptPage, err error) {
 	err = s.readOr(ctx, func(ctx context.Context, from store.Store) error {
@@ -37,11 +32,6 @@ func (s *Store) remove(ctx context.Context, before time.Time, limit int,
 	return n, err
 }
 
-// AddUsage is part of store.UsageLog.
-func (s *Store) AddUsage(ctx context.Context, batch store.UsageBatch) error {
-	return s.call(ctx, func(ctx context.Context, a store.Authority) error { return a.AddUsage(ctx, batch) })
-}
-
 // Usage is part of store.UsageLog.
 func (s *Store) Usage(ctx context.Context, hash store.KeyHash) (u store.Usage, err error) {
 	err = s.readOr(ctx, func(ctx context.Context, from store.Store) error {
@@ -63,15 +53,6 @@ func (s *Store) Counters(ctx context.Context, from, to time.Time) (list []store.
 // DeleteCounters is part of store.UsageLog.
 func (s *Store) DeleteCounters(ctx context.Context, before time.Time, limit int) (int, error) {
 	return s.remove(ctx, before, limit, store.Store.DeleteCounters)
-}
-
-// AppendAudit is part of store.AuditLog.
-func (s *Store) AppendAudit(ctx context.Context, e store.AuditEntry) (stored store.AuditEntry, err error) {
-	err = s.call(ctx, func(ctx context.Context, a store.Authority) (err error) {
-		stored, err = a.AppendAudit(ctx, e)
-		return err
-	})
-	return stored, err
 }
 
 // ListAudit is part of store.AuditLog.

@@ -25,6 +25,12 @@
 // after AuthorityTimeout, if the authority is frozen, and the others at once, until a
 // probe has succeeded: breaker.go.
 //
+// # Gathering
+//
+// Usage, counters, intercepts and audit go into the outbox of the node, and from there
+// to the authority, each exactly once: outbox.go. The authority knows of them a moment
+// later.
+//
 // # Following
 //
 // One goroutine follows the feed: follow.go. It is woken by the feed, and looks by
@@ -61,12 +67,16 @@ const (
 	DefaultPollInterval     = time.Second
 	DefaultMaxStaleness     = time.Hour
 	DefaultChunk            = 1_000
+	DefaultLocalLogAge      = 24 * time.Hour
+	DefaultOutboxBatches    = 1_000_000
+	DefaultOutboxBytes      = 256 << 20
 )
 
 // Local is the store of the node itself.
 type Local interface {
 	store.Store
 	store.Copy
+	store.Outbox
 }
 
 // Options for Open. Local and Connect are needed; other zero values mean the defaults.
@@ -84,6 +94,14 @@ type Options struct {
 	PollInterval     time.Duration // how often one looks for changes without being told
 	MaxStaleness     time.Duration // how long a copy is believed that is not known to be level
 	Chunk            int           // how many changes are applied in one transaction
+
+	// Node is the name of the node, such as its host name.
+	Node string
+	// Outbox is how much waits on disk to be delivered; LocalLogAge is how long this
+	// node keeps intercepts, counters and audit of its own, to show them while the
+	// authority is away.
+	Outbox      store.OutboxLimit
+	LocalLogAge time.Duration
 
 	// OwnSettings are names of settings that each node has for itself: they are kept in
 	// Local only, under store.NodeSettingPrefix, and can be written while the authority
@@ -108,6 +126,9 @@ func (o *Options) setDefaults() {
 	setDefault(&o.PollInterval, DefaultPollInterval)
 	setDefault(&o.MaxStaleness, DefaultMaxStaleness)
 	setDefault(&o.Chunk, DefaultChunk)
+	setDefault(&o.LocalLogAge, DefaultLocalLogAge)
+	setDefault(&o.Outbox.Batches, DefaultOutboxBatches)
+	setDefault(&o.Outbox.Bytes, DefaultOutboxBytes)
 	if o.OnChange == nil {
 		o.OnChange = func([]store.Change) {}
 	}
@@ -133,7 +154,11 @@ type Store struct {
 	ctx     context.Context // ends with the store
 	cancel  context.CancelFunc
 	running sync.WaitGroup
+	closing sync.Mutex
 	wake    chan struct{} // tells the follower to look
+
+	node     string        // what the authority knows the node by
+	gathered chan struct{} // tells who delivers to look
 
 	link  link
 	state state
@@ -150,15 +175,20 @@ var ErrNoCopy = errors.New("the local store holds bindings of its own: move them
 // Returns ErrNoCopy, or an error of Local.
 func Open(ctx context.Context, opts Options) (*Store, error) {
 	opts.setDefaults()
-	s := &Store{opts: opts, local: opts.Local, wake: make(chan struct{}, 1)}
+	s := &Store{opts: opts, local: opts.Local, wake: make(chan struct{}, 1), gathered: make(chan struct{}, 1)}
 	s.state.moved = make(chan struct{})
 	if err := s.readState(ctx); err != nil {
+		return nil, fmt.Errorf("open copy: %w", err)
+	}
+	var err error
+	if s.node, err = s.nodeID(ctx); err != nil {
 		return nil, fmt.Errorf("open copy: %w", err)
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.link.down = errNotConnected
 	s.running.Go(s.follow)
 	s.running.Go(s.listen)
+	s.running.Go(s.deliver)
 	return s, nil
 }
 
@@ -188,18 +218,20 @@ func (s *Store) readState(ctx context.Context) error {
 	return nil
 }
 
-// Close ends the following, and closes the authority and the copy. Closing again does
-// nothing; everything else returns store.ErrUnavailable from here on.
+// Close delivers what can be delivered within AuthorityTimeout, ends the following, and
+// closes the authority and the copy. Closing again does nothing; everything else returns store.ErrUnavailable from here on.
 func (s *Store) Close() error {
+	s.closing.Lock() // also a second call returns when all is over
+	defer s.closing.Unlock()
+	if s.ctx.Err() != nil {
+		return nil
+	}
+	s.flushAtEnd()
 	s.link.mu.Lock()
-	already := s.link.closed
 	s.link.closed = true
 	s.link.mu.Unlock()
 	s.cancel()
 	s.running.Wait()
-	if already {
-		return nil
-	}
 	var err error
 	if a := s.link.authority(); a != nil {
 		err = a.Close()

@@ -40,12 +40,29 @@ func runAll(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	code := m.Run()
-	if err := server.Stop(); err != nil {
+	code := 1
+	if err = makeTemplate(); err == nil {
+		code = m.Run()
+	}
+	if err := errors.Join(err, server.Stop()); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	return code
+}
+
+// template is a database with an empty schema, of which tests get copies.
+const template = "empty_sentinel"
+
+func makeTemplate() error {
+	if err := server.Create(template); err != nil {
+		return err
+	}
+	s, err := connect(context.Background(), server.DSN(template))
+	if err != nil {
+		return err
+	}
+	return s.Close()
 }
 
 // node is one node of a cluster, with what it was told.
@@ -210,7 +227,9 @@ func check(tb testing.TB, errs ...error) {
 // database makes an empty database, which is not related to any other one.
 func database(tb testing.TB) (dsn string) {
 	tb.Helper()
-	return server.DSN(server.NewDatabase(tb, "template1"))
+	dsn = server.DSN(server.NewDatabase(tb, template))
+	sql(tb, dsn, `UPDATE sentinel.head SET identity = gen_random_uuid()::text`)
+	return dsn
 }
 
 // sql runs a statement at a database.
@@ -270,8 +289,31 @@ func TestConformance(t *testing.T) {
 		opts.AuthorityTimeout = 10 * time.Second
 		n := start(tb, database(tb), tb.TempDir(), opts)
 		awaitLevel(tb, n)
-		return n
+		return flushing{n}
 	})
+}
+
+// flushing is a node that returns when the authority has what it was told.
+type flushing struct{ *node }
+
+func (f flushing) AddUsage(ctx context.Context, batch store.UsageBatch) error {
+	return errors.Join(f.node.AddUsage(ctx, batch), f.flush())
+}
+
+func (f flushing) PutIntercepts(ctx context.Context, recs []store.Intercept) error {
+	return errors.Join(f.node.PutIntercepts(ctx, recs), f.flush())
+}
+
+func (f flushing) AppendAudit(ctx context.Context, e store.AuditEntry) (store.AuditEntry, error) {
+	e, err := f.node.AppendAudit(ctx, e)
+	return e, errors.Join(err, f.flush())
+}
+
+func (f flushing) flush() error {
+	if f.Away() != nil {
+		return nil
+	}
+	return f.Flush(context.Background())
 }
 
 // TestPropagation has each kind of change reach the other nodes, which are told of it.
