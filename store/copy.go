@@ -41,6 +41,14 @@ type Copy interface {
 	// Returns ErrInvalid for a record that the store could not hold.
 	ApplyChanges(ctx context.Context, changes []Change, position uint64) (applied []Change, err error)
 
+	// CopyAhead returns the highest revision that was applied ahead of the position; 0 if
+	// there is none. An authority that has less has lost it.
+	CopyAhead(ctx context.Context) (revision uint64, err error)
+
+	// ForgetAhead forgets what was applied ahead of the position, before a ReplaceAll
+	// that must not carry it over because the authority has lost it. The records stay.
+	ForgetAhead(ctx context.Context) error
+
 	// ReplaceAll makes the store a copy of an authority as of a position, with nothing
 	// but the records given, each once, as a Snapshot tells them. They are gathered
 	// beside those in use, in bounded memory, and take their place in one transaction at

@@ -279,7 +279,7 @@ func (w *writeTx) noteAhead(r copyRow) error {
 // forgetAhead forgets what is no longer ahead of the position.
 func (w *writeTx) forgetAhead(position uint64) error {
 	var reached [][]byte
-	err := w.eachAhead(func(key []byte, revision uint64) error {
+	err := eachAhead(w.tx, func(key []byte, revision uint64) error {
 		if revision <= position {
 			reached = append(reached, bytes.Clone(key))
 		}
@@ -291,9 +291,33 @@ func (w *writeTx) forgetAhead(position uint64) error {
 	return err
 }
 
+// CopyAhead is part of store.Copy.
+func (s *Store) CopyAhead(ctx context.Context) (highest uint64, err error) {
+	err = s.view(ctx, func(tx *bbolt.Tx) error {
+		return eachAhead(tx, func(_ []byte, revision uint64) error {
+			highest = max(highest, revision)
+			return nil
+		})
+	})
+	return highest, err
+}
+
+// ForgetAhead is part of store.Copy.
+func (s *Store) ForgetAhead(ctx context.Context) error {
+	return s.write(ctx, (*writeTx).dropAhead)
+}
+
+func (w *writeTx) dropAhead() error {
+	if w.tx.Bucket([]byte(bucketAhead)) == nil {
+		return nil
+	}
+	w.changed = true
+	return w.tx.DeleteBucket([]byte(bucketAhead))
+}
+
 // eachAhead calls fn for all that was changed ahead of the position.
-func (w *writeTx) eachAhead(fn func(key []byte, revision uint64) error) error {
-	b := w.tx.Bucket([]byte(bucketAhead))
+func eachAhead(tx *bbolt.Tx, fn func(key []byte, revision uint64) error) error {
+	b := tx.Bucket([]byte(bucketAhead))
 	if b == nil {
 		return nil
 	}

@@ -155,12 +155,9 @@ func (w *writeTx) keptRows(position uint64, of string) (kept []copyRow, err erro
 	}
 	was, wasOf := copyState(w.tx)
 	if wasOf != of || position < was {
-		if w.tx.Bucket([]byte(bucketAhead)) == nil {
-			return kept, nil
-		}
-		return kept, w.tx.DeleteBucket([]byte(bucketAhead))
+		return kept, w.dropAhead()
 	}
-	err = w.eachAhead(func(key []byte, revision uint64) error {
+	err = eachAhead(w.tx, func(key []byte, revision uint64) error {
 		if revision <= position {
 			return nil
 		}

@@ -32,6 +32,30 @@ func (s *Store) CopyPosition(ctx context.Context) (position uint64, of string, e
 	return s.copying.position, s.copying.of, nil
 }
 
+// CopyAhead is part of store.Copy.
+func (s *Store) CopyAhead(ctx context.Context) (highest uint64, err error) {
+	leave, err := s.enter(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer leave()
+	for _, revision := range s.copying.ahead {
+		highest = max(highest, revision)
+	}
+	return highest, nil
+}
+
+// ForgetAhead is part of store.Copy.
+func (s *Store) ForgetAhead(ctx context.Context) error {
+	leave, err := s.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	s.copying.ahead = nil
+	return nil
+}
+
 // ownChangeLocked ends being a copy.
 func (s *Store) ownChangeLocked() { s.copying = copying{} }
 

@@ -72,6 +72,7 @@ func (s *Store) step(a store.Authority) (isLevel bool, err error) {
 	var identity string
 	var list []store.Change
 	position, _ := s.state.look()
+	known := s.state.known()
 	err = s.reach(s.ctx, a, func(ctx context.Context, a store.Authority) (err error) {
 		if identity, err = a.Identity(ctx); err == nil && identity == s.state.of {
 			list, err = a.Changes(ctx, position, s.opts.Chunk)
@@ -83,12 +84,21 @@ func (s *Store) step(a store.Authority) (isLevel bool, err error) {
 		s.state.change(func() { s.state.isSure = false })
 		return false, s.replace(a, identity)
 	case errors.Is(err, store.ErrFeedGone):
-		if err := s.checkRegress(a, position); err != nil {
+		var head uint64
+		if head, err = s.head(a); err == nil && head < known {
+			err = s.forgetLost()
+		}
+		if err != nil {
 			return false, err
 		}
 		return false, s.replace(a, identity)
 	case err != nil:
 		return false, err
+	case len(list) < s.opts.Chunk && lastOf(list, position) < known:
+		if err := s.forgetLost(); err != nil {
+			return false, err
+		}
+		return false, s.replace(a, identity)
 	}
 	if err := s.take(a, list, position); err != nil {
 		return false, err
@@ -105,11 +115,8 @@ func (s *Store) step(a store.Authority) (isLevel bool, err error) {
 func (s *Store) take(a store.Authority, list []store.Change, position uint64) error {
 	head := uint64(0)
 	if len(list) == s.opts.Chunk {
-		err := s.reach(s.ctx, a, func(ctx context.Context, a store.Authority) (err error) {
-			head, err = a.Position(ctx)
-			return err
-		})
-		if err != nil {
+		var err error
+		if head, err = s.head(a); err != nil {
 			return err
 		}
 		s.state.change(func() { s.state.head = head })
@@ -131,16 +138,29 @@ func (s *Store) take(a store.Authority, list []store.Change, position uint64) er
 	return nil
 }
 
-// checkRegress has changes fail while the authority is behind the copy, as after the
-// restore of a backup: their revisions would tell the copy nothing.
-func (s *Store) checkRegress(a store.Authority, position uint64) error {
-	return s.reach(s.ctx, a, func(ctx context.Context, a store.Authority) error {
-		head, err := a.Position(ctx)
-		if err == nil && head < position {
-			s.state.change(func() { s.state.isSure = false })
-		}
+// lastOf returns the revision of the last change, or the position before there was one.
+func lastOf(list []store.Change, position uint64) uint64 {
+	if len(list) == 0 {
+		return position
+	}
+	return list[len(list)-1].Revision
+}
+
+func (s *Store) head(a store.Authority) (head uint64, err error) {
+	err = s.reach(s.ctx, a, func(ctx context.Context, a store.Authority) (err error) {
+		head, err = a.Position(ctx)
 		return err
 	})
+	return head, err
+}
+
+// forgetLost has changes fail until there is a new copy, because the authority has lost
+// some that this node knows of, as after the restore of a backup: its revisions tell the
+// copy nothing.
+func (s *Store) forgetLost() error {
+	s.opts.Logger.Warn("the authority has lost changes that this node knows of")
+	s.state.change(func() { s.state.isSure, s.state.ahead = false, 0 })
+	return s.local.ForgetAhead(s.ctx)
 }
 
 // replace makes a new copy, while the old one goes on serving.

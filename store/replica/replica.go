@@ -213,6 +213,9 @@ func (s *Store) readState(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if s.state.ahead, err = s.local.CopyAhead(ctx); err != nil {
+		return err
+	}
 	s.state.position, s.state.of = position, of
 	s.state.setLevel(level)
 	return nil

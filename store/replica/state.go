@@ -23,6 +23,7 @@ type state struct {
 	mu       sync.Mutex
 	position uint64
 	of       string        // identity of the authority; empty: there is no copy yet
+	ahead    uint64        // highest revision that the authority has told this node of
 	head     uint64        // last revision that the authority is known to have
 	isSure   bool          // the authority that is connected is the one of the copy
 	moved    chan struct{} // closed, and made anew, when any of these changes
@@ -70,6 +71,20 @@ func (st *state) await(ctx context.Context, isSo func() bool) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// know notes that the authority has a revision.
+func (st *state) know(revision uint64) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.ahead = max(st.ahead, revision)
+}
+
+// known returns the highest revision that the authority is known to have had.
+func (st *state) known() uint64 {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return max(st.ahead, st.position)
 }
 
 // look returns the position, and whether the authority is the one of the copy.

@@ -30,6 +30,7 @@ func (s *Store) write(ctx context.Context, do func(ctx context.Context, a store.
 		if c.Revision <= before {
 			return s.regressed()
 		}
+		s.state.know(c.Revision)
 	}
 	// The authority has done it: that the caller leaves now is no reason to be behind.
 	if _, err := s.local.ApplyChanges(context.WithoutCancel(ctx), changes, 0); err != nil {
@@ -59,6 +60,7 @@ func (s *Store) settle(ctx context.Context, do func(ctx context.Context, a store
 	if head < before {
 		return s.regressed()
 	}
+	s.state.know(head)
 	timed, cancel := context.WithTimeout(ctx, s.opts.AuthorityTimeout)
 	defer cancel()
 	err = s.state.await(timed, func() bool { return s.state.position >= head })

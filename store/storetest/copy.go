@@ -35,6 +35,7 @@ func RunCopy(t *testing.T, open func(testing.TB) CopyStore) {
 		{"ReplaceAllFails", testReplaceFails},
 		{"ReplaceAllAmongReadsAndChanges", testReplaceAmong},
 		{"ReplaceAllGoesBack", testReplaceBack},
+		{"ForgetAhead", testForgetAhead},
 		{"NodeSettingsStay", testNodeSettings},
 		{"UsageOfTheUnboundGoes", testReplaceUsage},
 		{"OwnChangesEndIt", testOwnChanges},
@@ -380,6 +381,29 @@ func testReplaceBack(t *testing.T, s CopyStore) {
 	backup.put(bindingChange(2, "anew"))
 	apply(t, s, 3, backup.changes(1, 10)...)
 	wantCopy(t, "followed", s, backup)
+}
+
+// testForgetAhead has an authority lose what was ahead of the position, and nothing else.
+func testForgetAhead(t *testing.T, s CopyStore) {
+	m, backup := newFeedModel(), newFeedModel()
+	m.put(bindingChange(1, "kept"))
+	backup.put(bindingChange(1, "kept"))
+	replace(t, s, m)
+	want(t, "ahead of a new copy", ok(s.CopyAhead(t.Context()))(t), 0)
+	apply(t, s, 0, m.put(bindingChange(2, "lost")))
+	apply(t, s, 0, m.remove(bindingChange(1, "")))
+	want(t, "ahead", ok(s.CopyAhead(t.Context()))(t), 3)
+	replace(t, s, backup)
+	wantCopy(t, "carried over", s, m)
+	wantErr(t, "forget", s.ForgetAhead(t.Context()), nil)
+	want(t, "ahead", ok(s.CopyAhead(t.Context()))(t), 0)
+	wantCopy(t, "records stay", s, m)
+	replace(t, s, backup)
+	wantCopy(t, "not carried over", s, backup)
+	apply(t, s, 0, backup.put(bindingChange(2, "anew")))
+	apply(t, s, 2, backup.changes(1, 1)...)
+	want(t, "reached", ok(s.CopyAhead(t.Context()))(t), 0)
+	wantErr(t, "forget nothing", s.ForgetAhead(t.Context()), nil)
 }
 
 func testNodeSettings(t *testing.T, s CopyStore) {
