@@ -70,6 +70,7 @@ type node struct {
 	*replica.Store
 	local     *bolt.Store
 	authority *counted
+	deaf      bool // nothing wakes it
 
 	mu       sync.Mutex
 	changes  []store.Change
@@ -86,9 +87,29 @@ func (n *node) told() (changes []store.Change, replaced int) {
 // counted is an authority that counts what comes to it, and may fail.
 type counted struct {
 	store.Authority
+	deaf   bool
 	mu     sync.Mutex
 	writes int
 	refuse error // of the next writes
+	// delivered is called after each delivery, and says what its answer is.
+	delivered func(ctx context.Context) error
+}
+
+func (c *counted) Deliver(ctx context.Context, node string, sequence uint64, batch store.Batch) error {
+	err := c.Authority.Deliver(ctx, node, sequence, batch)
+	c.mu.Lock()
+	delivered := c.delivered
+	c.mu.Unlock()
+	if err == nil && delivered != nil {
+		err = delivered(ctx)
+	}
+	return err
+}
+
+func (c *counted) onDelivery(do func(ctx context.Context) error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.delivered = do
 }
 
 func (c *counted) Bind(ctx context.Context, b store.Binding) (store.Binding, bool, error) {
@@ -96,6 +117,14 @@ func (c *counted) Bind(ctx context.Context, b store.Binding) (store.Binding, boo
 		return store.Binding{}, false, err
 	}
 	return c.Authority.Bind(ctx, b)
+}
+
+func (c *counted) Listen(ctx context.Context, wake func()) error {
+	if c.deaf {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return c.Authority.Listen(ctx, wake)
 }
 
 func (c *counted) Probe(ctx context.Context) error {
@@ -137,7 +166,11 @@ func options() replica.Options {
 // start opens a node of a database, with the file of a directory. The caller closes it.
 func start(tb testing.TB, dsn, dir string, opts replica.Options) *node {
 	tb.Helper()
-	n := &node{}
+	return startNode(tb, &node{}, dsn, dir, opts)
+}
+
+func startNode(tb testing.TB, n *node, dsn, dir string, opts replica.Options) *node {
+	tb.Helper()
 	var err error
 	if n.local, err = bolt.Open(filepath.Join(dir, bolt.FileName), bolt.Options{}); err != nil {
 		tb.Fatal(err)
@@ -150,7 +183,7 @@ func start(tb testing.TB, dsn, dir string, opts replica.Options) *node {
 		}
 		n.mu.Lock()
 		defer n.mu.Unlock()
-		n.authority = &counted{Authority: s}
+		n.authority = &counted{Authority: s, deaf: n.deaf}
 		return n.authority, nil
 	}
 	opts.OnChange = func(changes []store.Change) {
@@ -172,7 +205,13 @@ func start(tb testing.TB, dsn, dir string, opts replica.Options) *node {
 // join opens a node until the end of the test, and waits until it is level.
 func join(tb testing.TB, dsn string, opts replica.Options) *node {
 	tb.Helper()
-	n := start(tb, dsn, tb.TempDir(), opts)
+	return joinDeaf(tb, dsn, opts, false)
+}
+
+// joinDeaf is join, of a node that nothing wakes if it is deaf.
+func joinDeaf(tb testing.TB, dsn string, opts replica.Options, deaf bool) *node {
+	tb.Helper()
+	n := startNode(tb, &node{deaf: deaf}, dsn, tb.TempDir(), opts)
 	tb.Cleanup(func() { mustClose(tb, n) })
 	awaitLevel(tb, n)
 	return n
