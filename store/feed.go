@@ -43,7 +43,7 @@ type Feed interface {
 
 	// Snapshot calls visit with everything that the feed is about, as of one revision,
 	// while others write. Each record comes once, as a change that puts it, with the
-	// revision that it has; in no order. It is read as it is asked for, in bounded memory.
+	// revision that it has; in no order, though that of the hashes is best. It is read as it is asked for, in bounded memory.
 	// The iterator may be used once, within visit; it ends at its first error. Snapshot
 	// returns the error of visit, or its own. Who has stored all goes on with Changes
 	// after position.

@@ -80,8 +80,17 @@ func (s *Store) stageRows(ctx context.Context, rows []copyRow) error {
 	err := s.write(ctx, func(w *writeTx) error {
 		w.changed = true
 		staging := mustBucket(w.tx, bucketStaging)
+		seen := map[byte]*bbolt.Bucket{}
 		for _, r := range rows {
-			if err := staging.Bucket([]byte(copiedBuckets[r.letter])).Put(r.key, r.value); err != nil {
+			b := seen[r.letter]
+			if b == nil {
+				b = staging.Bucket([]byte(copiedBuckets[r.letter]))
+				if last, _ := b.Cursor().Last(); bytes.Compare(last, r.key) < 0 {
+					b.FillPercent = 0.9 // all of them go behind what is there
+				}
+				seen[r.letter] = b
+			}
+			if err := b.Put(r.key, r.value); err != nil {
 				return err
 			}
 		}

@@ -23,6 +23,8 @@ type source struct {
 	scan func(rows pgx.Rows) (store.Change, error)
 }
 
+// The large ones come in the order of their keys, which is an index: who stores them in a
+// tree of such keys writes each page once.
 var sources = []source{
 	{`SELECT name, value, revision FROM sentinel.settings`, func(rows pgx.Rows) (store.Change, error) {
 		var name, value []byte
@@ -35,11 +37,11 @@ var sources = []source{
 		d, err := scanDocument(rows)
 		return store.Change{Revision: d.Revision, Kind: store.ChangeDocumentPut, Document: d}, err
 	}},
-	{`SELECT ` + bindingColumns + ` FROM sentinel.bindings`, func(rows pgx.Rows) (store.Change, error) {
+	{`SELECT ` + bindingColumns + ` FROM sentinel.bindings ORDER BY hash`, func(rows pgx.Rows) (store.Change, error) {
 		b, err := scanBinding(rows)
 		return store.Change{Revision: b.Revision, Kind: store.ChangeBindingPut, Hash: b.Hash, Binding: b}, err
 	}},
-	{`SELECT ` + archiveColumns + `, changed FROM sentinel.archive`, func(rows pgx.Rows) (store.Change, error) {
+	{`SELECT ` + archiveColumns + `, changed FROM sentinel.archive ORDER BY hash`, func(rows pgx.Rows) (store.Change, error) {
 		var changed int64
 		a, err := scanArchived(rows, &changed)
 		return store.Change{Revision: uint64(changed), Kind: store.ChangeArchivedPut, Hash: a.Binding.Hash, Archived: a}, err // #nosec G115 -- not negative

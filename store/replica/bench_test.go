@@ -61,28 +61,33 @@ func BenchmarkCatchUp(b *testing.B) {
 	next := 0
 	for b.Loop() {
 		b.StopTimer()
-		const changes = 10_000
-		done := make(chan error, 64)
-		for range 64 {
-			go func(first int) {
-				var err error
-				for n := first; n < next+changes && err == nil; n += 64 {
-					_, _, err = a.Bind(context.Background(), storetest.Binding(n))
-				}
-				done <- err
-			}(next + len(done))
-			next++
-		}
-		for range 64 {
-			check(b, <-done)
-		}
-		next += changes
+		bindMany(b, a, next, next+10_000)
+		next += 10_000
 		n := start(b, dsn, dir, options())
 		b.StartTimer()
 		awaitLevel(b, n)
 		b.StopTimer()
 		mustClose(b, n)
 		b.StartTimer()
+	}
+}
+
+// bindMany binds keys from many goroutines.
+func bindMany(b *testing.B, n *node, first, end int) {
+	b.Helper()
+	const callers = 256
+	done := make(chan error, callers)
+	for caller := range callers {
+		go func() {
+			var err error
+			for k := first + caller; k < end && err == nil; k += callers {
+				_, _, err = n.Bind(context.Background(), storetest.Binding(k))
+			}
+			done <- err
+		}()
+	}
+	for range callers {
+		check(b, <-done)
 	}
 }
 
