@@ -15,6 +15,9 @@ SDK := cmd/sentinel/testdata/sdk
 # Where the browser is: CHROMIUM, or the first of the usual names.
 HAVE_CHROMIUM = command -v $${CHROMIUM:-chromium} $${CHROMIUM:-chromium-browser} $${CHROMIUM:-google-chrome} >/dev/null
 
+# Where the servers of PostgreSQL are, as store/postgres/pgtest finds them.
+HAVE_POSTGRES = ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null
+
 FUZZTIME ?= 60s
 BENCHTIME ?= 1s
 BENCHFLAGS ?=
@@ -25,7 +28,7 @@ ROUNDS ?= 100
 BUILDVCS := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo auto || echo false)
 export GOFLAGS := $(GOFLAGS) -buildvcs=$(BUILDVCS)
 
-.PHONY: help build demo test docs fmt-check vet lint vuln ui ui-types ui-check ui-e2e unit sdk fuzz bench microbench soak clean need-go need-cc need-node need-chromium
+.PHONY: help build demo test docs fmt-check vet lint vuln ui ui-types ui-check ui-e2e unit sdk fuzz bench microbench soak clean need-go need-cc need-node need-chromium need-postgres
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,7 +39,7 @@ build: need-go ## Build bin/sentinel, one static binary
 demo: build ## Show what Sentinel does; nothing to configure
 	bin/sentinel demo
 
-test: need-go need-cc need-node need-chromium fmt-check vet lint vuln ui-check unit ui-e2e ## Everything that must hold: format, linters, known vulnerabilities, tests
+test: need-go need-cc need-node need-chromium need-postgres fmt-check vet lint vuln ui-check unit ui-e2e ## Everything that must hold: format, linters, known vulnerabilities, tests
 
 docs: ## Make the pages that come from the code
 	@mkdir -p docs/zh
@@ -79,7 +82,7 @@ ui/node_modules/.package-lock.json: ui/package.json ui/package-lock.json | need-
 	npm ci --prefix ui --no-audit --no-fund
 	@touch $@
 
-unit: need-cc sdk
+unit: need-cc need-postgres sdk
 	SENTINEL_REQUIRE_SERVERS=1 go test -race -timeout 20m ./...
 
 sdk: $(SDK)/node_modules/.package-lock.json
@@ -136,3 +139,13 @@ need-chromium:
 	  apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null || true; \
 	fi; \
 	$(HAVE_CHROMIUM) || { echo 'missing: chromium, which the tests of the console drive: apt-get install chromium, or set CHROMIUM to its path'; exit 1; }
+
+# Likewise. Tests start servers of their own, whatever runs already.
+need-postgres:
+	@{ $(HAVE_POSTGRES); } && exit 0; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo 'installing postgresql, which the tests of store/postgres start'; \
+	  export DEBIAN_FRONTEND=noninteractive; \
+	  apt-get update -qq && apt-get install -y -qq --no-install-recommends postgresql >/dev/null || true; \
+	fi; \
+	{ $(HAVE_POSTGRES); } || { echo 'missing: a PostgreSQL server, which the tests of store/postgres start: apt-get install postgresql'; exit 1; }

@@ -183,6 +183,27 @@ func TestStatementTimeout(t *testing.T) {
 	wantWorking(t, s)
 }
 
+// TestListenOnFrozenServer has a listener find out that the server is not there, which
+// its connection does not tell.
+func TestListenOnFrozenServer(t *testing.T) {
+	server, s := onServer(t)
+	wantWorking(t, s)
+	woken, ended := make(chan struct{}, 1), make(chan error, 1)
+	go func() { ended <- s.Listen(context.Background(), func() { woken <- struct{}{} }) }()
+	<-woken
+	server.Freeze()
+	select {
+	case err := <-ended:
+		if !errors.Is(err, store.ErrUnavailable) || isContextError(err) {
+			t.Errorf("got %v", err)
+		}
+	case <-time.After(60 * time.Second):
+		t.Error("it goes on listening")
+	}
+	server.Thaw()
+	wantWorking(t, s)
+}
+
 // TestNodeFrozen has a node that stalls while it holds the lock that others wait for:
 // the server takes it from it.
 func TestNodeFrozen(t *testing.T) {
@@ -363,5 +384,16 @@ func TestOtherEncoding(t *testing.T) {
 	_, err := postgres.Open(t.Context(), postgres.Options{DSN: server.DSN(database)})
 	if !errors.Is(err, store.ErrUnavailable) || !strings.Contains(err.Error(), "want UTF8") {
 		t.Errorf("open: %v", err)
+	}
+}
+
+// TestAuditIsAppendOnly has nobody rewrite what was done, not even by SQL.
+func TestAuditIsAppendOnly(t *testing.T) {
+	s := openEmpty(t)
+	if _, err := s.AppendAudit(t.Context(), storetest.AuditEntry(1)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := exec(t, s, `UPDATE sentinel.audit SET actor = 'nobody'`); err == nil {
+		t.Error("an entry was changed")
 	}
 }
