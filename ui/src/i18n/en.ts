@@ -88,6 +88,7 @@ export default {
     stream_cut: 'An open stream was ended because the binding changed.',
     network_blocked: 'Nobody may come from this network: it is blocked.',
   },
+  basis: { rule: 'Rule “{name}”', network: 'Network {name}', exception: 'Exception', blocked_network: 'Block of {name}', ban: 'Ban' },
   roles: { viewer: 'Viewer', operator: 'Operator', admin: 'Administrator' },
   roleHelp: {
     viewer: 'Sees everything but accounts and the audit trail, changes nothing.',
@@ -220,7 +221,7 @@ export default {
     within: '{n} request within a second | {n} requests within a second',
     sameKey: 'Only this key', sameAddress: 'Only this address', sameNetwork: 'Only {network}',
     noMatch: 'No intercept matches', noMatchText: 'Widen the period, or clear some filters.', searchOn: 'None found so far, and there are older ones.', further: 'Search further back',
-    table: { at: 'Time', key: 'Key', clientIp: 'Client IP', reason: 'Reason', count: 'Count', request: 'Request', userAgent: 'User agent', host: 'Host', peerIp: 'Peer address', requestId: 'Request ID', id: 'Entry' },
+    table: { at: 'Time', key: 'Key', clientIp: 'Client IP', reason: 'Reason', basis: 'Because of', count: 'Count', request: 'Request', userAgent: 'User agent', host: 'Host', peerIp: 'Peer address', requestId: 'Request ID', id: 'Entry' },
     allow: {
       address: 'Allow this address', network: 'Allow {network}', title: 'Allow {prefix}?', text: '{key} will also pass from {prefix}.', after: 'Its rule will be: {list}',
       confirm: 'Allow', done: '{key} may now come from {prefix}', already: '{key} may come from {prefix} already.', banned: '{key} is banned, and stays refused until the ban is lifted.',

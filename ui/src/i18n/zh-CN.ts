@@ -89,6 +89,7 @@ const messages: Messages = {
     stream_cut: '绑定发生变化，进行中的流式连接被切断。',
     network_blocked: '该网段已被屏蔽，拒绝一切来自那里的请求。',
   },
+  basis: { rule: '规则“{name}”', network: '网络 {name}', exception: '临时例外', blocked_network: '屏蔽了 {name}', ban: '封禁' },
   roles: { viewer: '只读', operator: '操作员', admin: '管理员' },
   roleHelp: {
     viewer: '可查看除账号和审计日志以外的内容，不能修改。',
@@ -220,7 +221,7 @@ const messages: Messages = {
     within: '一秒内 {n} 个请求',
     sameKey: '只看此密钥', sameAddress: '只看此地址', sameNetwork: '只看 {network}',
     noMatch: '没有符合条件的记录', noMatchText: '请扩大时间范围，或清除部分筛选。', searchOn: '目前未找到，还有更早的记录。', further: '继续向前查找',
-    table: { at: '时间', key: '密钥', clientIp: '客户端 IP', reason: '原因', count: '次数', request: '请求', userAgent: 'User-Agent', host: '主机', peerIp: '对端地址', requestId: '请求 ID', id: '编号' },
+    table: { at: '时间', key: '密钥', clientIp: '客户端 IP', reason: '原因', basis: '依据', count: '次数', request: '请求', userAgent: 'User-Agent', host: '主机', peerIp: '对端地址', requestId: '请求 ID', id: '编号' },
     allow: {
       address: '允许此地址', network: '允许 {network}', title: '允许 {prefix}？', text: '{key} 还可以从 {prefix} 使用。', after: '规则将变为：{list}',
       confirm: '允许', done: '{key} 现在可以从 {prefix} 使用', already: '{key} 本来就可以从 {prefix} 使用。', banned: '{key} 已封禁，解除之前仍会被拒绝。',
