@@ -122,6 +122,20 @@ export default {
       hostBits: 'Has host bits set; did you mean {meant}?', mapped: 'IPv4-mapped: write it as IPv4.',
     },
   },
+  explain: {
+    passes: 'It would pass.', refused: 'It would be refused.', observed: 'It would pass, but only because Sentinel just observes.', except: 'Allow an address until…',
+    ban: 'The key is banned, whatever its rule says.', exception: 'An exception lets the key be used from there.', blocked: 'The network {name} is blocked.',
+    network: 'The network {name}, which the rule names, has the address.', outside: 'The address is not in the rule.', missing: 'The rule names networks that do not exist: {names}.',
+    anywhere: 'The rule lets the key be used from anywhere.', prefix: 'The address is in a prefix of the rule.', binds: 'Once the gateway has accepted the key, it is bound there.',
+    learns: 'Once the gateway has accepted the key, the rule takes {prefix} (it has {n} of {limit}).', learnsNothing: 'The rule learns nothing from it.', bindsNothing: 'The key is bound to nothing by it.',
+  },
+  rebind: {
+    title: 'Re-bind links', text: 'Whoever holds the key opens the link where they are now, and the key is bound there. It works once.',
+    make: 'Make a link', makeTitle: 'Re-bind link for {key}', madeTitle: 'Your re-bind link', made: 'Copy it now, and send it to whoever holds the key. It is not kept, and cannot be shown again.',
+    link: 'link', pathOnly: 'This is the path on the public address of Sentinel, which is not known here. For whole links set', until: 'Good until',
+    states: { open: 'Open', used: 'Used', ended: 'Not used in time', revoked: 'Revoked' },
+    revoke: 'Revoke', revokeTitle: 'Revoke this link?', revokeText: 'Whoever has it can no longer bind the key with it.', revoked: 'The link is revoked',
+  },
   filters: {
     clear: 'Clear filters', remove: 'Remove filter: {what}', period: 'Period', from: 'From', to: 'To', apply: 'Apply',
     wrongPeriod: 'The end must be after the beginning.',
@@ -206,7 +220,7 @@ export default {
     drawer: {
       title: 'Binding', hash: 'key hash', rule: 'Allowed from', label: 'Label', labelPlaceholder: 'Who or what uses the key', note: 'Note',
       days30: 'Last 30 days', allowed: '{n} allowed | {n} allowed', refused: '{n} refused | {n} refused', from: 'from {ip}', byHand: 'by hand', returned: 'In the archive before',
-      addresses: 'Addresses', seenFromTo: '{from} to {to}', intercepts: 'Intercepts', noIntercepts: 'None on record.',
+      addresses: 'Addresses', seenFromTo: '{from} to {to}', intercepts: 'Intercepts', noIntercepts: 'None on record.', noExceptions: 'None running.', left: '{time} left',
       gone: 'This key has no binding', goneText: 'It was unbound, archived, or never bound.',
       meanwhile: 'The binding was changed elsewhere while you were editing.', takeTheirs: 'Discard mine and show it',
     },

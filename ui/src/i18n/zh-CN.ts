@@ -123,6 +123,20 @@ const messages: Messages = {
       hostBits: '包含主机位，是否应为 {meant}？', mapped: 'IPv4 映射地址，请写成 IPv4 形式。',
     },
   },
+  explain: {
+    passes: '会放行。', refused: '会被拒绝。', observed: '会放行，但只是因为目前处于观察模式。', except: '临时放行地址…',
+    ban: '该密钥已封禁，规则不起作用。', exception: '有临时例外允许从那里使用。', blocked: '网段 {name} 已被屏蔽。',
+    network: '规则引用的网络 {name} 包含该地址。', outside: '该地址不在规则范围内。', missing: '规则引用了不存在的网络：{names}。',
+    anywhere: '规则允许从任何地址使用。', prefix: '该地址在规则的网段内。', binds: '密钥被网关接受后，会绑定到该地址。',
+    learns: '密钥被网关接受后，规则会加入 {prefix}（已有 {n}/{limit}）。', learnsNothing: '规则不会从中学习。', bindsNothing: '密钥不会因此绑定。',
+  },
+  rebind: {
+    title: '重新绑定链接', text: '密钥持有者在当前所在位置打开链接，密钥即改为绑定到那里。链接只能使用一次。',
+    make: '创建链接', makeTitle: '为 {key} 创建重新绑定链接', madeTitle: '重新绑定链接', made: '请立即复制并发给密钥持有者。链接不会保存，之后无法再次查看。',
+    link: '链接', pathOnly: '这里不知道 Sentinel 的公开地址，因此只显示路径。如需完整链接，请设置', until: '有效期至',
+    states: { open: '有效', used: '已使用', ended: '过期未用', revoked: '已撤销' },
+    revoke: '撤销', revokeTitle: '撤销此链接？', revokeText: '持有者将无法再用它绑定密钥。', revoked: '链接已撤销',
+  },
   filters: {
     clear: '清除筛选', remove: '移除筛选：{what}', period: '时间', from: '从', to: '到', apply: '应用',
     wrongPeriod: '结束时间必须晚于开始时间。',
@@ -206,7 +220,7 @@ const messages: Messages = {
     drawer: {
       title: '绑定', hash: '密钥哈希', rule: '允许来源', label: '标签', labelPlaceholder: '谁在使用，或作何用途', note: '备注',
       days30: '最近 30 天', allowed: '放行 {n}', refused: '拒绝 {n}', from: '来自 {ip}', byHand: '手动添加', returned: '曾归档于',
-      addresses: '使用过的地址', seenFromTo: '{from} 至 {to}', intercepts: '拦截记录', noIntercepts: '没有记录。',
+      addresses: '使用过的地址', seenFromTo: '{from} 至 {to}', intercepts: '拦截记录', noIntercepts: '没有记录。', noExceptions: '没有生效中的例外。', left: '还剩 {time}',
       gone: '该密钥没有绑定', goneText: '可能已解绑、已归档，或从未绑定。',
       meanwhile: '在您编辑期间，该绑定已在别处被修改。', takeTheirs: '放弃我的修改并显示最新内容',
     },
