@@ -397,3 +397,52 @@ func TestAuditIsAppendOnly(t *testing.T) {
 		t.Error("an entry was changed")
 	}
 }
+
+// TestForeignDefaults has a database whose operator has set other defaults: what is
+// acknowledged is durable, and transactions do not fail for each other.
+func TestForeignDefaults(t *testing.T) {
+	first := openEmpty(t)
+	for _, sql := range []string{
+		`DO $$ BEGIN
+			EXECUTE format('ALTER DATABASE %I SET synchronous_commit = off', current_database());
+			EXECUTE format('ALTER DATABASE %I SET default_transaction_isolation = serializable', current_database());
+		END $$`,
+		`CREATE FUNCTION insist() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+			IF current_setting('synchronous_commit') = 'off' THEN RAISE EXCEPTION 'not durable'; END IF;
+			RETURN NEW;
+		END $$`,
+		`CREATE TRIGGER insist BEFORE INSERT ON sentinel.changes FOR EACH ROW EXECUTE FUNCTION insist()`,
+		`CREATE TRIGGER insist BEFORE INSERT ON sentinel.audit FOR EACH ROW EXECUTE FUNCTION insist()`,
+		`CREATE TRIGGER insist BEFORE UPDATE ON sentinel.probe FOR EACH ROW EXECUTE FUNCTION insist()`,
+		`CREATE TRIGGER insist BEFORE UPDATE ON sentinel.usage FOR EACH ROW EXECUTE FUNCTION insist()`,
+	} {
+		if _, err := exec(t, first, sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var wg sync.WaitGroup
+	for range 3 {
+		s := openUntilEnd(t, postgres.Options{DSN: dsnOf(t, first)})
+		for worker := range 4 {
+			wg.Go(func() {
+				for n := range 20 {
+					b, _, err := s.Bind(context.Background(), storetest.Binding(n))
+					if err != nil {
+						t.Errorf("bind: %v", err)
+					}
+					touch := store.Touch{Hash: b.Hash, LastUsed: b.CreatedAt, LastIP: b.FirstIP, Hits: 1}
+					for _, err := range []error{
+						s.AddUsage(context.Background(), store.UsageBatch{Touches: []store.Touch{touch}}),
+						s.PutSetting(context.Background(), fmt.Sprint(worker), nil), s.Probe(context.Background()),
+						someCalls["AppendAudit"](context.Background(), s),
+					} {
+						if err != nil {
+							t.Error(err)
+						}
+					}
+				}
+			})
+		}
+	}
+	wg.Wait()
+}
