@@ -56,10 +56,12 @@ WITH made AS (
 SELECT hash, revision, archived_before FROM made ORDER BY revision`
 
 // sqlBound reads the bindings of some keys that were there before: head has the last
-// revision from before until the transaction ends.
+// revision from before until the transaction ends. OFFSET 0 keeps the planner from
+// making a join of it.
 const sqlBound = `
-SELECT ` + bindingColumns + ` FROM sentinel.bindings WHERE hash = ANY($1::bytea[])
-    AND revision <= (SELECT revision FROM sentinel.head)`
+SELECT ` + bindingColumns + ` FROM unnest($1::bytea[]) AS g(given)
+CROSS JOIN LATERAL (SELECT * FROM sentinel.bindings WHERE hash = g.given OFFSET 0) AS b
+WHERE revision <= (SELECT revision FROM sentinel.head)`
 
 // queueBinds queues what tells of each key what is stored, and returns the first row
 // of each. The rows are of concurrent calls: of several for one key, the first one in
