@@ -122,6 +122,10 @@ export default {
       hostBits: 'Has host bits set; did you mean {meant}?', mapped: 'IPv4-mapped: write it as IPv4.',
     },
   },
+  sharing: {
+    title: 'Keys that look shared', text: 'Used from several networks at a time. They are not refused.', minutes: 'from several networks at a time in {n} minute | from several networks at a time in {n} minutes',
+    more: '{n} more: see | {n} more: see', dismiss: 'Dismiss', dismissOne: 'Dismiss {key}', dismissTitle: 'Dismiss the suspicion of {key}?', dismissText: 'The key is suspected again after as many minutes as at first.', ruleInstead: 'To hold it to one network, change its rule instead.', dismissed: '{key} is no longer suspected',
+  },
   explain: {
     passes: 'It would pass.', refused: 'It would be refused.', observed: 'It would pass, but only because Sentinel just observes.', except: 'Allow an address until…',
     ban: 'The key is banned, whatever its rule says.', exception: 'An exception lets the key be used from there.', blocked: 'The network {name} is blocked.',

@@ -123,6 +123,10 @@ const messages: Messages = {
       hostBits: '包含主机位，是否应为 {meant}？', mapped: 'IPv4 映射地址，请写成 IPv4 形式。',
     },
   },
+  sharing: {
+    title: '疑似共用的密钥', text: '同一时间从多个网络使用，目前没有拒绝。', minutes: '有 {n} 分钟同时从多个网络使用',
+    more: '另有 {n} 个，参见', dismiss: '排除', dismissOne: '排除 {key}', dismissTitle: '排除 {key} 的共用嫌疑？', dismissText: '再次出现与最初同样多的分钟后，会重新怀疑。', ruleInstead: '如需限制在一个网络内，请改为修改规则。', dismissed: '已排除 {key} 的嫌疑',
+  },
   explain: {
     passes: '会放行。', refused: '会被拒绝。', observed: '会放行，但只是因为目前处于观察模式。', except: '临时放行地址…',
     ban: '该密钥已封禁，规则不起作用。', exception: '有临时例外允许从那里使用。', blocked: '网段 {name} 已被屏蔽。',
