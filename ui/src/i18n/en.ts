@@ -122,6 +122,23 @@ export default {
       hostBits: 'Has host bits set; did you mean {meant}?', mapped: 'IPv4-mapped: write it as IPv4.',
     },
   },
+  replay: {
+    title: 'What would enforcing have refused?', ofRule: 'What would this rule have refused?', about: 'What is on record, held against the rules as they are now. Nothing is changed.', details: 'Which requests these are',
+    refused: '{n} request of {keys} would have been refused. | {n} requests of {keys} would have been refused.', none: 'Nothing would have been refused.',
+    then: '{n} of them was refused then as well. | {n} of them were refused then as well.', passed: '{n} request of {keys} that was refused would have passed. | {n} requests of {keys} that were refused would have passed.',
+    checked: 'Held against the rule of {n} binding, since {since}. | Held against the rules of {n} bindings, since {since}.',
+    table: { network: 'From', day: 'Day (UTC)', count: 'Requests', would: 'Would have been', did: 'Was' }, outcome: { refuse: 'refused', pass: 'allowed' },
+    omitted: '{n} more request is in none of these rows. | {n} more requests are in none of these rows.', uncertain: 'What nobody can tell',
+    parts: {
+      unrecorded: '{n} request was allowed on a day of which the networks were not kept yet. | {n} requests were allowed on days of which the networks were not kept yet.',
+      elsewhere: '{n} request was allowed from a further network of a key that was used from more than 32 that day. | {n} requests were allowed from further networks of keys that were used from more than 32 that day.',
+      partly: '{n} request was allowed from an IPv6 /64 of which the rule has a part only. | {n} requests were allowed from an IPv6 /64 of which the rule has a part only.',
+      learning: '{n} request came from a network that the rule may have learned. | {n} requests came from networks that the rule may have learned.',
+      unbound: '{n} request was refused of a key that has no binding any more. | {n} requests were refused of keys that have no binding any more.',
+      dropped: '{n} refused request was not recorded for want of room. | {n} refused requests were not recorded for want of room.',
+    },
+    usesFrom: 'What was allowed before {date} is not on record.', interceptsFrom: 'Intercepts from before {date} are not on record.', unknownNetworks: 'Networks that rules name do not exist, and let nothing pass: {names}.',
+  },
   sharing: {
     title: 'Keys that look shared', text: 'Used from several networks at a time. They are not refused.', minutes: 'from several networks at a time in {n} minute | from several networks at a time in {n} minutes',
     more: '{n} more: see | {n} more: see', dismiss: 'Dismiss', dismissOne: 'Dismiss {key}', dismissTitle: 'Dismiss the suspicion of {key}?', dismissText: 'The key is suspected again after as many minutes as at first.', ruleInstead: 'To hold it to one network, change its rule instead.', dismissed: '{key} is no longer suspected',

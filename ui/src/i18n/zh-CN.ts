@@ -123,6 +123,23 @@ const messages: Messages = {
       hostBits: '包含主机位，是否应为 {meant}？', mapped: 'IPv4 映射地址，请写成 IPv4 形式。',
     },
   },
+  replay: {
+    title: '如果强制执行，会拒绝哪些请求？', ofRule: '此规则会拒绝哪些请求？', about: '用现行规则检验已有记录，不做任何修改。', details: '查看具体请求',
+    refused: '{keys}的 {n} 个请求本会被拒绝。', none: '没有请求会被拒绝。',
+    then: '其中 {n} 个当时也被拒绝。', passed: '当时被拒绝的{keys}的 {n} 个请求本会放行。',
+    checked: '已检验 {n} 个绑定的规则，自 {since} 起。',
+    table: { network: '来源', day: '日期（UTC）', count: '请求数', would: '按规则', did: '实际' }, outcome: { refuse: '拒绝', pass: '放行' },
+    omitted: '另有 {n} 个请求未列出。', uncertain: '无法判断的部分',
+    parts: {
+      unrecorded: '{n} 个放行的请求所在日期尚未记录来源网络。',
+      elsewhere: '{n} 个放行的请求来自当天第 32 个之后的网络。',
+      partly: '{n} 个放行的请求来自规则只包含一部分的 IPv6 /64 网段。',
+      learning: '{n} 个请求来自规则可能会学习的网络。',
+      unbound: '{n} 个被拒绝的请求，其密钥已没有绑定。',
+      dropped: '{n} 个被拒绝的请求因空间不足而没有记录。',
+    },
+    usesFrom: '{date}之前放行的请求没有记录。', interceptsFrom: '{date}之前的拦截没有记录。', unknownNetworks: '规则引用了不存在的网络，不会放行任何请求：{names}。',
+  },
   sharing: {
     title: '疑似共用的密钥', text: '同一时间从多个网络使用，目前没有拒绝。', minutes: '有 {n} 分钟同时从多个网络使用',
     more: '另有 {n} 个，参见', dismiss: '排除', dismissOne: '排除 {key}', dismissTitle: '排除 {key} 的共用嫌疑？', dismissText: '再次出现与最初同样多的分钟后，会重新怀疑。', ruleInstead: '如需限制在一个网络内，请改为修改规则。', dismissed: '已排除 {key} 的嫌疑',
