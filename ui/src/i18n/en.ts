@@ -50,7 +50,7 @@ export default {
   },
   nav: {
     watch: 'Watch', run: 'Administer', dashboard: 'Dashboard', bindings: 'Bindings', intercepts: 'Intercepts', alerts: 'Alerts', networks: 'Networks', archive: 'Archive',
-    settings: 'Settings', accounts: 'Accounts', tokens: 'API tokens', audit: 'Audit trail', about: 'About', profile: 'My account',
+    settings: 'Settings', doctor: 'IP doctor', accounts: 'Accounts', tokens: 'API tokens', audit: 'Audit trail', about: 'About', profile: 'My account',
   },
   shell: {
     product: 'Key-IP Sentinel', navigation: 'Main navigation', menu: 'Menu', skip: 'Skip to content', notices: 'Notices',
@@ -120,6 +120,21 @@ export default {
     faults: {
       empty: 'Empty.', address: 'Not an IP address.', length: 'The prefix length is out of range.',
       hostBits: 'Has host bits set; did you mean {meant}?', mapped: 'IPv4-mapped: write it as IPv4.',
+    },
+  },
+  doctor: {
+    about: 'Which address counts as the client’s, and why, told by the code that decides.', subject: 'Request', subjects: { own: 'My own request', described: 'Another request' },
+    subjectHelp: { own: 'The request with which your browser asks for this page.', described: 'Say where the connection came from, and paste the headers. Nothing of it is kept or logged.' },
+    peer: 'Peer of the connection', header: 'Header {name}', hop: 'Hop {n} of {header}', headers: 'Headers', headersHint: 'One a line, as curl -v and browsers show them.',
+    whatIf: 'What if the settings were others', examine: 'Examine', result: 'How the client IP comes about', clientIp: 'Client IP', none: 'There is no client IP.', ifOnly: 'with other settings',
+    believed: 'believed', ignored: 'counts for nothing', advice: 'What to check', readHeader: 'Header that is read', trustedProxies: 'Trusted proxies', proxiedBy: 'Named by', others: 'Other headers',
+    errors: { no_peer: 'The connection has no address.', missing: 'The trusted proxy did not send the header.', repeated: 'The trusted proxy sent the header more than once.', malformed: 'What the trusted proxy sent is no plain address.' },
+    why: {
+      noPeer: 'The connection has no address.', trusted: '{ip} is a trusted proxy ({by}): its {header} header is read.', client: '{ip} is no trusted proxy: it is the client IP, and no header counts.',
+      single: 'A trusted proxy says so: {ip} is the client IP.', stop: '{ip} is the first from the right that is no trusted proxy: it is the client IP. What stands left of it is its own claim.',
+      skipped: '{ip} is a trusted proxy ({by}): it is skipped, and the next one to the left is read.', allTrusted: '{ip} is a trusted proxy ({by}) with nobody left of it: it is the client IP.',
+      missing: 'It is missing, and there is no second choice.', repeated: 'It is there more than once, and which the proxy wrote cannot be told.', unreadable: 'This is no plain address.', hopUnreadable: 'This is no plain address. What stands left of it cannot be believed.',
+      other: 'Only {header} is read of a trusted proxy.', anybody: 'The peer is no trusted proxy: anybody may have written it.', more: '{n} more headers that have to do with forwarding.',
     },
   },
   replay: {

@@ -51,7 +51,7 @@ const messages: Messages = {
   },
   nav: {
     watch: '监控', run: '管理', dashboard: '概览', bindings: '绑定', intercepts: '拦截记录', alerts: '告警', networks: '网络', archive: '归档',
-    settings: '设置', accounts: '账号', tokens: 'API 令牌', audit: '审计日志', about: '关于', profile: '我的账号',
+    settings: '设置', doctor: 'IP 诊断', accounts: '账号', tokens: 'API 令牌', audit: '审计日志', about: '关于', profile: '我的账号',
   },
   shell: {
     product: 'Key-IP Sentinel', navigation: '主导航', menu: '菜单', skip: '跳到正文', notices: '通知',
@@ -121,6 +121,21 @@ const messages: Messages = {
     faults: {
       empty: '内容为空。', address: '不是有效的 IP 地址。', length: '前缀长度超出范围。',
       hostBits: '包含主机位，是否应为 {meant}？', mapped: 'IPv4 映射地址，请写成 IPv4 形式。',
+    },
+  },
+  doctor: {
+    about: '以哪个地址作为客户端 IP 及其原因，由实际判定请求的代码给出。', subject: '请求', subjects: { own: '我的请求', described: '其他请求' },
+    subjectHelp: { own: '您的浏览器打开本页时发出的请求。', described: '填写连接来自哪里，并粘贴请求头。内容不会保存，也不会写入日志。' },
+    peer: '连接对端', header: '请求头 {name}', hop: '{header} 的第 {n} 跳', headers: '请求头', headersHint: '每行一个，格式与 curl -v 或浏览器显示的相同。',
+    whatIf: '假设采用其他设置', examine: '诊断', result: '客户端 IP 的来历', clientIp: '客户端 IP', none: '无法确定客户端 IP。', ifOnly: '假设设置',
+    believed: '采信', ignored: '不采信', advice: '检查建议', readHeader: '读取的请求头', trustedProxies: '受信任的代理', proxiedBy: '由其告知', others: '其他请求头',
+    errors: { no_peer: '连接没有地址。', missing: '受信任的代理没有发送该请求头。', repeated: '受信任的代理多次发送了该请求头。', malformed: '受信任的代理发送的不是单个地址。' },
+    why: {
+      noPeer: '连接没有地址。', trusted: '{ip} 是受信任的代理（{by}），读取其 {header} 请求头。', client: '{ip} 不是受信任的代理，它就是客户端 IP，不采信任何请求头。',
+      single: '受信任的代理表明客户端 IP 是 {ip}。', stop: '{ip} 是从右起第一个不受信任的地址，即客户端 IP；其左边的内容由它自己声称。',
+      skipped: '{ip} 是受信任的代理（{by}），跳过它并继续向左读取。', allTrusted: '{ip} 是受信任的代理（{by}），左边再无地址，因此它就是客户端 IP。',
+      missing: '缺少该请求头，也没有替代来源。', repeated: '出现多次，无法判断哪一个由代理写入。', unreadable: '不是单个地址。', hopUnreadable: '不是单个地址，其左边的内容不可信。',
+      other: '对受信任的代理只读取 {header}。', anybody: '对端不是受信任的代理，任何人都可能写入它。', more: '另有 {n} 个与转发有关的请求头。',
     },
   },
   replay: {

@@ -25,6 +25,7 @@ export const router = createRouter({
     { path: '/networks', name: 'networks', component: () => import('@/views/networks/NetworksView.vue'), meta: { title: 'nav.networks', role: 'viewer' } },
     { path: '/archive', name: 'archive', component: () => import('@/views/archive/ArchiveView.vue'), meta: { title: 'nav.archive', role: 'viewer' } },
     { path: '/replay', name: 'replay', component: () => import('@/views/replay/ReplayView.vue'), meta: { title: 'replay.title', role: 'viewer' } },
+    { path: '/ip-doctor', name: 'doctor', component: () => import('@/views/doctor/DoctorView.vue'), meta: { title: 'nav.doctor', role: 'viewer' } },
     { path: '/settings', name: 'settings', component: () => import('@/views/settings/SettingsView.vue'), meta: { title: 'nav.settings', role: 'viewer' } },
     { path: '/accounts', name: 'accounts', component: () => import('@/views/accounts/AccountsView.vue'), meta: { title: 'nav.accounts', role: 'admin' } },
     { path: '/tokens', name: 'tokens', component: () => import('@/views/tokens/TokensView.vue'), meta: { title: 'nav.tokens', role: 'admin' } },
