@@ -55,6 +55,28 @@ inConsole('a value that is refused stays, with the fault beside it', async ({ pa
   await page.getByRole('button', { name: 'Discard' }).click()
 })
 
+inConsole('every address is meant only if one says so, and what is doubtful is told', async ({ page, site }) => {
+  await page.goto(`${site.console}/settings?q=TRUSTED_PROXY_IPS`)
+  await page.locator('#TRUSTED_PROXY_IPS').fill('127.0.0.2/32, ::/0')
+  await page.getByRole('button', { name: 'Review and save' }).click()
+  const dialog = page.getByRole('dialog', { name: 'Save these changes?' })
+  await confirm(page)
+  await dialog.getByText('anybody could claim to be anybody').waitFor()
+  assert.equal(await dialog.getByRole('button', { name: 'Save changes' }).isDisabled(), true)
+  await dialog.getByLabel('Yes, every address is meant').check()
+  await confirm(page)
+  await toast(page, 'Settings saved')
+  await page.getByText('Saved. Some of it is doubtful:').waitFor()
+  await page.getByText('trusts every address there is').waitFor()
+  await page.locator('main').getByRole('button', { name: 'Dismiss' }).click()
+  await page.getByText('Saved. Some of it is doubtful:').waitFor({ state: 'detached' })
+  await page.getByRole('button', { name: 'Take back' }).click()
+  await page.getByRole('button', { name: 'Review and save' }).click()
+  await confirm(page)
+  await toast(page, 'Settings saved')
+  assert.equal((await site.api('GET', '/settings')).items.find((one) => one.name === 'TRUSTED_PROXY_IPS').value, '127.0.0.2/32')
+})
+
 inConsole('an operator is added, and sees what operators see', async ({ page, site, browser }) => {
   await page.goto(`${site.console}/accounts`)
   await page.getByRole('button', { name: 'Add account' }).click()

@@ -360,6 +360,7 @@ export default {
     between: '{min} to {max}', atLeast: '{min} or more', durationHint: 'Such as 90s, 15m or 2h',
     changes: '{n} change not saved | {n} changes not saved', review: 'Review and save', reviewTitle: 'Save these changes?', before: 'Before', after: 'After',
     asEnvironment: 'what the environment says', atOnce: 'All of them or none. They are in force at once, without a restart.', save: 'Save changes', saved: 'Settings saved', force: 'Save all the same',
+    confirmAny: 'Yes, every address is meant.', doubtful: 'Saved. Some of it is doubtful:',
     leave: 'You have changes that are not saved. Leave all the same?',
   },
   accounts: {

@@ -360,6 +360,7 @@ const messages: Messages = {
     between: '{min} 到 {max}', atLeast: '不小于 {min}', durationHint: '例如 90s、15m 或 2h',
     changes: '{n} 项修改未保存', review: '核对并保存', reviewTitle: '保存以下修改？', before: '修改前', after: '修改后',
     asEnvironment: '按环境变量或默认值', atOnce: '全部生效或全部不生效；无需重启，立即生效。', save: '保存修改', saved: '设置已保存', force: '仍然保存',
+    confirmAny: '我确认包含所有地址。', doubtful: '已保存，但有些内容值得检查：',
     leave: '有未保存的修改，确定离开吗？',
   },
   accounts: {
