@@ -6,10 +6,14 @@ SHELL := /bin/bash
 
 GOLANGCI_LINT_VERSION := v2.15.0
 GOVULNCHECK_VERSION := v1.9.0
+NFPM_VERSION := v2.43.0
+CYCLONEDX_VERSION := v1.10.0
 
 TOOLS := $(CURDIR)/.tools
 GOLANGCI_LINT := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)
 GOVULNCHECK := $(TOOLS)/govulncheck-$(GOVULNCHECK_VERSION)
+NFPM := $(TOOLS)/nfpm-$(NFPM_VERSION)
+CYCLONEDX := $(TOOLS)/cyclonedx-gomod-$(CYCLONEDX_VERSION)
 SDK := cmd/sentinel/testdata/sdk
 
 # Where the browser is: CHROMIUM, or the first of the usual names.
@@ -25,10 +29,10 @@ ROUNDS ?= 100
 BUILDVCS := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo auto || echo false)
 export GOFLAGS := $(GOFLAGS) -buildvcs=$(BUILDVCS)
 
-.PHONY: help build demo test docs fmt-check vet lint vuln ui ui-types ui-check ui-e2e unit sdk fuzz bench microbench soak clean need-go need-cc need-node need-chromium
+.PHONY: help build demo test docs fmt-check vet lint vuln ui ui-types ui-check ui-e2e unit sdk fuzz bench microbench soak release test-release clean need-go need-cc need-node need-chromium
 
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: need-go ## Build bin/sentinel, one static binary
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o bin/sentinel ./cmd/sentinel
@@ -105,6 +109,13 @@ microbench: need-go ## Run the Go benchmarks, BENCHTIME (1s) each
 soak: build ## Kill it under load ROUNDS (100) times, and the like
 	go run ./cmd/bench soak -sentinel bin/sentinel -rounds $(ROUNDS)
 
+# VERSION names a release; without it, the tag or the time of the commit does.
+release: need-go $(NFPM) $(CYCLONEDX) ## Make archives, packages, bill of materials and checksums in bin/release
+	go run ./cmd/release -nfpm $(NFPM) -cyclonedx $(CYCLONEDX) $(if $(VERSION),-version $(VERSION)) $(if $(TARGETS),-targets $(TARGETS))
+
+test-release: need-go $(NFPM) $(CYCLONEDX) ## Install, upgrade and remove a release on a bare Debian, offline; needs root
+	NFPM=$(NFPM) CYCLONEDX=$(CYCLONEDX) timeout 50m cmd/release/testdata/debian.sh
+
 clean: ## Remove what was built and installed here
 	rm -rf bin .tools $(SDK)/node_modules ui/node_modules
 
@@ -115,6 +126,14 @@ $(GOLANGCI_LINT): | need-go
 $(GOVULNCHECK): | need-go
 	GOBIN=$(TOOLS) go install golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK_VERSION)
 	@mv $(TOOLS)/govulncheck $@
+
+$(NFPM): | need-go
+	GOBIN=$(TOOLS) go install github.com/goreleaser/nfpm/v2/cmd/nfpm@$(NFPM_VERSION)
+	@mv $(TOOLS)/nfpm $@
+
+$(CYCLONEDX): | need-go
+	GOBIN=$(TOOLS) go install github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@$(CYCLONEDX_VERSION)
+	@mv $(TOOLS)/cyclonedx-gomod $@
 
 need-go:
 	@command -v go >/dev/null || { echo 'missing: go (see go.mod for the version), https://go.dev/doc/install'; exit 1; }
