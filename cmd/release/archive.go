@@ -26,7 +26,7 @@ type member struct {
 // archive writes the archive of a platform: .zip for Windows, .tar.gz elsewhere.
 // All is in one folder of the archive's name.
 func (r *release) archive(t target, program, licences string) error {
-	name := fmt.Sprintf("sentinel_%s_%s_%s", strings.TrimPrefix(r.version, "v"), t.os, t.arch)
+	name := r.name(t)
 	members, err := r.members(t, name, program, licences)
 	if err != nil {
 		return err

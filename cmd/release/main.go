@@ -102,6 +102,11 @@ type release struct {
 	stdout          io.Writer
 }
 
+// name is that of everything for a platform, without what follows the last dot.
+func (r *release) name(t target) string {
+	return fmt.Sprintf("sentinel_%s_%s_%s", strings.TrimPrefix(r.version, "v"), t.os, t.arch)
+}
+
 func (r *release) make(ctx context.Context, targets []target) error {
 	if err := os.RemoveAll(r.out); err != nil {
 		return err
@@ -122,14 +127,14 @@ func (r *release) make(ctx context.Context, targets []target) error {
 		if err := r.archive(t, program, licences); err != nil {
 			return err
 		}
+		if err := r.billOfMaterials(ctx, t, program); err != nil {
+			return err
+		}
 		if t.os == "linux" {
 			if err := r.debian(ctx, t, program, licences); err != nil {
 				return err
 			}
 		}
-	}
-	if err := r.billOfMaterials(ctx, targets[0]); err != nil {
-		return err
 	}
 	if err := os.RemoveAll(work); err != nil {
 		return err

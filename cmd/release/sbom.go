@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -10,11 +11,11 @@ import (
 	"strings"
 )
 
-// billOfMaterials writes what the program is made of, in the form of CycloneDX:
-// the modules as cyclonedx-gomod finds them, and the packages of the console.
-// Neither a serial number nor the time of the run is in it.
-func (r *release) billOfMaterials(ctx context.Context, t target) error {
-	raw, err := outputFor(ctx, t, r.cyclonedx, "app", "-json", "-licenses", "-std", "-noserial", "-notimestamp", "-main", "cmd/sentinel", ".")
+// billOfMaterials writes what the program of a platform is made of, in the form
+// of CycloneDX: the modules as cyclonedx-gomod reads them from the program
+// itself, and the packages of the console.
+func (r *release) billOfMaterials(ctx context.Context, t target, program string) error {
+	raw, err := output(ctx, r.cyclonedx, "bin", "-json", "-licenses", "-std", "-noserial", "-notimestamp", "-version", r.version, program)
 	if err != nil {
 		return err
 	}
@@ -22,24 +23,24 @@ func (r *release) billOfMaterials(ctx context.Context, t target) error {
 	if err != nil {
 		return err
 	}
-	document, err := addPackages([]byte(raw), r.version, packages)
+	document, err := addPackages([]byte(raw), packages)
 	if err != nil {
 		return err
 	}
-	name := fmt.Sprintf("sentinel_%s.cdx.json", strings.TrimPrefix(r.version, "v"))
-	return os.WriteFile(filepath.Join(r.out, name), document, 0o644) //nolint:gosec // G306: for everybody
+	return os.WriteFile(filepath.Join(r.out, r.name(t)+".cdx.json"), document, 0o644) //nolint:gosec // G306: for everybody
 }
 
 // addPackages returns a document with the packages of the console beside its
-// modules, and the version of the release.
-func addPackages(raw []byte, version string, packages []npmPackage) ([]byte, error) {
+// modules. The hashes of the tool that wrote it go: they are those of a program
+// that was built here.
+func addPackages(raw []byte, packages []npmPackage) ([]byte, error) {
 	var document map[string]any
 	if err := json.Unmarshal(raw, &document); err != nil {
 		return nil, fmt.Errorf("bill of materials: %w", err)
 	}
 	components, ok := document["components"].([]any)
 	if !ok {
-		return nil, fmt.Errorf("bill of materials: no components")
+		return nil, errors.New("bill of materials: no components")
 	}
 	for _, p := range packages {
 		purl := "pkg:npm/" + strings.Replace(url.PathEscape(p.Name), "%2F", "/", 1) + "@" + url.PathEscape(p.Version)
@@ -50,8 +51,11 @@ func addPackages(raw []byte, version string, packages []npmPackage) ([]byte, err
 	}
 	document["components"] = components
 	if metadata, ok := document["metadata"].(map[string]any); ok {
-		if main, ok := metadata["component"].(map[string]any); ok {
-			main["version"] = version
+		tools, _ := metadata["tools"].([]any)
+		for _, tool := range tools {
+			if t, ok := tool.(map[string]any); ok {
+				delete(t, "hashes")
+			}
 		}
 	}
 	out, err := json.MarshalIndent(document, "", "  ")
