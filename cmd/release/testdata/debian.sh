@@ -4,9 +4,9 @@
 #
 #   NFPM=… CYCLONEDX=… debian.sh [install] [twice]
 #
-# PREVIOUS names the commit to upgrade from; without it, the newest tag, or the
-# commit before the newest change of the data format. DEBIAN_ROOT names a
-# debootstrapped tree to copy, and so needs no mirror.
+# PREVIOUS names the commit to upgrade from; without it, the newest tag, or
+# the one that brought the data format before the current one. DEBIAN_ROOT
+# names a debootstrapped tree to copy, and so needs no mirror.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -24,7 +24,7 @@ release() { go run ./cmd/release -nfpm "$NFPM" -cyclonedx "$CYCLONEDX" -targets 
 previous() {
 	if [ -n "${PREVIOUS:-}" ]; then echo "$PREVIOUS"; return; fi
 	git describe --tags --abbrev=0 --match 'v*' HEAD^ 2>/dev/null && return
-	git log -1 --format=%H^ -- store/bolt/migrate.go
+	git log -2 --format=%H -- store/bolt/migrate.go | tail -n 1
 }
 
 # The package of the previous program, made of the one at hand: its own release
