@@ -18,7 +18,7 @@ var versionForm = regexp.MustCompile(`^v\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?(\+[0-9A-
 
 // identify returns the version and the time of what is built. A version that is
 // not given is the tag of the commit, or, as Go has it, made of its time and its
-// hash. SOURCE_DATE_EPOCH counts before the time of the commit, and makes do
+// hash; what was changed since adds +dirty. SOURCE_DATE_EPOCH counts before the time of the commit, and makes do
 // without a repository.
 func identify(ctx context.Context, given string) (version string, made time.Time, err error) {
 	seconds := os.Getenv("SOURCE_DATE_EPOCH")
@@ -44,20 +44,31 @@ func identify(ctx context.Context, given string) (version string, made time.Time
 }
 
 func versionOfCommit(ctx context.Context) (string, error) {
-	if tag, err := output(ctx, "git", "describe", "--tags", "--exact-match", "--match", "v*"); err == nil {
-		return tag, nil
-	}
-	line, err := output(ctx, "git", "-c", "core.abbrev=12", "log", "-1", "--date=format-local:%Y%m%d%H%M%S", "--format=%cd-%h")
+	changes, err := output(ctx, "git", "status", "--porcelain")
 	if err != nil {
 		return "", fmt.Errorf("outside a repository, give -version: %w", err)
 	}
-	return "v0.0.0-" + line, nil
+	dirty := ""
+	if changes != "" {
+		dirty = "+dirty"
+	}
+	if tag, err := output(ctx, "git", "describe", "--tags", "--exact-match", "--match", "v*"); err == nil {
+		return tag + dirty, nil
+	}
+	line, err := output(ctx, "git", "-c", "core.abbrev=12", "log", "-1", "--date=format-local:%Y%m%d%H%M%S", "--format=%cd-%h")
+	if err != nil {
+		return "", err
+	}
+	return "v0.0.0-" + line + dirty, nil
 }
 
 // build makes the program of a platform. What could differ from one machine to
-// the next stays out: paths, the build ID, cgo.
+// the next stays out: paths, the build ID, cgo. Go looks for the commit in a clone
+// and not in a worktree, so it is told.
 func (r *release) build(ctx context.Context, t target, path string) (string, error) {
-	_, err := outputFor(ctx, t, "go", "build", "-trimpath", "-ldflags", "-s -w -buildid= -X main.version="+r.version, "-o", path, "./cmd/sentinel")
+	commit, _ := output(ctx, "git", "rev-parse", "HEAD") // none outside a repository
+	flags := fmt.Sprintf("-s -w -buildid= -X main.version=%s -X main.commit=%s", r.version, commit)
+	_, err := outputFor(ctx, t, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", path, "./cmd/sentinel")
 	if err != nil {
 		return "", err
 	}

@@ -2,7 +2,7 @@ package main
 
 import (
 	"context"
-	"encoding/binary"
+	endian "encoding/binary"
 	"encoding/hex"
 	"net"
 	"net/netip"
@@ -92,8 +92,8 @@ func kernelAddrPort(text string) (netip.AddrPort, bool) {
 		return netip.AddrPort{}, false
 	}
 	for i := 0; i < len(raw); i += 4 {
-		binary.NativeEndian.PutUint32(raw[i:], binary.BigEndian.Uint32(raw[i:]))
+		endian.NativeEndian.PutUint32(raw[i:], endian.BigEndian.Uint32(raw[i:]))
 	}
 	ip, ok := netip.AddrFromSlice(raw)
-	return netip.AddrPortFrom(ip.Unmap(), binary.BigEndian.Uint16(port)), ok
+	return netip.AddrPortFrom(ip.Unmap(), endian.BigEndian.Uint16(port)), ok
 }
