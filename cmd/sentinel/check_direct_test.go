@@ -52,8 +52,8 @@ func TestCheckWarnsOfAWayAroundSentinel(t *testing.T) {
 	}
 	for _, test := range []struct{ url, result, says string }{
 		{"http://127.0.0.1:" + listen("127.0.0.1:0"), checkOK, "this machine alone"},
-		{"http://127.0.0.1:" + listen(":0"), checkWarn, "need no binding"},
-		{"http://127.0.0.1:" + listen("0.0.0.0:0"), checkWarn, "open on 0.0.0.0:"},
+		{"http://127.0.0.1:" + listen("[::]:0"), checkWarn, "need no binding"},
+		{"http://127.0.0.1:" + listen("0.0.0.0:0"), checkWarn, "is open on"},
 		{"http://198.51.100.7:3000", checkWarn, "is public"},
 		{"https://10.255.255.7", checkOK, "another machine"},
 	} {
