@@ -29,7 +29,7 @@ ROUNDS ?= 100
 BUILDVCS := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo auto || echo false)
 export GOFLAGS := $(GOFLAGS) -buildvcs=$(BUILDVCS)
 
-.PHONY: help build demo test docs fmt-check vet lint vuln ui ui-types ui-check ui-e2e unit sdk fuzz bench microbench soak release test-release clean need-go need-cc need-node need-chromium
+.PHONY: help build demo test docs fmt-check vet lint vuln ui ui-types ui-check ui-e2e unit sdk fuzz bench microbench soak release test-release site bundle clean need-go need-cc need-node need-chromium
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -116,8 +116,18 @@ release: need-go $(NFPM) $(CYCLONEDX) ## Make archives, packages, bill of materi
 test-release: need-go $(NFPM) $(CYCLONEDX) ## Install, upgrade and remove a release on a bare Debian, offline; needs root
 	NFPM=$(NFPM) CYCLONEDX=$(CYCLONEDX) timeout 50m cmd/release/testdata/debian.sh
 
+site: docs/node_modules/.package-lock.json ## Make docs as pages for the browser, readable from a disk, in bin/docs
+	npm run -s build --prefix docs
+
+docs/node_modules/.package-lock.json: docs/package.json docs/package-lock.json | need-node
+	npm ci --prefix docs --no-audit --no-fund
+	@touch $@
+
+bundle: release site ## Make one archive for a site without the internet: release, pages, image where there is Docker
+	VERSION=$(VERSION) go run ./cmd/release bundle bin/release bin/docs docs/monitoring
+
 clean: ## Remove what was built and installed here
-	rm -rf bin .tools $(SDK)/node_modules ui/node_modules
+	rm -rf bin .tools $(SDK)/node_modules ui/node_modules docs/node_modules
 
 $(GOLANGCI_LINT): | need-go
 	GOBIN=$(TOOLS) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)

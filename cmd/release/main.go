@@ -5,6 +5,7 @@
 //
 //	go run ./cmd/release [-version v1.2.3] [-out bin/release]
 //	go run ./cmd/release licences DIR
+//	go run ./cmd/release bundle RELEASE PAGES MONITORING
 package main
 
 import (
@@ -52,11 +53,13 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, stdout io.Writer) error {
-	if len(args) > 0 && args[0] == "licences" {
-		if len(args) != 2 {
-			return errors.New("licences needs the directory to write to")
-		}
+	switch {
+	case len(args) == 2 && args[0] == "licences":
 		return writeLicences(ctx, args[1], allTargets[:1])
+	case len(args) == 4 && args[0] == "bundle":
+		return bundle(ctx, stdout, args[1], args[2], args[3])
+	case len(args) > 0 && !strings.HasPrefix(args[0], "-"):
+		return errors.New("want flags alone, licences DIR, or bundle RELEASE PAGES MONITORING")
 	}
 	flags := flag.NewFlagSet("release", flag.ContinueOnError)
 	version := flags.String("version", "", "version of the release, such as v1.2.3; without it, the tag or the time of the commit")

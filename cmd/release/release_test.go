@@ -106,6 +106,24 @@ func TestChecksums(t *testing.T) {
 	}
 }
 
+func TestBundle(t *testing.T) {
+	to, out := filepath.Join(t.TempDir(), "bundle.tar.gz"), new(bytes.Buffer)
+	must(t, writeBundle(to, "bundle_1", []member{{"docs/index.html", 0o644, []byte("abc")}}, made, out))
+	if !strings.HasSuffix(out.String(), "  "+to+"\n") {
+		t.Errorf("got %q", out)
+	}
+	if listed, err := exec.Command("tar", "-tzf", to).Output(); err != nil || string(listed) != "bundle_1/docs/index.html\nbundle_1/SHA256SUMS\n" {
+		t.Errorf("got %s, %v", listed, err)
+	}
+	sums, err := exec.Command("tar", "-xzOf", to, "bundle_1/SHA256SUMS").Output()
+	if want := "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad  docs/index.html\n"; err != nil || string(sums) != want {
+		t.Errorf("got %s, %v, want %s", sums, err, want)
+	}
+	if err := run(t.Context(), []string{"bundle"}, out); err == nil {
+		t.Error("a bundle of nothing is made")
+	}
+}
+
 func TestVersions(t *testing.T) {
 	for version, debian := range map[string]string{
 		"v1.2.3": "1.2.3", "v1.2.3-rc.1": "1.2.3~rc.1", "v1.2.3+dirty": "1.2.3+dirty",
