@@ -29,7 +29,7 @@ ROUNDS ?= 100
 BUILDVCS := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo auto || echo false)
 export GOFLAGS := $(GOFLAGS) -buildvcs=$(BUILDVCS)
 
-.PHONY: help build demo test docs fmt-check vet lint vuln ui ui-types ui-check ui-e2e unit sdk fuzz bench microbench soak release test-release site bundle clean need-go need-cc need-node need-chromium
+.PHONY: help build demo test docs fmt-check vet lint vuln ui ui-types ui-check ui-e2e unit sdk fuzz bench microbench soak release test-release site bundle clean need-go need-cc need-node need-chromium need-servers
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,7 +40,7 @@ build: need-go ## Build bin/sentinel, one static binary
 demo: build ## Show what Sentinel does; nothing to configure
 	bin/sentinel demo
 
-test: need-go need-cc need-node need-chromium fmt-check vet lint vuln ui-check unit ui-e2e ## Everything that must hold: format, linters, known vulnerabilities, tests
+test: need-go need-cc need-node need-chromium need-servers fmt-check vet lint vuln ui-check site unit ui-e2e ## Everything that must hold: format, linters, known vulnerabilities, tests
 
 docs: ## Make the pages that come from the code
 	@mkdir -p docs/zh
@@ -156,12 +156,20 @@ need-node:
 	@node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || a === 20 && b >= 19 ? 0 : 1)' \
 	  || { echo "too old: node $$(node --version); the console and the tests with the official clients need 20.19 or newer"; exit 1; }
 
-# Root on Debian, as in continuous integration, gets it installed.
+# Root on Debian, as in continuous integration, gets installed what is missing.
+INSTALL = if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+    echo "installing $(1)"; export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1; \
+    apt-get update -qq && apt-get install -y -qq --no-install-recommends $(1) >/dev/null || true; \
+  fi
+
 need-chromium:
 	@$(HAVE_CHROMIUM) && exit 0; \
-	if [ -z "$${CHROMIUM:-}" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  echo 'installing chromium, which the tests of the console drive'; \
-	  export DEBIAN_FRONTEND=noninteractive; \
-	  apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null || true; \
-	fi; \
+	if [ -z "$${CHROMIUM:-}" ]; then $(call INSTALL,chromium); fi; \
 	$(HAVE_CHROMIUM) || { echo 'missing: chromium, which the tests of the console drive: apt-get install chromium, or set CHROMIUM to its path'; exit 1; }
+
+HAVE_SERVERS = command -v nginx >/dev/null && command -v haproxy >/dev/null && command -v promtool >/dev/null && command -v systemd-analyze >/dev/null
+
+need-servers:
+	@$(HAVE_SERVERS) && exit 0; \
+	$(call INSTALL,nginx-light haproxy prometheus systemd); \
+	$(HAVE_SERVERS) || { echo 'missing: nginx, haproxy, promtool or systemd-analyze, which run and check what the guides have: apt-get install nginx-light haproxy prometheus systemd'; exit 1; }

@@ -13,6 +13,9 @@ function sidebar(overview: string, base: string): DefaultTheme.SidebarItem[] {
   return groups
 }
 
+// The anchors that the forge makes of headings, so that links fit both.
+const slugify = (text: string) => text.trim().toLowerCase().replace(/[^\p{L}\p{M}\p{N}\p{Pc}\- ]/gu, '').replace(/ /g, '-')
+
 // Pages read from a disk have no server: no script is needed, links are made
 // relative by relative.mjs, and nothing comes from elsewhere.
 export default defineConfig({
@@ -25,7 +28,10 @@ export default defineConfig({
   rewrites: { 'README.md': 'index.md', 'zh/README.md': 'zh/index.md' },
   lastUpdated: false,
   ignoreDeadLinks: true, // relative.mjs looks at what becomes of them
-  markdown: { languageAlias: { haproxy: 'nginx', caddyfile: 'nginx' } },
+  markdown: {
+    anchor: { slugify },
+    languageAlias: { haproxy: 'nginx', caddyfile: 'nginx' },
+  },
   themeConfig: { search: undefined, outline: [2, 3] },
   locales: {
     root: { label: 'English', lang: 'en', themeConfig: { sidebar: sidebar('README.md', '/') } },

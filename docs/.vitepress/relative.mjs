@@ -20,11 +20,17 @@ function fileOf(page, path) {
   return existsSync(join(root, file)) ? file : `${file}.html`
 }
 
+/** Whether what follows # is there. */
+function hasAnchor(file, rest) {
+  const id = decodeURIComponent(rest.replace(/^[^#]*#?/, ''))
+  return id === '' || readFileSync(join(root, file), 'utf8').includes(` id="${id}"`)
+}
+
 for (const page of pages) {
   const html = readFileSync(join(root, page), 'utf8').replace(/ (href|src)="([^"#?]+)([^"]*)"/g, (all, attribute, path, rest) => {
     if (/^[a-z]+:|^\/\//.test(path)) return all
     const file = fileOf(page, decodeURI(path))
-    if (!existsSync(join(root, file))) broken.push(`${page}: ${path}`)
+    if (!existsSync(join(root, file)) || !hasAnchor(file, rest)) broken.push(`${page}: ${path}${rest}`)
     return ` ${attribute}="${relative(dirname(page), file)}${rest}"`
   })
   writeFileSync(join(root, page), html)
