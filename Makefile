@@ -77,7 +77,8 @@ ui-check: ui/node_modules/.package-lock.json ## Check the console, and that ui/d
 	cd ui && npm run -s check && npm run -s lint && npm run -s test && npm run -s fresh
 
 ui-e2e: build need-chromium ui/node_modules/.package-lock.json ## Drive the console with Chromium against the built program
-	cd ui && SENTINEL_BIN=../bin/sentinel npm run -s e2e
+	go build -o bin/bench ./cmd/bench
+	cd ui && SENTINEL_BIN=../bin/sentinel BENCH_BIN=../bin/bench npm run -s e2e
 
 ui/node_modules/.package-lock.json: ui/package.json ui/package-lock.json | need-node
 	npm ci --prefix ui --no-audit --no-fund

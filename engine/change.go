@@ -151,6 +151,7 @@ func (e *Engine) unbind(ctx context.Context, hash store.KeyHash, revision uint64
 	if err := e.exceptions.RevokeOf(ctx, hash, ""); err != nil {
 		e.storeFailed("end exceptions of an unbound key", err) // they end by themselves
 	}
+	e.shut(ctx, hash)
 	return before, nil
 }
 
@@ -262,6 +263,9 @@ func (e *Engine) change(
 		return store.Binding{}, store.Binding{}, fmt.Errorf("%s: %w", doing, err)
 	}
 	e.reexamine(after)
+	if after.Status == store.StatusBanned && before.Status != after.Status {
+		e.shut(ctx, hash)
+	}
 	return before, after, nil
 }
 

@@ -23,6 +23,7 @@ import (
 	"github.com/key-ip-sentinel/sentinel/engine/network"
 	"github.com/key-ip-sentinel/sentinel/engine/ratelimit"
 	"github.com/key-ip-sentinel/sentinel/engine/record"
+	"github.com/key-ip-sentinel/sentinel/engine/sharing"
 	"github.com/key-ip-sentinel/sentinel/store"
 )
 
@@ -43,8 +44,11 @@ type Options struct {
 	Now          func() time.Time   // default time.Now
 	Retention    Retention          // default: nothing ever goes
 	Watcher      Watcher            // default: nobody
-	NodeName     string             // shown on the dashboard; default "local"
-	Version      string             // likewise
+	// OnShut is told of each key that was unbound or banned, once that is durable
+	// and before the act is acknowledged. It may write to the store.
+	OnShut   func(ctx context.Context, hash store.KeyHash)
+	NodeName string // shown on the dashboard; default "local"
+	Version  string // likewise
 	// Gateways are the addresses that clients seem to have who come through a
 	// container's network.
 	Gateways []netip.Addr
@@ -64,6 +68,7 @@ type Engine struct {
 	blocked    *network.Blocklist
 	exceptions *exception.Exceptions
 	firstUses  firstUses
+	sharing    *sharing.Watch
 
 	cache    *bindcache.Cache
 	flights  *flights
@@ -72,6 +77,7 @@ type Engine struct {
 	unnamed  *clientip.UnnamedProxy
 	events   *event.Bus
 	watcher  Watcher
+	onShut   func(ctx context.Context, hash store.KeyHash) // may be nil
 
 	rankings    rankings
 	oldRankings map[string]storedRanking // of the goroutine that writes usage
@@ -123,7 +129,8 @@ func New(opts Options) (*Engine, error) {
 	networks, netErr := network.OpenNetworks(ctx, opts.Store, opts.Now)
 	blocked, blockErr := network.OpenBlocklist(ctx, opts.Store, opts.Now)
 	exceptions, exceptErr := exception.Open(ctx, opts.Store, opts.Now)
-	if err := errors.Join(netErr, blockErr, exceptErr); err != nil {
+	shared, sharingErr := sharing.Open(ctx, opts.Store)
+	if err := errors.Join(netErr, blockErr, exceptErr, sharingErr); err != nil {
 		return nil, err
 	}
 	cache, err := bindcache.New(opts.Store, networks, opts.CacheEntries)
@@ -134,9 +141,9 @@ func New(opts Options) (*Engine, error) {
 	e := &Engine{
 		store: opts.Store, resolver: opts.Resolver, credentials: opts.Credentials, limiter: opts.Limiter,
 		logger: opts.Logger, now: opts.Now,
-		networks: networks, blocked: blocked, exceptions: exceptions,
+		networks: networks, blocked: blocked, exceptions: exceptions, sharing: shared,
 		cache: cache, flights: newFlights(), usage: newUsage(),
-		unnamed: new(clientip.UnnamedProxy), events: event.NewBus(opts.Now), watcher: opts.Watcher,
+		unnamed: new(clientip.UnnamedProxy), events: event.NewBus(opts.Now), watcher: opts.Watcher, onShut: opts.OnShut,
 		node:        Node{Name: opts.NodeName, Version: opts.Version, Started: store.StoredTime(start)},
 		storeHealth: newStoreHealth(start), housekeeping: make(chan struct{}, 1), replays: make(chan struct{}, 1),
 		jobs: make(chan job), stop: make(chan struct{}),

@@ -14,9 +14,10 @@ import (
 
 // listener is a Watcher that remembers.
 type listener struct {
-	mu   sync.Mutex
-	held []string
-	many []int
+	mu     sync.Mutex
+	held   []string
+	many   []int
+	shared []engine.SharedKey
 }
 
 func (l *listener) FirstUseHeld(from netip.Addr, _, why string) {
@@ -31,10 +32,15 @@ func (l *listener) ManyBindings(_ netip.Addr, count int) {
 	l.many = append(l.many, count)
 }
 
+func (l *listener) KeyShared(s engine.SharedKey) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.shared = append(l.shared, s)
+}
+
 func (*listener) Intercept(store.Intercept, uint64) {}
 func (*listener) Bound(store.Binding)               {}
 func (*listener) UnknownKey(netip.Addr)             {}
-func (*listener) KeyShared(engine.SharedKey)        {}
 func (*listener) StoreHealth(error)                 {}
 func (*listener) DownstreamHealth(error)            {}
 

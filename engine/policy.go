@@ -71,13 +71,16 @@ type Policy struct {
 	BurstLimit int
 	// BurstHold has those beyond held as Guard says.
 	BurstHold bool
+	// SharingMinutes is how many minutes of one day a key must be used in from several
+	// networks to be suspected of being shared; 0: no key is.
+	SharingMinutes int
 }
 
 // DefaultPolicy returns what applies where nothing is set.
 func DefaultPolicy() Policy {
 	return Policy{
 		Mode: ModeEnforce, Failsafe: FailsafeClosed, BindOn: BindOnAccepted, Anonymous: AnonymousPass,
-		PrefixV4: 32, PrefixV6: 64, Guard: GuardPass, BurstLimit: 20,
+		PrefixV4: 32, PrefixV6: 64, Guard: GuardPass, BurstLimit: 20, SharingMinutes: 5,
 	}
 }
 
@@ -93,7 +96,18 @@ func (p Policy) Validate() error {
 		newRulesFault(p.NewRules),
 		inRange("IPv4 prefix length", p.PrefixV4, 32),
 		inRange("IPv6 prefix length", p.PrefixV6, 128),
+		sharingFault(p.SharingMinutes),
 	)
+}
+
+// minutesOfADay is how many there are.
+const minutesOfADay = 24 * 60
+
+func sharingFault(minutes int) error {
+	if minutes < 0 || minutes > minutesOfADay {
+		return fmt.Errorf("minutes of a day that tell of sharing %d, want 0 (none do) to %d", minutes, minutesOfADay)
+	}
+	return nil
 }
 
 func guardFault(g Guard) error {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/key-ip-sentinel/sentinel/engine/ipset"
 	"github.com/key-ip-sentinel/sentinel/engine/replay"
 )
 
@@ -25,7 +24,7 @@ func (e *Engine) Replay(ctx context.Context, q replay.Query) (replay.Result, err
 		return replay.Result{}, fmt.Errorf("write intercepts before a replay: %w", err)
 	}
 	now := e.now().UTC()
-	q.Networks = e.namedNetwork
+	q.Surroundings = replay.Surroundings{Networks: e.networks.Find, Exempts: e.exceptions.Reach, Blocks: e.blocked.Blocks}
 	result, err := replay.Run(ctx, e.store, q, now)
 	if err != nil {
 		return result, err
@@ -35,10 +34,4 @@ func (e *Engine) Replay(ctx context.Context, q replay.Query) (replay.Result, err
 		result.Uncertain.InterceptsFrom = oldest
 	}
 	return result, nil
-}
-
-// namedNetwork finds a network that rules name.
-func (e *Engine) namedNetwork(name string) (*ipset.Set, bool) {
-	s := e.networks.Set(name).Prefixes()
-	return s, s != nil
 }

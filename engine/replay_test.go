@@ -33,7 +33,7 @@ func (r *rig) refusals(uses []use) (n uint64, keys int) {
 	for _, u := range uses {
 		switch reason := r.use(u.from, u.key); reason {
 		case "":
-		case engine.IPNotAllowed, engine.KeyBanned:
+		case engine.IPNotAllowed, engine.KeyBanned, engine.NetworkBlocked:
 			n++
 			refused = append(refused, u.key)
 		default:
@@ -56,9 +56,12 @@ func (r *rig) replay(q replay.Query) replay.Result {
 	return result
 }
 
-// given binds keys ahead of their first use, so that no use is needed for it.
+// given binds keys ahead of their first use, so that no use is needed for it, and has
+// a network, blocked networks and an exception in force.
 func (r *rig) given(ofA store.Rule) *rig {
 	r.t.Helper()
+	r.putNetwork("office", "203.0.113.0/24")
+	r.block("198.51.100.0/24", "2001:db8:0:1::/64")
 	for key, rule := range map[string]store.Rule{keyA: ofA, keyB: single("192.0.2.1/32"), keyC: single("192.0.2.1/32")} {
 		b := store.Binding{Hash: r.hash(key), Hint: "sk-…" + key[:2], Status: store.StatusActive, Rule: rule}
 		if _, err := r.Preset(r.t.Context(), b); err != nil {
@@ -66,6 +69,7 @@ func (r *rig) given(ofA store.Rule) *rig {
 		}
 	}
 	r.ban(keyC)
+	r.except(keyA, "198.51.100.7/32", time.Now().Add(time.Hour))
 	return r
 }
 
@@ -82,6 +86,8 @@ func multiple(prefixes ...string) *store.Rule {
 func TestReplayIsWhatEnforcementDoes(t *testing.T) {
 	all := store.Rule{Kind: store.RuleAll}
 	one := single("192.0.2.1/32")
+	office := *multiple("192.0.2.0/24")
+	office.Networks = []string{"office"}
 	cases := []struct {
 		name string
 		mode func(*setup) // while the traffic is recorded
@@ -95,6 +101,8 @@ func TestReplayIsWhatEnforcementDoes(t *testing.T) {
 		{"to less", enforcing, all, multiple("198.51.100.7/32", "2001:db8::/32")},
 		{"to nothing that is used", enforcing, all, multiple("10.9.9.9/32", "10.9.9.8/32")},
 		{"to everything", enforcing, one, &all},
+		{"with a named network", observing, office, nil},
+		{"to a named network", enforcing, all, &office},
 	}
 	for i, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

@@ -153,7 +153,9 @@ func (e *Engine) writeUsage(ctx context.Context) error {
 		s.touched = nil
 		s.mu.Unlock()
 		for _, entry := range touched {
-			u.lost.Add(u.unwritten.addTouch(entry.TakeUsage(now)))
+			t := entry.TakeUsage(now)
+			e.watchSharing(entry, t)
+			u.lost.Add(u.unwritten.addTouch(t))
 		}
 	}
 	if u.unwritten.empty() {

@@ -39,6 +39,9 @@ func (e *Engine) writeAll(ctx context.Context) {
 	if err := e.writeRankings(ctx); err != nil {
 		e.storeFailed("write who was refused most", err)
 	}
+	if err := e.writeSuspicions(ctx, e.now()); err != nil {
+		e.storeFailed("write which keys seem to be shared", err)
+	}
 	if err := e.writeMinutes(ctx, false); err != nil {
 		e.storeFailed("write the counts by the minute", err)
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/key-ip-sentinel/sentinel/engine/clientip"
 	"github.com/key-ip-sentinel/sentinel/engine/ipset"
 	"github.com/key-ip-sentinel/sentinel/httpapi/admin"
+	"github.com/key-ip-sentinel/sentinel/httpapi/rebind"
 	"github.com/key-ip-sentinel/sentinel/store"
 	"github.com/key-ip-sentinel/sentinel/ui"
 )
@@ -31,6 +32,8 @@ type Options struct {
 	Admin    *admin.API
 	Logger   *slog.Logger
 
+	// Rebind is the page of re-bind links, on the public address; nil: there are none.
+	Rebind http.Handler
 	// AdminNetworks may reach /admin and /metrics at all; empty: every network
 	// may. SetAdminNetworks replaces them.
 	AdminNetworks []netip.Prefix
@@ -89,7 +92,8 @@ func (a *API) SetAdminNetworks(networks []netip.Prefix) error {
 	return nil
 }
 
-// Public serves the public address: health, and the proxy for everything else.
+// Public serves the public address: health, re-bind links, and the proxy for
+// everything else.
 // With withAdmin administration is there as well, otherwise /admin does not
 // exist. No request that is forwarded passes the admin routes, nor the other
 // way round.
@@ -104,6 +108,8 @@ func (a *API) Public(withAdmin bool) http.Handler {
 			a.metrics(w, r)
 		case isHealth(path):
 			a.health(w, r)
+		case a.opts.Rebind != nil && strings.HasPrefix(path, rebind.Base):
+			a.opts.Rebind.ServeHTTP(w, r)
 		default:
 			a.opts.Proxy.ServeHTTP(w, r)
 		}

@@ -29,7 +29,7 @@ type AuditEntry struct {
 	ID uint64    `json:"id"`
 	At time.Time `json:"at"` // milliseconds, UTC
 	// Actor is "account:NAME", "token:NAME", "local" for who may open the socket
-	// in the data directory, or "system".
+	// in the data directory, "rebind-link" for who had one, or "system".
 	Actor    string     `json:"actor"`
 	ClientIP netip.Addr `json:"clientIp,omitzero"`
 	Action   string     `json:"action"` // such as binding.ban

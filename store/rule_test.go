@@ -105,6 +105,17 @@ func TestLearns(t *testing.T) {
 	}
 }
 
+func TestLearnString(t *testing.T) {
+	for want, l := range map[string]store.Learn{
+		"3/24h": {Limit: 3, Within: 24 * time.Hour}, "1/7d": {Limit: 1, Within: 7 * 24 * time.Hour}, "64/36h": {Limit: 64, Within: 36 * time.Hour},
+		"2/90m": {Limit: 2, Within: 90 * time.Minute}, "2/61s": {Limit: 2, Within: 61 * time.Second}, "5/366d": {Limit: 5, Within: store.MaxLearnWithin},
+	} {
+		if got := l.String(); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+}
+
 // TestRuleEqualAndClone changes each part of a rule.
 func TestRuleEqualAndClone(t *testing.T) {
 	rule := func() store.Rule {

@@ -19,6 +19,7 @@ import (
 	"github.com/key-ip-sentinel/sentinel/cmd/internal/wire"
 	"github.com/key-ip-sentinel/sentinel/engine"
 	"github.com/key-ip-sentinel/sentinel/engine/credential"
+	"github.com/key-ip-sentinel/sentinel/store"
 	"github.com/key-ip-sentinel/sentinel/store/bolt"
 )
 
@@ -267,5 +268,38 @@ func TestLoadCountsAndStops(t *testing.T) {
 	}
 	if _, err := (load{addr: up.addr(), from: home, want: 200, request: request}).run(t.Context()); err == nil {
 		t.Error("no error for a load without an end")
+	}
+}
+
+func TestFillDir(t *testing.T) {
+	dir := t.TempDir()
+	var out bytes.Buffer
+	if err := run(t.Context(), []string{"fill", "-data-dir", dir, "-bindings", "50", "-oldest", "2400h", "-newest", "2000h"}, &out, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	s, err := bolt.Open(filepath.Join(dir, bolt.FileName), bolt.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	page, err := s.FindBindings(t.Context(), store.BindingQuery{Limit: 100})
+	if err != nil || len(page.Rows) != 50 {
+		t.Fatalf("got %d bindings, %v", len(page.Rows), err)
+	}
+	addresses := map[netip.Addr]bool{}
+	for _, row := range page.Rows {
+		age := time.Since(row.Usage.LastUsed)
+		if age < 1999*time.Hour || age > 2401*time.Hour || !row.Binding.Rule.Prefixes[0].Contains(row.Usage.LastIP) {
+			t.Errorf("got %+v, used %v ago", row, age)
+		}
+		addresses[row.Usage.LastIP] = true
+	}
+	if len(addresses) != 50 {
+		t.Errorf("they are of %d addresses", len(addresses))
+	}
+	for _, args := range [][]string{{}, {"-data-dir", dir, "-bindings", "0"}, {"-data-dir", dir, "-oldest", "1h", "-newest", "2h"}, {"-data-dir", dir, "more"}} {
+		if err := run(t.Context(), append([]string{"fill"}, args...), io.Discard, io.Discard); !errors.Is(err, errUsage) {
+			t.Errorf("%v: got %v, want a usage error", args, err)
+		}
 	}
 }

@@ -84,7 +84,7 @@ func openMany() (*bolt.Store, error) {
 // storeWith makes a file in which n keys are bound to benchHome.
 func storeWith(dir string, n int) (*bolt.Store, error) {
 	ctx := context.Background()
-	bindings, err := makeBindings(ctx, n, benchHome)
+	bindings, err := makeBindings(ctx, secret, n, benchHome)
 	if err != nil {
 		return nil, err
 	}

@@ -36,7 +36,7 @@ func fill(ctx context.Context, dataDir string, n int, to netip.Addr) (err error)
 	if err := engine.CheckSecret(ctx, s, []byte(secret)); err != nil {
 		return err
 	}
-	bindings, err := makeBindings(ctx, n, to)
+	bindings, err := makeBindings(ctx, secret, n, to)
 	if err != nil {
 		return err
 	}
@@ -58,7 +58,7 @@ func fill(ctx context.Context, dataDir string, n int, to netip.Addr) (err error)
 
 // makeBindings returns the bindings in the order of their hashes, which is how
 // they are quickest to store.
-func makeBindings(ctx context.Context, n int, to netip.Addr) ([]store.Binding, error) {
+func makeBindings(ctx context.Context, secret string, n int, to netip.Addr) ([]store.Binding, error) {
 	keys, err := credential.New(credential.Options{Profile: credential.ProfileNewAPI, Secret: []byte(secret)})
 	if err != nil {
 		return nil, err

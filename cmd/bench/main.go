@@ -5,6 +5,7 @@
 // a table, and with -write the pages of the documentation.
 //
 //	bench [-sentinel bin/sentinel] [-only name,name] [-quick] [-write docs/benchmarks.md]
+//	bench fill -data-dir dir [-bindings n] [-oldest duration] [-newest duration] [-secret text]
 //	bench soak [-sentinel bin/sentinel] [-rounds 100] [-seed n] [-race-keys 10000]
 package main
 
@@ -46,6 +47,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		switch args[0] {
 		case "soak":
 			return runSoak(ctx, args[1:], stdout, stderr)
+		case "fill":
+			return runFill(ctx, args[1:], stdout, stderr)
 		case plainProxyWord:
 			return runPlainProxy(ctx, args[1:])
 		}

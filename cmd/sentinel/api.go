@@ -21,6 +21,7 @@ const (
 	exitNotFound    = 3 // what was named is not there, or is several
 	exitRefused     = 4 // the server will not: not allowed, changed meanwhile, in conflict, not valid
 	exitUnreachable = 5 // the server cannot be reached, or went away
+	exitWouldRefuse = 6 // sentinel bindings explain: the request would be refused
 )
 
 // What the commands read from the environment that is no setting of the server.
@@ -179,6 +180,7 @@ func exitCodeOf(err error) int {
 	var (
 		usage       *usageError
 		missing     *notFoundError
+		refused     *wouldRefuseError
 		problem     *client.Problem
 		unreachable *client.UnreachableError
 	)
@@ -189,6 +191,8 @@ func exitCodeOf(err error) int {
 		return exitUsage
 	case errors.As(err, &missing):
 		return exitNotFound
+	case errors.As(err, &refused):
+		return exitWouldRefuse
 	case errors.As(err, &unreachable):
 		return exitUnreachable
 	case errors.As(err, &problem):

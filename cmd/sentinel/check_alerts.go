@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/key-ip-sentinel/sentinel/cmd/internal/client"
+	"github.com/key-ip-sentinel/sentinel/engine/alert/send"
 )
 
 // checkAlerts asks the server that runs whether alerts reach somebody.
@@ -25,7 +26,11 @@ func (c *checker) checkAlerts(ctx context.Context) {
 		waiting += ch.Pending
 		switch {
 		case ch.Fault != "":
-			c.fail(check, "channel %s cannot send: %s; sentinel alerts channels edit %s --new-url enters them again", ch.ID, ch.Fault, ch.ID)
+			flag := "--new-url"
+			if ch.Type == string(send.Email) {
+				flag = "--new-password"
+			}
+			c.fail(check, "channel %s cannot send: %s, as with sentinel alerts channels edit %s %s", ch.ID, ch.Fault, ch.ID, flag)
 		case !ch.Enabled && ch.Pending > 0:
 			c.warn(check, "channel %s is switched off, and %d deliveries wait for it", ch.ID, ch.Pending)
 		case !ch.Enabled:

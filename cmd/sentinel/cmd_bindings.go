@@ -35,7 +35,7 @@ func newBindingsCommand() *cobra.Command {
 		RunE: showHelp,
 	}
 	addClientFlags(cmd)
-	cmd.AddCommand(newBindingsListCommand(), newBindingsShowCommand(), newBindingsSetCommand(),
+	cmd.AddCommand(newBindingsListCommand(), newBindingsShowCommand(), newBindingsSetCommand(), newBindingsExplainCommand(), newRebindLinkCommand(),
 		newBulkCommand("ban", "banned", "Refuse keys from everywhere"),
 		newBulkCommand("unban", "active", "Take bans back: the rules of the keys decide again"),
 		newBulkCommand("unbind", "", "Remove bindings: the next use of such a key binds it anew"),
@@ -84,6 +84,7 @@ func (f *bindingFilterFlags) add(cmd *cobra.Command) {
 	flags.BoolVar(&f.filter.Returned, "returned", false, "bound anew after they had been archived")
 	complete(cmd, "status", statuses)
 	complete(cmd, "rule", ruleKinds)
+	_ = cmd.RegisterFlagCompletionFunc("names-network", completeNetworks) // the flag is there
 }
 
 func (f *bindingFilterFlags) addTime(cmd *cobra.Command, flag *timeFlag, name, help string) {

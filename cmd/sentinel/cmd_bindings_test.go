@@ -169,6 +169,18 @@ func TestSetRules(t *testing.T) {
 	}
 }
 
+func TestNetworksAreCompleted(t *testing.T) {
+	answer := list(`{"name":"office"}`, `{"name":"office-2"}`, `{"name":"vpn"}`)
+	for _, args := range [][]string{{"bindings", "set", "9fQ2", "--network", "of"}, {"bindings", "list", "--names-network", "of"}} {
+		if _, out, _ := askServer(t, answer, "", append([]string{"__complete"}, args...)...); !strings.HasPrefix(out, "office\noffice-2\n:") {
+			t.Errorf("%v: got %q", args, out)
+		}
+	}
+	if code, out, _ := askServer(t, refuse(403, "forbidden"), "", "__complete", "bindings", "set", "9fQ2", "--network", ""); code != exitOK || !strings.HasPrefix(out, ":") {
+		t.Errorf("refused: got %d, %q", code, out)
+	}
+}
+
 // TestShownRules has a rule of each kind, as a list and as a file have it.
 func TestShownRules(t *testing.T) {
 	row := func(rule string) string { return `{"hash":"a","hint":"sk-x","rule":` + rule + `}` }

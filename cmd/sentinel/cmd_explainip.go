@@ -1,13 +1,16 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/key-ip-sentinel/sentinel/cmd/internal/client"
 	"github.com/key-ip-sentinel/sentinel/engine/clientip"
 )
 
@@ -17,6 +20,7 @@ func newExplainIPCommand() *cobra.Command {
 		peer    string
 		headers []string
 		output  string
+		running string
 	)
 	cmd := &cobra.Command{
 		Use:   "explain-ip --peer ADDR:PORT [--header 'Name: value']…",
@@ -26,7 +30,15 @@ func newExplainIPCommand() *cobra.Command {
 			"      --peer 10.0.0.7:51000 --header 'X-Forwarded-For: 203.0.113.9, 10.0.0.8'",
 		Args: noWords,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := loadSome(sourcesOf(cmd), names...)
+			src := sourcesOf(cmd)
+			if running != "" {
+				inForce, err := settingsInForce(cmd.Context(), running, names)
+				if err != nil {
+					return err
+				}
+				src.environ, src.envFile, src.envFileNamed = inForce, "", false // flags still beat them: what if
+			}
+			cfg, err := loadSome(src, names...)
 			if err != nil {
 				return err
 			}
@@ -46,9 +58,28 @@ func newExplainIPCommand() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&peer, "peer", "", "the address that the connection comes from, as ADDR:PORT")
 	cmd.Flags().StringArrayVar(&headers, "header", nil, "a header of the request, as 'Name: value'; repeat it for more")
+	cmd.Flags().StringVar(&running, "running", "", "take the settings in force in the server that runs on this data directory, which may have been changed\nwhile it ran; flags still beat them")
 	cmd.Flags().StringVar(&output, "output", "text", "text or json")
 	addSettingFlags(cmd, names...)
 	return cmd
+}
+
+// settingsInForce asks the server on a data directory for settings, as an
+// environment would have them.
+func settingsInForce(ctx context.Context, dir string, names []string) ([]string, error) {
+	c := client.Local(dir)
+	defer c.Close()
+	var answer settingsAnswer
+	if err := c.Do(ctx, http.MethodGet, settingsPath, nil, &answer); err != nil {
+		return nil, err
+	}
+	var environ []string
+	for _, s := range answer.Items {
+		if slices.Contains(names, s.Name) {
+			environ = append(environ, s.Name+"="+s.Value)
+		}
+	}
+	return environ, nil
 }
 
 func parseHeaders(lines []string) (http.Header, error) {

@@ -26,7 +26,7 @@ const (
 
 var (
 	logFormats = []string{"csv", "jsonl"}
-	reasons    = []string{"ip_not_allowed", "key_banned", "lost_race", "stream_cut"}
+	reasons    = []string{"ip_not_allowed", "key_banned", "lost_race", "stream_cut", "network_blocked"}
 )
 
 // newLogsCommand returns `sentinel logs`, which was `sentinel intercepts`.
@@ -246,6 +246,7 @@ func interceptColumns() []column[client.Intercept] {
 		{name: "last", text: func(i i) string { return csvTime(i.Last) }, hidden: true},
 		{title: "COUNT", name: "count", text: func(i i) string { return count(i.Count) }, fit: fit{right: true, drop: 1}},
 		{title: "REASON", name: "reason", text: func(i i) string { return i.Reason }, shown: reasonOf, fit: fit{min: 14, wide: 14}},
+		{title: "BECAUSE", shown: func(i i) string { return basisText(i.Basis) }, fit: fit{min: 12, wide: 12, drop: 2}},
 		{title: "KEY", name: "hint", text: func(i i) string { return i.Hint }, fit: fit{min: 10, wide: 10}},
 		{title: "CLIENT IP", name: "clientIp", text: func(i i) string { return i.ClientIP }, fit: fit{min: 15, wide: 15}},
 		{name: "peerIp", text: func(i i) string { return i.PeerIP }, hidden: true},
@@ -257,7 +258,15 @@ func interceptColumns() []column[client.Intercept] {
 		{name: "path", text: func(i i) string { return i.Path }, hidden: true},
 		{name: "userAgent", text: func(i i) string { return i.UserAgent }, hidden: true},
 		{name: "requestId", text: func(i i) string { return i.RequestID }, hidden: true},
+		{name: "basis", text: func(i i) string { return i.Basis.Kind }, hidden: true},
+		{name: "basisName", text: func(i i) string { return i.Basis.Name }, hidden: true},
 	}
+}
+
+// basisText says what a decision rested on.
+func basisText(b client.Basis) string {
+	kind := strings.ReplaceAll(b.Kind, "blocked_network", "blocked")
+	return strings.TrimSpace(kind + " " + b.Name)
 }
 
 // reasonOf marks what was passed because Sentinel only observes.

@@ -38,8 +38,9 @@ func newRootCommand(args []string) *cobra.Command {
 	}
 	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", fmt.Sprintf(".FlagUsagesWrapped %d", helpColumns)))
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
-	root.AddCommand(newServeCommand(args), newVersionCommand(), newHealthcheckCommand(), newExplainIPCommand(),
-		newHashCommand(), newBindingsCommand(), newReplayCommand(), newLogsCommand(), newAlertsCommand(), newSettingsCommand(), newDemoCommand(), newDemoGatewayCommand())
+	root.AddCommand(newServeCommand(args), newVersionCommand(), newHealthcheckCommand(), newExplainIPCommand(), newHashCommand())
+	root.AddCommand(newBindingsCommand(), newNetworksCommand(), newBlockedCommand(), newExceptionsCommand(), newReplayCommand(),
+		newSuspicionsCommand(), newLogsCommand(), newAlertsCommand(), newSettingsCommand(), newDemoCommand(), newDemoGatewayCommand())
 	root.AddCommand(newAdminCommand(), newTokenCommand(), newCheckCommand(), newBackupCommand(), newRestoreCommand(), newCompactCommand())
 	return root
 }

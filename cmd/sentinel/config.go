@@ -27,6 +27,7 @@ const (
 // file together have it. The table in config_table.go tells what each means.
 type Config struct {
 	DownstreamURL *url.URL
+	PublicURL     string // as clients write it; empty: not known
 	Listen        string // host:port
 	AdminListen   string // host:port; empty: the console is on Listen
 	DataDir       string
@@ -55,6 +56,7 @@ type Config struct {
 	BindBurst    int // keys of one address within an hour; 0: any number
 	// BindBurstAction is what becomes of those beyond.
 	BindBurstAction string
+	SharingMinutes  int // of one day; 0: no key is suspected
 	Anonymous       string
 	FailsafeMode    string
 

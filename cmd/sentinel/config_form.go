@@ -71,6 +71,7 @@ var (
 	bools = form[bool]{text{"boolean", "布尔"}, "true or false", parseBool, trueFalse}
 
 	downstreamURLs = form[*url.URL]{text{"URL", "URL"}, "http:// or https://, a host and perhaps a path", parseDownstreamURL, plainText}
+	publicURLs     = form[string]{text{"URL", "URL"}, "http:// or https://, a host and perhaps a path", checkedBy(parseDownstreamURL), plainText}
 	webhookURLs    = form[secretText]{text{"URL", "URL"}, "an http:// or https:// URL", parseWebhookURL, hiddenText}
 	postgresURLs   = form[secretText]{text{"URL", "URL"}, "a postgresql:// URL with a host", parsePostgresURL, hiddenText}
 	redisAddrs     = form[secretText]{text{"host:port", "主机:端口"}, "host:port or a redis:// URL", parseRedisAddr, hiddenText}

@@ -14,7 +14,7 @@ import (
 
 // settings is the table of all settings, in the order of the documentation.
 var settings = slices.Concat(
-	serverSettings, clientIPSettings, credentialSettings, bindingSettings, firstUseSettings, limitSettings,
+	serverSettings, clientIPSettings, credentialSettings, bindingSettings, firstUseSettings, sharingSettings, limitSettings,
 	adminSettings, logSettings, retentionSettings, alertSettings, clusterSettings,
 )
 
@@ -41,6 +41,15 @@ var serverSettings = []*setting{
 		name: "SENTINEL_LISTEN", group: serverGroup, example: "127.0.0.1:7000", defText: text{"`:` and APP_PORT", "`:` 加 APP_PORT"},
 		value: into(listenAddrs, func(c *Config) *string { return &c.Listen }), derived: func(c *Config) string { return c.Listen },
 		help: text{"The address to listen on.", "监听地址。"},
+	},
+	{
+		name: "SENTINEL_PUBLIC_URL", group: serverGroup, example: "https://gateway.example.com", runtime: true,
+		defText: text{"the host of the request that asks for a link", "请求链接时所用的主机"},
+		value:   into(publicURLs, func(c *Config) *string { return &c.PublicURL }),
+		help: text{
+			"How clients reach the public address, for links that are handed to them. Needed with SENTINEL_ADMIN_LISTEN.",
+			"客户端访问公开地址时使用的 URL，用于发给他们的链接。使用 SENTINEL_ADMIN_LISTEN 时需要设置。",
+		},
 	},
 	{
 		name: "SENTINEL_DATA_DIR", group: serverGroup, def: "data", example: "/var/lib/sentinel",

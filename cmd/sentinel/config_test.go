@@ -48,7 +48,7 @@ func TestEveryNameIsKnown(t *testing.T) {
 		SENTINEL_NAT64 SENTINEL_RATE_BURST SENTINEL_CREDENTIAL_LOCATIONS SENTINEL_CREDENTIAL_CANONICAL SENTINEL_CREDENTIAL_HEADER
 		SENTINEL_BIND_PATHS SENTINEL_CONNECT_TIMEOUT SENTINEL_RESPONSE_TIMEOUT SENTINEL_IDLE_TIMEOUT SENTINEL_H2C SENTINEL_CACHE_ENTRIES
 		SENTINEL_METRICS SENTINEL_ARCHIVE_PURGE_DAYS SENTINEL_INTERCEPT_DAYS SENTINEL_COUNTER_DAYS SENTINEL_AUDIT_DAYS
-		SENTINEL_ALERT_LANGUAGE SENTINEL_BIND_RULE SENTINEL_BIND_GUARD SENTINEL_BIND_BURST SENTINEL_BIND_BURST_ACTION`)
+		SENTINEL_PUBLIC_URL SENTINEL_SHARING_MINUTES SENTINEL_ALERT_LANGUAGE SENTINEL_BIND_RULE SENTINEL_BIND_GUARD SENTINEL_BIND_BURST SENTINEL_BIND_BURST_ACTION`)
 	for _, name := range names {
 		if settingNamed(name) == nil {
 			t.Errorf("%s is not known", name)
@@ -89,7 +89,7 @@ func TestDefaults(t *testing.T) {
 	}
 	want := Config{
 		DownstreamURL: c.DownstreamURL, Listen: ":7000", DataDir: "data", RealIPHeader: "X-Real-IP", CredentialProfile: "newapi",
-		Mode: "enforce", BindOn: "accepted", BindPrefixV4: 32, BindPrefixV6: 64, BindGuard: "pass", BindBurst: 20, BindBurstAction: "alert", Anonymous: "pass", FailsafeMode: "closed",
+		Mode: "enforce", BindOn: "accepted", BindPrefixV4: 32, BindPrefixV6: 64, BindGuard: "pass", BindBurst: 20, BindBurstAction: "alert", SharingMinutes: 5, Anonymous: "pass", FailsafeMode: "closed",
 		MaxBodyBytes: 32 << 20, RateBurst: 20, ConnectTimeout: 10 * time.Second, IdleTimeout: 15 * time.Minute, ShutdownGrace: 30 * time.Second,
 		CacheEntries: 150_000, LogLevel: slog.LevelInfo, LogFormat: "json", AlertThresholdCount: 5, AlertWindow: 5 * time.Minute, AlertLanguage: "en",
 		ArchiveDays: 90, ArchivePurgeDays: 365, InterceptDays: 90, CounterDays: 400, Metrics: "admin", ArchiveSchedulerLockKey: 2026030502,

@@ -139,7 +139,7 @@ func TestCommandPagesAreComplete(t *testing.T) {
 // TestCommandPagesHaveTheExitCodes holds the tables against the code.
 func TestCommandPagesHaveTheExitCodes(t *testing.T) {
 	row := regexp.MustCompile(`(?m)^\| (\d+) \|`)
-	want := []int{exitOK, exitFailure, exitUsage, exitNotFound, exitRefused, exitUnreachable, exitInterrupted}
+	want := []int{exitOK, exitFailure, exitUsage, exitNotFound, exitRefused, exitUnreachable, exitWouldRefuse, exitInterrupted}
 	for _, page := range commandPages {
 		raw, err := os.ReadFile(filepath.Join(repository, page))
 		must(t, err)

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -58,7 +59,7 @@ func TestNobodyLocksThemselvesOut(t *testing.T) {
 		"networks without the caller": {map[string]any{"SENTINEL_ADMIN_NETWORKS": "10.0.0.0/8, 192.168.0.0/16"},
 			"your address would be 127.0.0.2, which is in none of SENTINEL_ADMIN_NETWORKS (10.0.0.0/8, 192.168.0.0/16)"},
 		"a trusted caller without the header": {map[string]any{"TRUSTED_PROXY_IPS": "127.0.0.2"}, "trusted proxy 127.0.0.2 sent no X-Real-IP header"},
-		"both at once": {map[string]any{"TRUSTED_PROXY_IPS": "127.0.0.9", "SENTINEL_ADMIN_NETWORKS": "127.0.0.9"}, "your address would be 127.0.0.2"},
+		"both at once":                        {map[string]any{"TRUSTED_PROXY_IPS": "127.0.0.9", "SENTINEL_ADMIN_NETWORKS": "127.0.0.9"}, "your address would be 127.0.0.2"},
 	} {
 		if got, p := s.set(t, away, token, test.values); got != http.StatusConflict || p.Code != "would_lock_out" || !strings.Contains(p.Detail, test.says) {
 			t.Errorf("%s: got %d, %+v, want %q", name, got, p, test.says)
@@ -237,4 +238,42 @@ func (c keptConnection) ask(t *testing.T, key, headers string) int {
 	must(t, err)
 	must(t, res.Body.Close())
 	return res.StatusCode
+}
+
+// TestTheDoctorTellsWhatTheServerDoes, with settings that were changed while it
+// ran.
+func TestTheDoctorTellsWhatTheServerDoes(t *testing.T) {
+	s := &site{data: t.TempDir(), gateway: startGateway(t).url}
+	s.start(t)
+	token, away := s.adminToken(t), from(t, elsewhereIP)
+	if got, p := s.set(t, away, token, map[string]any{"TRUSTED_PROXY_IPS": "127.0.0.7", "SENTINEL_REAL_IP_HEADER": "X-Forwarded-For"}); got != http.StatusOK {
+		t.Fatalf("got %d, %+v", got, p)
+	}
+	var d struct {
+		ClientIP     string
+		OtherHeaders []string
+		Steps        []struct{ Address, TrustedBy string }
+	}
+	if got := adminCall(t, away, http.MethodGet, s.api("/ip-doctor"), token, nil, &d); got != http.StatusOK || d.ClientIP != elsewhereIP ||
+		!slices.Contains(d.OtherHeaders, "Authorization") {
+		t.Errorf("of the caller: got %d, %+v", got, d)
+	}
+	pasted := map[string]any{"peer": "127.0.0.7:4000", "headers": "X-Forwarded-For: 203.0.113.1, 198.51.100.9, 127.0.0.7\nAuthorization: Bearer " + testKey(9713)}
+	if got := adminCall(t, away, http.MethodPost, s.api("/ip-doctor"), token, pasted, &d); got != http.StatusOK || d.ClientIP != "198.51.100.9" ||
+		len(d.Steps) != 3 || d.Steps[1].TrustedBy != "127.0.0.7/32" {
+		t.Errorf("pasted: got %d, %+v", got, d)
+	}
+	if got := adminCall(t, away, http.MethodPost, s.api("/ip-doctor"), "", pasted, nil); got != http.StatusUnauthorized {
+		t.Errorf("without signing in: got %d, want 401", got)
+	}
+	explain := []string{"explain-ip", "--running", s.data, "--peer", "127.0.0.7:4000", "--header", "X-Forwarded-For: 198.51.100.9", "--header", "X-Real-IP: 198.51.100.8"}
+	for more, want := range map[string]string{"": "198.51.100.9", "--real-ip-header=X-Real-IP": "198.51.100.8", "--trusted-proxy-ips=10.0.0.0/8": "127.0.0.7"} {
+		args := explain
+		if more != "" {
+			args = append(slices.Clone(explain), more)
+		}
+		if code, out, errs := runSentinel(t, "", args...); code != exitOK || !strings.Contains(out, "client IP: "+want+"\n") {
+			t.Errorf("explain-ip %s: got %d, %s%s, want %s", more, code, out, errs, want)
+		}
+	}
 }

@@ -84,13 +84,17 @@ func wait(t *testing.T, what string, is func() bool) {
 	}
 }
 
+func hexHMAC(key, text string) string {
+	mac := hmac.New(sha256.New, []byte(key))
+	mac.Write([]byte(text))
+	return hex.EncodeToString(mac.Sum(nil))
+}
+
 // verify checks a webhook's signature as docs/alerts.md tells a receiver to.
 func verify(t *testing.T, d delivered, secret string) alert.Body {
 	t.Helper()
 	stamp := d.header.Get("X-Sentinel-Timestamp")
-	mac := hmac.New(sha256.New, []byte(secret))
-	mac.Write([]byte(stamp + "." + d.body))
-	if got, want := d.header.Get("X-Sentinel-Signature"), "sha256="+hex.EncodeToString(mac.Sum(nil)); got != want {
+	if got, want := d.header.Get("X-Sentinel-Signature"), "sha256="+hexHMAC(secret, stamp+"."+d.body); got != want {
 		t.Errorf("signature: got %q, want %q", got, want)
 	}
 	seconds, err := strconv.ParseInt(stamp, 10, 64)
@@ -352,5 +356,7 @@ func TestCheckLooksAtChannels(t *testing.T) {
 	r.answers(nil)
 	s.must("", "channels", "test", "ops")
 	wait(t, "the delivery", func() bool { got, _ := r.all(); return len(got) == 2 })
-	wait(t, "check to be content", func() bool { return strings.Contains(check(), "ok    alerts          1 of 1 channels can send; 0 deliveries wait") })
+	wait(t, "check to be content", func() bool {
+		return strings.Contains(check(), "ok    alerts          1 of 1 channels can send; 0 deliveries wait")
+	})
 }

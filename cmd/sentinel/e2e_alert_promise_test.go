@@ -24,7 +24,9 @@ func (s *alertSite) lockOut(name string) {
 		adminCall(s.t, from(s.t, elsewhereIP), http.MethodPost, s.api("/login"), "", login, nil)
 	}
 	var a struct{ ID string }
-	wait(s.t, "the alert of "+name, func() bool { return json.Unmarshal([]byte(s.must("", "list", "--text", name, "-o", "json")), &a) == nil })
+	wait(s.t, "the alert of "+name, func() bool {
+		return json.Unmarshal([]byte(s.must("", "list", "--text", name, "-o", "json")), &a) == nil
+	})
 	// Where there is a delivery, the alert is on disk.
 	wait(s.t, "its delivery", func() bool { return s.must("", "deliveries", "--alert", a.ID, "-o", "json") != "" })
 }
@@ -74,7 +76,9 @@ func TestAFailingReceiverGetsEachAlertOnce(t *testing.T) {
 	r.answers(nil)
 	s.must("", "channels", "test", "ops") // well again: what waits is due at once
 	wait(t, "all of them", func() bool { got, _ := r.all(); return len(got) >= 4 })
-	wait(t, "nothing to be left", func() bool { return strings.TrimSpace(s.must("", "deliveries", "--state", "pending", "-o", "json")) == "" })
+	wait(t, "nothing to be left", func() bool {
+		return strings.TrimSpace(s.must("", "deliveries", "--state", "pending", "-o", "json")) == ""
+	})
 	s.kill()
 	s.restart()
 	s.lockOut("dave")

@@ -84,7 +84,7 @@ func TestTableFitsTerminals(t *testing.T) {
 		"2026-11-26 15:04:05", "203.0.113.200", "1234567", "2026-11-26 15:04:05", strings.Repeat("a", 64),
 	}
 	intercept := []string{
-		"2026-11-26 15:04:05", "3", "ip_not_allowed (passed)", "sk-ab…9fQ2", "2001:db8:1234:5678:9abc:def0:1234:5678", "POST /v1/chat/completions",
+		"2026-11-26 15:04:05", "3", "ip_not_allowed (passed)", "network head-office-second-floor", "sk-ab…9fQ2", "2001:db8:1234:5678:9abc:def0:1234:5678", "POST /v1/chat/completions",
 	}
 	for _, width := range []int{80, 100, 120, 160, 200} {
 		for name, lines := range map[string][]string{

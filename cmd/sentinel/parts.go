@@ -54,6 +54,7 @@ func policyOf(cfg *Config) engine.Policy {
 		Mode: engine.Mode(cfg.Mode), Failsafe: engine.Failsafe(cfg.FailsafeMode), BindOn: engine.BindOn(cfg.BindOn),
 		Anonymous: engine.Anonymous(cfg.Anonymous), PrefixV4: cfg.BindPrefixV4, PrefixV6: cfg.BindPrefixV6,
 		NewRules: cfg.BindRules, Guard: engine.Guard(cfg.BindGuard), BurstLimit: cfg.BindBurst, BurstHold: cfg.BindBurstAction == burstHold,
+		SharingMinutes: cfg.SharingMinutes,
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -34,6 +35,26 @@ func (f *ruleFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.learn, "learn", "", "take what the key is used from: 3/24h is up to 3 prefixes within 24 hours of its first use")
 	flags.BoolVar(&f.anySource, "confirm-any-source", false, "0.0.0.0/0 and ::/0 are meant; --rule all says it better")
 	complete(cmd, "rule", ruleKinds)
+	_ = cmd.RegisterFlagCompletionFunc("network", completeNetworks) // the flag is there
+}
+
+// completeNetworks offers the names of networks to the shell.
+func completeNetworks(cmd *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
+	ctx, cancel := context.WithTimeout(context.Background(), completeTimeout)
+	defer cancel()
+	c, err := clientOf(cmd)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	defer c.Close()
+	networks, _ := c.Networks(ctx, "") // none: nothing to complete
+	var names []string
+	for _, item := range networks {
+		if strings.HasPrefix(item.Value.Name, begun) {
+			names = append(names, item.Value.Name)
+		}
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
 // rule returns the rule that is wanted; nil if no flag says anything of it.

@@ -19,6 +19,7 @@ import (
 	"github.com/key-ip-sentinel/sentinel/engine/account"
 	"github.com/key-ip-sentinel/sentinel/engine/alert"
 	"github.com/key-ip-sentinel/sentinel/engine/clientip"
+	"github.com/key-ip-sentinel/sentinel/engine/rebind"
 	"github.com/key-ip-sentinel/sentinel/httpapi"
 	"github.com/key-ip-sentinel/sentinel/httpapi/proxy"
 	"github.com/key-ip-sentinel/sentinel/store"
@@ -97,6 +98,7 @@ type node struct {
 	alerts   *alert.Center
 	accounts *account.Accounts
 	engine   *engine.Engine
+	links    *rebind.Links
 	proxy    *proxy.Proxy
 	resolver *clientip.Resolver
 	api      *httpapi.API
@@ -147,7 +149,7 @@ func (n *node) open(ctx context.Context) error {
 	if err := n.openAccounts(ctx); err != nil {
 		return err
 	}
-	return n.openHandlers(certificate)
+	return n.openHandlers(ctx, certificate)
 }
 
 func (n *node) loadCertificate() (*httpapi.Certificate, error) {

@@ -15,9 +15,11 @@ import (
 	"github.com/key-ip-sentinel/sentinel/engine"
 	"github.com/key-ip-sentinel/sentinel/engine/account"
 	"github.com/key-ip-sentinel/sentinel/engine/alert"
+	"github.com/key-ip-sentinel/sentinel/engine/rebind"
 	"github.com/key-ip-sentinel/sentinel/httpapi"
 	"github.com/key-ip-sentinel/sentinel/httpapi/admin"
 	"github.com/key-ip-sentinel/sentinel/httpapi/proxy"
+	rebindpage "github.com/key-ip-sentinel/sentinel/httpapi/rebind"
 	"github.com/key-ip-sentinel/sentinel/store"
 )
 
@@ -134,7 +136,7 @@ func (n *node) openAccounts(ctx context.Context) error {
 	return auditPassword(ctx, n.store, systemActor, firstAccount)
 }
 
-func (n *node) openHandlers(certificate *httpapi.Certificate) error {
+func (n *node) openHandlers(ctx context.Context, certificate *httpapi.Certificate) error {
 	cfg := n.settings.Config()
 	parts, err := newParts(cfg, []byte(n.secrets.HMACSecret.Reveal()))
 	if err != nil {
@@ -149,8 +151,12 @@ func (n *node) openHandlers(certificate *httpapi.Certificate) error {
 		Limiter: parts.limiter, CacheEntries: cfg.CacheEntries,
 		Retention: retentionOf(cfg), Watcher: n.alerts, NodeName: nodeName(), Version: currentBuild().Version,
 		Gateways: gateways,
+		OnShut:   func(ctx context.Context, hash store.KeyHash) { n.links.Shut(ctx, hash) },
 	})
 	if err != nil {
+		return err
+	}
+	if n.links, err = rebind.New(ctx, rebind.Options{Store: n.store, Keys: n.engine, Logger: n.logger}); err != nil {
 		return err
 	}
 	n.proxy, err = proxy.New(proxy.Options{
@@ -179,14 +185,18 @@ func (n *node) newAPI(parts parts) (*httpapi.API, error) {
 	api, err := admin.New(admin.Options{
 		Engine: n.engine, Accounts: n.accounts, Alerts: n.alerts, Resolver: parts.resolver, Store: n.store, Settings: n.settings, Logger: n.logger,
 		JWTSecret: []byte(n.secrets.AdminJWTSecret.Reveal()), LocalToken: token, Version: currentBuild().Version, Maintainer: n.store,
-		Node: nodeName(),
+		Node: nodeName(), Rebind: n.links, PublicURL: func() string { return n.settings.Config().PublicURL }, SharesPublic: n.admin == nil,
 	})
 	if err != nil {
 		return nil, err
 	}
 	n.endStreams = api.EndStreams
+	page, err := rebindpage.New(rebindpage.Options{Links: n.links, Engine: n.engine, Resolver: parts.resolver, Audit: n.store, Logger: n.logger})
+	if err != nil {
+		return nil, err
+	}
 	return httpapi.New(httpapi.Options{
-		Engine: n.engine, Resolver: parts.resolver, Store: n.store, Proxy: n.proxy, Admin: api, Logger: n.logger,
+		Engine: n.engine, Resolver: parts.resolver, Store: n.store, Proxy: n.proxy, Admin: api, Logger: n.logger, Rebind: page,
 		AdminNetworks: n.settings.Config().AdminNetworks, PublicMetrics: n.cfg.Metrics == metricsPublic, Downstream: n.reachDownstream,
 	})
 }

@@ -3,6 +3,7 @@ package bindcache
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -103,6 +104,14 @@ func (e *Entry) Basis(ip netip.Addr) store.Basis {
 		}
 	}
 	return store.Basis{Kind: store.BasisRule, Name: string(e.several.rule.Kind)}
+}
+
+// Roams reports whether the rule may let the key be used from several networks.
+func (e *Entry) Roams() bool { return e.all || e.several != nil }
+
+// NamesNetworkOf reports whether the rule names a network that has an address.
+func (e *Entry) NamesNetworkOf(ip netip.Addr) bool {
+	return e.several != nil && slices.ContainsFunc(e.several.networks, func(n *network.Set) bool { return n.Contains(ip) })
 }
 
 // Learns reports whether the rule takes another prefix at a time.

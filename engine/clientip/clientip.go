@@ -88,7 +88,8 @@ func checkHeader(name string) error {
 	switch strings.ToLower(name) {
 	case "forwarded":
 		return fmt.Errorf("client IP header %q (RFC 7239) is not supported: have the proxy set %s", name, DefaultHeader)
-	case "host", "connection", "authorization", "cookie", "content-length", "transfer-encoding", "upgrade":
+	case "host", "connection", "authorization", "proxy-authorization", "cookie", "set-cookie", "content-length", "transfer-encoding", "upgrade",
+		"x-api-key", "api-key", "x-goog-api-key", "mj-api-secret", "sec-websocket-protocol":
 		return fmt.Errorf("client IP header %q holds no address: did you mean %s?", name, DefaultHeader)
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -27,10 +28,55 @@ type Explanation struct {
 
 // Step is one thing that was looked at.
 type Step struct {
-	What     string `json:"what"`     // "peer", "header X-Real-IP", "hop 2 of X-Forwarded-For"
-	Value    string `json:"value"`    // as received, at most 200 bytes
-	Believed bool   `json:"believed"` // whether it had a say in the result
-	Why      string `json:"why"`
+	What     string `json:"what" doc:"Such as peer, header X-Real-IP or hop 2 of X-Forwarded-For."`
+	Value    string `json:"value" doc:"As received, at most 200 bytes of it."`
+	Believed bool   `json:"believed" doc:"Whether it had a say in the result."`
+	Why      string `json:"why" doc:"Why, or why not."`
+
+	Address   netip.Addr   `json:"address,omitzero" doc:"The address in it; absent if none could be read."`
+	TrustedBy netip.Prefix `json:"trustedBy,omitzero" doc:"The prefix that makes it a trusted proxy; absent if none does."`
+}
+
+// HeaderLines is one header as it came.
+type HeaderLines struct {
+	Name  string   `json:"name" doc:"Its name."`
+	Lines []string `json:"lines" doc:"Its lines in their order: at most 20, of each at most 200 bytes."`
+	Reads bool     `json:"reads" doc:"Whether it is the one that is read of trusted proxies."`
+}
+
+// Headers returns the headers in h that have to do with forwarding, and the names
+// of all others, both in the order of their names. Those that secret reports true
+// of are always among the others: their values may be keys.
+func (r *Resolver) Headers(h http.Header, secret func(name string) bool) (forwarding []HeaderLines, others []string) {
+	configured := r.current.Load().header
+	for _, name := range slices.Sorted(maps.Keys(h)) {
+		reads := headername.Equal(name, configured)
+		switch {
+		case strings.ContainsFunc(name, notInName):
+		case secret(name), !reads && name != "Via" && !stripped.Has(name) && !origin.Has(name):
+			others = append(others, shown(name))
+		case len(forwarding) < maxShownLines:
+			lines := make([]string, 0, len(h[name]))
+			for _, line := range h[name][:min(len(h[name]), maxShownLines)] {
+				lines = append(lines, shown(withoutQuery(line)))
+			}
+			forwarding = append(forwarding, HeaderLines{shown(name), lines, name == configured})
+		}
+	}
+	return forwarding, others[:min(len(others), maxShownNames)]
+}
+
+// maxShownNames bounds how many names of other headers are told.
+const maxShownNames = 100
+
+// withoutQuery cuts the query off: headers such as X-Original-URL may have a key
+// in it, and no address has one.
+func withoutQuery(value string) string {
+	path, _, has := strings.Cut(value, "?")
+	if !has {
+		return value
+	}
+	return path + "?…"
 }
 
 // Explain finds the client IP of a request with header h over a connection

@@ -2,6 +2,7 @@ package clientip_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -102,7 +103,7 @@ func TestExplanationJSON(t *testing.T) {
 	got, err := json.Marshal(r.Explain("203.0.113.9:1", nil))
 	const want = `{"remoteAddr":"203.0.113.9:1","header":"X-Real-IP","trustedProxies":[],` +
 		`"steps":[{"what":"peer","value":"203.0.113.9:1","believed":true,` +
-		`"why":"203.0.113.9 is no trusted proxy: it is the client IP, and no header counts"}],` +
+		`"why":"203.0.113.9 is no trusted proxy: it is the client IP, and no header counts","address":"203.0.113.9"}],` +
 		`"clientIp":"203.0.113.9","advice":[]}`
 	if string(got) != want || err != nil {
 		t.Errorf("got %s, %v, want %s", got, err, want)
@@ -123,5 +124,51 @@ func TestExplainIsBounded(t *testing.T) {
 	}
 	if text := newResolver(t, trustedList, "", false).Explain("10.0.0.1:1", h).Text(); len(text) > 20000 {
 		t.Errorf("%d bytes", len(text))
+	}
+}
+
+// TestHeadersTellNoSecrets: what has to do with forwarding is shown, and of the
+// rest the names.
+func TestHeadersTellNoSecrets(t *testing.T) {
+	r := newResolver(t, trustedList, "X-Client-Address", false)
+	h := http.Header{
+		"Authorization": {"Bearer secret"}, "X-Api-Key": {"secret"}, "Cookie": {"secret"}, "X_forwarded_for": {"203.0.113.1"},
+		"X-Forwarded-For": {"203.0.113.9, 10.0.0.1", "10.0.0.2"}, "X-Client-Address": {strings.Repeat("x", 1000)},
+		"X-Original-Url": {"/v1beta/models?key=secret&x=1"}, "Via": {"1.1 edge"}, "X-Forwarded-Proto": {"https"}, "Bad\x1b[2J": {"secret"},
+		"X-Real-Ip": {"secret"},
+	}
+	forwarding, others := r.Headers(h, func(name string) bool { return name == "X-Real-Ip" })
+	raw, err := json.Marshal(map[string]any{"forwarding": forwarding, "others": others, "explained": r.Explain("10.0.0.1:1", h.Clone())})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, f := range forwarding {
+		names = append(names, f.Name)
+		if f.Reads != (f.Name == "X-Client-Address") || len(f.Lines[0]) > 200 {
+			t.Errorf("got %+v", f)
+		}
+	}
+	if got, want := strings.Join(names, " "), "Via X-Client-Address X-Forwarded-For X-Forwarded-Proto X-Original-Url X_forwarded_for"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if got, want := strings.Join(others, " "), "Authorization Cookie X-Api-Key X-Real-Ip"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	delete(h, "X-Real-Ip") // which is a forwarding header to Explain
+	raw2, err := json.Marshal(r.Explain("10.0.0.1:1", h))
+	if err != nil || strings.Contains(string(raw2), "secret") || strings.Contains(string(raw), "key=") {
+		t.Errorf("a secret is told (%v): %s", err, raw2)
+	}
+}
+
+func TestStepsNameTheTrust(t *testing.T) {
+	e := newResolver(t, trustedList, "X-Forwarded-For", false).Explain("10.0.0.1:1", http.Header{"X-Forwarded-For": {"1.2.3.4, 203.0.113.9, 10.0.0.3"}})
+	var got []string
+	for _, s := range e.Steps {
+		got = append(got, fmt.Sprint(s.Address, " ", s.TrustedBy))
+	}
+	if want := "10.0.0.1 10.0.0.0/8; 10.0.0.3 10.0.0.0/8; 203.0.113.9 invalid Prefix"; strings.Join(got, "; ") != want {
+		t.Errorf("got %s, want %s", strings.Join(got, "; "), want)
 	}
 }

@@ -41,6 +41,9 @@ func (r *Resolver) Options() Options {
 	return o
 }
 
+// Trusts reports whether an address is inside the prefixes of trusted proxies.
+func (r *Resolver) Trusts(addr netip.Addr) bool { return r.current.Load().trusted.Contains(addr) }
+
 // Peer is the other end of a connection.
 type Peer struct {
 	// Addr is the peer address, without a zone and unmapped. It is invalid if
@@ -63,9 +66,6 @@ func (r *Resolver) Peer(remoteAddr string) Peer {
 // IsCurrent reports whether a peer was read by the settings in force. Ask at
 // each request: a connection may outlive the trust in its other end.
 func (r *Resolver) IsCurrent(p Peer) bool { return p.by == r.current.Load() }
-
-// Trusts reports whether an address is that of a trusted proxy.
-func (r *Resolver) Trusts(addr netip.Addr) bool { return r.current.Load().trusted.Contains(addr) }
 
 // Resolve returns the client IP of a request with header h from peer p, which
 // is of r.Peer, by the settings that p was read by: what replaces them meanwhile

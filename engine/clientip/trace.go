@@ -22,6 +22,13 @@ func (t *trace) add(what, value string, believed bool, why string) {
 	t.steps = append(t.steps, Step{What: what, Value: shown(value), Believed: believed, Why: why})
 }
 
+// read adds a step whose value is an address.
+func (t *trace) read(what, value string, addr netip.Addr, why string) {
+	t.add(what, value, true, why)
+	last := &t.steps[len(t.steps)-1]
+	last.Address, last.TrustedBy = addr, t.prefixOf(addr)
+}
+
 func (t *trace) peerUnreadable(remoteAddr, fault string) {
 	if t == nil {
 		return
@@ -34,11 +41,11 @@ func (t *trace) peer(remoteAddr string, p Peer) {
 		return
 	}
 	if p.Trusted {
-		t.add("peer", remoteAddr, true, fmt.Sprintf("%s is a trusted proxy (%s): its %s header is read",
+		t.read("peer", remoteAddr, p.Addr, fmt.Sprintf("%s is a trusted proxy (%s): its %s header is read",
 			p.Addr, t.prefixOf(p.Addr), t.r.name))
 		return
 	}
-	t.add("peer", remoteAddr, true, fmt.Sprintf("%s is no trusted proxy: it is the client IP, and no header counts", p.Addr))
+	t.read("peer", remoteAddr, p.Addr, fmt.Sprintf("%s is no trusted proxy: it is the client IP, and no header counts", p.Addr))
 }
 
 func (t *trace) missing() {
@@ -69,25 +76,23 @@ func (t *trace) single(value string, addr netip.Addr) {
 	if t == nil {
 		return
 	}
-	t.add("header "+t.r.name, value, true, fmt.Sprintf("a trusted proxy says so: %s is the client IP", addr))
+	t.read("header "+t.r.name, value, addr, fmt.Sprintf("a trusted proxy says so: %s is the client IP", addr))
 }
 
-func (t *trace) hop(n int, value string, believed bool, why string) {
-	t.add(fmt.Sprintf("hop %d of %s", n, t.r.name), value, believed, why)
-}
+func (t *trace) hop(n int) string { return fmt.Sprintf("hop %d of %s", n, t.r.name) }
 
 func (t *trace) hopUnreadable(n int, value, fault string) {
 	if t == nil {
 		return
 	}
-	t.hop(n, value, false, fault+"; what stands left of it cannot be believed")
+	t.add(t.hop(n), value, false, fault+"; what stands left of it cannot be believed")
 }
 
 func (t *trace) hopSkipped(n int, value string, addr netip.Addr) {
 	if t == nil {
 		return
 	}
-	t.hop(n, value, true, fmt.Sprintf("%s is a trusted proxy (%s): it is skipped, and the next one to the left is read",
+	t.read(t.hop(n), value, addr, fmt.Sprintf("%s is a trusted proxy (%s): it is skipped, and the next one to the left is read",
 		addr, t.prefixOf(addr)))
 }
 
@@ -95,7 +100,7 @@ func (t *trace) hopStop(n int, value string, addr netip.Addr) {
 	if t == nil {
 		return
 	}
-	t.hop(n, value, true, fmt.Sprintf(
+	t.read(t.hop(n), value, addr, fmt.Sprintf(
 		"%s is the first from the right that is no trusted proxy: it is the client IP, and what stands left of it is its own claim", addr))
 }
 
@@ -118,7 +123,7 @@ func (t *trace) ignored(p Peer, h http.Header, names []string) {
 			t.add("headers", "", false, fmt.Sprintf("and %d more forwarding headers", len(names)-i))
 			return
 		}
-		t.add("header "+name, strings.Join(h[name], ", "), false, why)
+		t.add("header "+name, withoutQuery(strings.Join(h[name], ", ")), false, why)
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/key-ip-sentinel/sentinel/engine/ipset"
 	"github.com/key-ip-sentinel/sentinel/store"
 )
 
@@ -165,6 +166,26 @@ func (xs *Exceptions) Allows(hash store.KeyHash, addr netip.Addr) (id string, ok
 		}
 	}
 	return "", false
+}
+
+// Reach returns how much of a network the exceptions let a key be used from now.
+func (xs *Exceptions) Reach(hash store.KeyHash, network netip.Prefix) ipset.Reach {
+	if xs.nextEnd.Load() == 0 {
+		return ipset.ReachesNone
+	}
+	xs.mu.RLock()
+	defer xs.mu.RUnlock()
+	now, most := xs.now(), ipset.ReachesNone
+	for _, x := range xs.running[hash] {
+		switch {
+		case !x.Prefix.Overlaps(network) || !now.Before(x.Until):
+		case x.Prefix.Bits() <= network.Bits():
+			return ipset.ReachesWhole
+		default:
+			most = ipset.ReachesPart
+		}
+	}
+	return most
 }
 
 // Filter chooses exceptions; its zero fields choose all.

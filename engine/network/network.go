@@ -151,6 +151,18 @@ func (ns *Networks) Set(name string) *Set {
 	return ns.handleLocked(strings.Clone(name))
 }
 
+// Find returns the prefixes that a name stands for now.
+func (ns *Networks) Find(name string) (*ipset.Set, bool) {
+	ns.mu.RLock()
+	defer ns.mu.RUnlock()
+	s := ns.sets[name]
+	if s == nil {
+		return nil, false
+	}
+	prefixes := s.Prefixes()
+	return prefixes, prefixes != nil
+}
+
 // IsShared reports whether an address is in a network that is marked as shared.
 func (ns *Networks) IsShared(addr netip.Addr) bool { return ns.shared.Load().Contains(addr) }
 

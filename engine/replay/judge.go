@@ -3,7 +3,6 @@ package replay
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/key-ip-sentinel/sentinel/engine/ipset"
@@ -18,7 +17,7 @@ type judge struct {
 }
 
 // newJudge tells missing the names of networks that nobody knows.
-func newJudge(rule store.Rule, networks Networks, now time.Time, missing func(name string)) (*judge, error) {
+func newJudge(rule store.Rule, around Surroundings, now time.Time, missing func(name string)) (*judge, error) {
 	own, err := ipset.New(rule.Prefixes)
 	if err != nil {
 		return nil, fmt.Errorf("read rule: %w", err)
@@ -27,8 +26,8 @@ func newJudge(rule store.Rule, networks Networks, now time.Time, missing func(na
 	for _, name := range rule.Networks {
 		var set *ipset.Set
 		known := false
-		if networks != nil {
-			set, known = networks(name)
+		if around.Networks != nil {
+			set, known = around.Networks(name)
 		}
 		if !known {
 			missing(name)
@@ -37,10 +36,6 @@ func newJudge(rule store.Rule, networks Networks, now time.Time, missing func(na
 		j.sets = append(j.sets, set)
 	}
 	return j, nil
-}
-
-func (j *judge) contains(ip netip.Addr) bool {
-	return j.all || slices.ContainsFunc(j.sets, func(s *ipset.Set) bool { return s.Contains(ip) })
 }
 
 func (j *judge) reach(network netip.Prefix) ipset.Reach {
@@ -52,4 +47,46 @@ func (j *judge) reach(network netip.Prefix) ipset.Reach {
 		most = max(most, s.Reach(network))
 	}
 	return most
+}
+
+// outcome is what becomes of requests.
+type outcome int
+
+const (
+	passes outcome = iota
+	refuses
+	partly // of an IPv6 /64, a part passes
+	learns // it is refused, unless the rule has learnt the network
+)
+
+// decide returns what becomes of uses from a network, or from the one address that it
+// is. It follows the order of the engine: a ban, an exception, a blocked network, the
+// rule. Of what is blocked, it sees only what blocks the first address of a network.
+func (s *subject) decide(network netip.Prefix, around Surroundings) outcome {
+	if s.Status == store.StatusBanned {
+		return refuses
+	}
+	isBlocked := around.Blocks != nil && around.Blocks(network.Addr())
+	reach := s.reach(network)
+	if reach == ipset.ReachesWhole && !isBlocked {
+		return passes
+	}
+	exempt := ipset.ReachesNone
+	if around.Exempts != nil {
+		exempt = around.Exempts(s.Hash, network)
+	}
+	switch {
+	case exempt == ipset.ReachesWhole:
+		return passes
+	case exempt == ipset.ReachesPart:
+		return partly
+	case isBlocked:
+		return refuses
+	case reach == ipset.ReachesPart:
+		return partly
+	case s.learns:
+		return learns
+	default:
+		return refuses
+	}
 }

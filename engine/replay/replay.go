@@ -33,9 +33,6 @@ type Store interface {
 	ListIntercepts(ctx context.Context, f store.InterceptFilter) (store.InterceptPage, error)
 }
 
-// Networks finds a named network.
-type Networks func(name string) (*ipset.Set, bool)
-
 // Query says what is to be replayed.
 type Query struct {
 	// Since is when it begins. What was allowed counts from the start of that day
@@ -47,9 +44,20 @@ type Query struct {
 	Filter store.BindingFilter
 	// Rule is the rule as it would be, of all these keys; nil: each has its own.
 	Rule *store.Rule
-	// Networks finds the networks that rules name; nil: there are none.
-	Networks Networks
-	Rows     int // at most this many; 0: DefaultRows
+	Surroundings
+	Rows int // at most this many; 0: DefaultRows
+}
+
+// Surroundings are what decides beside the rules, as it is now. Functions that are nil
+// find nothing.
+type Surroundings struct {
+	// Networks finds the networks that rules name.
+	Networks func(name string) (*ipset.Set, bool)
+	// Exempts returns how much of a network an exception lets a key be used from,
+	// whatever the rule.
+	Exempts func(hash store.KeyHash, network netip.Prefix) ipset.Reach
+	// Blocks reports whether nobody may come from an address, but for exceptions.
+	Blocks func(ip netip.Addr) bool
 }
 
 // Result is what the rule would have done.
@@ -93,7 +101,7 @@ type Row struct {
 type Uncertain struct {
 	Unrecorded uint64 // allowed on days of which the networks were not kept yet
 	Elsewhere  uint64 // allowed from more networks of a day than are kept
-	Partly     uint64 // allowed from an IPv6 /64 of which the rule has a part
+	Partly     uint64 // allowed from an IPv6 /64 of which the rule, or an exception, has a part
 	Learning   uint64 // would have been refused, if the rule had not learnt their network
 	Unbound    uint64 // refused, of keys that have no binding any more
 	// Dropped is how many refusals could not be recorded since the start of the

@@ -160,7 +160,7 @@ func TestReasonsOfIntercepts(t *testing.T) {
 		{store.ReasonLostRace, false, 0, 3, 3},
 		{store.ReasonKeyBanned, false, 0, 3, 3}, // it is banned no more
 		{store.ReasonCut, false, 0, 0, 0},       // let pass, and so among the uses
-		{store.ReasonBlocked, false, 3, 0, 3},
+		{store.ReasonBlocked, false, 0, 3, 3},   // it is blocked no more
 	}
 	for _, c := range cases {
 		d := newDesk(t)
@@ -185,12 +185,43 @@ func TestNamedNetworks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := d.run(replay.Query{Networks: func(name string) (*ipset.Set, bool) { return office, name == "office" }})
+	got := d.run(replay.Query{Surroundings: replay.Surroundings{
+		Networks: func(name string) (*ipset.Set, bool) { return office, name == "office" },
+	}})
 	if got.Refused != 2 || !reflect.DeepEqual(got.Uncertain.UnknownNetworks, []string{"gone"}) {
 		t.Errorf("got %+v", got)
 	}
 	if got := d.run(replay.Query{}); got.Refused != 3 || len(got.Uncertain.UnknownNetworks) != 2 {
 		t.Errorf("without any network: got %+v", got)
+	}
+}
+
+// TestSurroundings has an exception and blocked networks beside the rule.
+func TestSurroundings(t *testing.T) {
+	d := newDesk(t)
+	d.bind(1, only("10.0.0.0/8", "2001:db8:1::/48"))
+	for i, ip := range []string{"10.0.0.1", "10.6.6.6", "10.6.6.7", "192.0.2.1", "192.0.2.2", "2001:db8:2::1"} {
+		n := uint64(1) << i // #nosec G115 -- small
+		d.use(1, now, ip, n)
+		d.refuse(1, now, ip, n<<10, store.ReasonIPNotAllowed, false)
+	}
+	exempt := prefixes("192.0.2.1/32", "10.6.6.7/32", "2001:db8:2::1/128")
+	around := replay.Surroundings{
+		Exempts: func(hash store.KeyHash, p netip.Prefix) ipset.Reach {
+			set, err := ipset.New(exempt)
+			if err != nil || hash != hashOf(1) {
+				t.Errorf("asked of %s: %v", hash, err)
+			}
+			return set.Reach(p)
+		},
+		Blocks: netip.MustParsePrefix("10.6.0.0/16").Contains,
+	}
+	got := d.run(replay.Query{Surroundings: around})
+	if want := uint64(1<<1 + 1<<4 + 1<<11 + 1<<14); got.Refused != want {
+		t.Errorf("refused %b, want %b", got.Refused, want)
+	}
+	if want := uint64(1<<10 + 1<<12 + 1<<13 + 1<<15); got.Passed != want || got.Uncertain.Partly != 1<<5 {
+		t.Errorf("passed %b, want %b; %+v", got.Passed, want, got.Uncertain)
 	}
 }
 

@@ -4,11 +4,11 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"net/netip"
 	"reflect"
 	"slices"
 	"time"
 
-	"github.com/key-ip-sentinel/sentinel/engine/ipset"
 	"github.com/key-ip-sentinel/sentinel/store"
 )
 
@@ -130,11 +130,11 @@ func (r *run) chosenUses(ctx context.Context) error {
 // judgeOf returns the rule of a binding as it would be.
 func (r *run) judgeOf(b store.Binding) (*judge, error) {
 	if r.query.Rule == nil {
-		return newJudge(b.Rule, r.query.Networks, r.now, r.missing)
+		return newJudge(b.Rule, r.query.Surroundings, r.now, r.missing)
 	}
 	var err error
 	if r.edited == nil {
-		r.edited, err = newJudge(*r.query.Rule, r.query.Networks, r.now, r.missing)
+		r.edited, err = newJudge(*r.query.Rule, r.query.Surroundings, r.now, r.missing)
 	}
 	return r.edited, err
 }
@@ -169,13 +169,12 @@ func (r *run) uses(ctx context.Context, b store.Binding) error {
 func (r *run) useDay(s *subject, d store.DayUse) {
 	banned, unsure := s.Status == store.StatusBanned, &r.result.Uncertain
 	for _, n := range d.Networks {
-		reach := s.reach(n.Prefix)
-		switch {
-		case banned || reach == ipset.ReachesNone && !s.learns:
+		switch s.decide(n.Prefix, r.query.Surroundings) {
+		case refuses:
 			r.refuse(s, Row{Network: n.Prefix, Day: d.Day, Count: n.Allowed})
-		case reach == ipset.ReachesPart:
+		case partly:
 			unsure.Partly += n.Allowed
-		case reach == ipset.ReachesNone:
+		case learns:
 			unsure.Learning += n.Allowed
 		}
 	}
@@ -225,19 +224,20 @@ func (r *run) intercept(ctx context.Context, rec store.Intercept) error {
 	row := Row{
 		Network: store.NetworkOf(rec.ClientIP), Day: rec.At.UTC().Truncate(day), Count: rec.Count, Then: !rec.Observed,
 	}
-	switch {
-	case s == nil:
+	if s == nil {
 		r.result.Uncertain.Unbound += rec.Count
-	case s.Status == store.StatusBanned || rec.Reason == store.ReasonBlocked:
-		r.refuse(s, row) // no rule lets pass what comes from a blocked network
-	case s.contains(rec.ClientIP):
+		return nil
+	}
+	exact := netip.PrefixFrom(rec.ClientIP, rec.ClientIP.BitLen())
+	switch s.decide(exact, r.query.Surroundings) {
+	case refuses:
+		r.refuse(s, row)
+	case learns:
+		r.result.Uncertain.Learning += rec.Count
+	default:
 		if row.Then {
 			r.pass(s, row)
 		}
-	case s.learns:
-		r.result.Uncertain.Learning += rec.Count
-	default:
-		r.refuse(s, row)
 	}
 	return nil
 }

@@ -23,13 +23,14 @@ import (
 	"github.com/key-ip-sentinel/sentinel/engine/account"
 	"github.com/key-ip-sentinel/sentinel/engine/alert"
 	"github.com/key-ip-sentinel/sentinel/engine/clientip"
+	"github.com/key-ip-sentinel/sentinel/engine/rebind"
 	"github.com/key-ip-sentinel/sentinel/store"
 )
 
 // Base is where all paths of the API begin.
 const Base = "/admin/api"
 
-// Options of New. All but Maintainer, Node and Now are required.
+// Options of New. All up to Version are required.
 type Options struct {
 	Engine   *engine.Engine
 	Accounts *account.Accounts
@@ -45,6 +46,13 @@ type Options struct {
 	LocalToken string
 	// Version of the program.
 	Version string
+
+	// Rebind makes re-bind links; nil: there are none. PublicURL is how they begin,
+	// empty if that is not set; SharesPublic is set if administration is at the
+	// public address, which then tells how.
+	Rebind       *rebind.Links
+	PublicURL    func() string
+	SharesPublic bool
 
 	Maintainer store.Maintainer // nil: the store is not a file of its own
 	Node       string           // name of this node; default: the host's
@@ -141,6 +149,7 @@ func (a *API) register() {
 	a.registerAccounts()
 	a.registerTokens()
 	a.registerSettings()
+	a.registerIPDoctor()
 	a.registerAudit()
 	a.registerAbout()
 	a.registerMetrics()
@@ -149,8 +158,10 @@ func (a *API) register() {
 	a.registerEvents()
 	a.registerBindings()
 	a.registerBindingEdits()
+	a.registerRebindLinks()
 	a.registerBulk()
 	a.registerReplay()
+	a.registerSuspicions()
 	a.registerImport()
 	a.registerExport()
 	a.registerLegacyBindings()

@@ -156,6 +156,39 @@ func TestAlertsAreAcknowledgedOnce(t *testing.T) {
 	}
 }
 
+// deliveries lists them as a viewer.
+func (s *site) deliveries(query string) []deliveryJSON {
+	s.t.Helper()
+	var list listJSON[deliveryJSON]
+	s.call(account.Viewer, "GET", "/alert-deliveries"+query, nil).want(http.StatusOK).into(&list)
+	return list.Items
+}
+
+// channelHealth is what the dashboard says of one channel.
+type channelHealth struct {
+	ID, State, LastError string
+	Pending              int
+}
+
+// onlyChannel returns the health of the only channel, of which one alert is open.
+func (s *site) onlyChannel() channelHealth {
+	s.t.Helper()
+	var got struct {
+		Health struct {
+			Store  struct{ OK bool }
+			Alerts struct {
+				Open     int
+				Channels []channelHealth
+			}
+		}
+	}
+	s.call(account.Viewer, "GET", "/dashboard", nil).want(http.StatusOK).into(&got)
+	if got.Health.Alerts.Open != 1 || len(got.Health.Alerts.Channels) != 1 || !got.Health.Store.OK {
+		s.t.Fatalf("got %+v", got)
+	}
+	return got.Health.Alerts.Channels[0]
+}
+
 // TestAReceiverThatFails is told of everywhere, tried again on demand, and well
 // again.
 func TestAReceiverThatFails(t *testing.T) {
@@ -168,72 +201,44 @@ func TestAReceiverThatFails(t *testing.T) {
 	if e := l.event("alert"); e.Data["change"] != "opened" || e.Data["kind"] != "login_lockout" {
 		t.Errorf("got event %+v", e)
 	}
-	deliveries := func(query string) listJSON[deliveryJSON] {
-		var list listJSON[deliveryJSON]
-		s.call(account.Viewer, "GET", "/alert-deliveries"+query, nil).want(http.StatusOK).into(&list)
-		return list
-	}
-	eventually(t, "an attempt", func() bool { d := deliveries("").Items; return len(d) == 1 && d[0].Tries == 1 })
-	d := deliveries("?channel=ops&state=pending&alert=" + s.alertsOf("").Items[0].ID).Items[0]
+	eventually(t, "an attempt", func() bool { d := s.deliveries(""); return len(d) == 1 && d[0].Tries == 1 })
+	d := s.deliveries("?channel=ops&state=pending&alert=" + s.alertsOf("").Items[0].ID)[0]
 	if d.Event != "opened" || len(d.Attempts) != 1 || d.Attempts[0].Status != 502 || d.Attempts[0].Answer != "no room" || d.Attempts[0].Error == "" {
 		t.Errorf("got %+v", d)
 	}
-	if got := deliveries("?channel=other").Items; len(got) != 0 {
+	if got := s.deliveries("?channel=other"); len(got) != 0 {
 		t.Errorf("got %+v", got)
 	}
-	type channelHealth struct {
-		ID, State, LastError string
-		Pending              int
-	}
-	health := func() channelHealth {
-		var got struct {
-			Health struct {
-				Store  struct{ OK bool }
-				Alerts struct {
-					Open     int
-					Channels []channelHealth
-				}
-			}
-		}
-		s.call(account.Viewer, "GET", "/dashboard", nil).want(http.StatusOK).into(&got)
-		if got.Health.Alerts.Open != 1 || len(got.Health.Alerts.Channels) != 1 || !got.Health.Store.OK {
-			t.Fatalf("got %+v", got)
-		}
-		return got.Health.Alerts.Channels[0]
-	}
-	if got := health(); got.State != "failing" || got.Pending != 1 || got.LastError != "answered with status 502" {
+	if got := s.onlyChannel(); got.State != "failing" || got.Pending != 1 || got.LastError != "answered with status 502" {
 		t.Errorf("got %+v", got)
 	}
 	_, sample := scrape(t, s.api.Metrics())
-	for _, m := range []struct {
-		name   string
-		labels []string
-		want   float64
-	}{
-		{"sentinel_alerts_open", []string{"kind", "login_lockout"}, 1}, {"sentinel_alerts_open", []string{"kind", "key_shared"}, 0},
-		{"sentinel_alert_deliveries_pending", []string{"channel", "ops"}, 1}, {"sentinel_alert_channel_up", []string{"channel", "ops"}, 0},
-	} {
-		if got := sample(m.name, m.labels...); got != m.want {
-			t.Errorf("%s%v: got %v, want %v", m.name, m.labels, got, m.want)
-		}
+	if sample("sentinel_alerts_open", "kind", "login_lockout") != 1 || sample("sentinel_alerts_open", "kind", "key_shared") != 0 ||
+		sample("sentinel_alert_deliveries_pending", "channel", "ops") != 1 || sample("sentinel_alert_channel_up", "channel", "ops") != 0 {
+		t.Error("the metrics do not say that it fails")
 	}
 
 	h.fails.Store(false)
 	s.call(account.Viewer, "POST", "/alert-deliveries/"+d.ID+"/retry", nil).wantFault(http.StatusForbidden, "forbidden")
 	s.call(account.Operator, "POST", "/alert-deliveries/"+d.ID+"/retry", nil).want(http.StatusOK)
-	eventually(t, "the delivery", func() bool { return len(deliveries("?state=delivered").Items) == 1 })
+	eventually(t, "the delivery", func() bool { return len(s.deliveries("?state=delivered")) == 1 })
 	s.call(account.Operator, "POST", "/alert-deliveries/"+d.ID+"/retry", nil).wantFault(http.StatusConflict, "delivered")
-	s.call(account.Operator, "POST", "/alert-deliveries/none/retry", nil).wantFault(http.StatusNotFound, "not_found")
-	if got := health(); got.State != "ok" || got.LastError != "" || h.got.Load() != 1 {
+	if got := s.onlyChannel(); got.State != "ok" || got.LastError != "" || h.got.Load() != 1 {
 		t.Errorf("got %+v, and %d messages", got, h.got.Load())
 	}
 	if _, sample := scrape(t, s.api.Metrics()); sample("sentinel_alert_deliveries_total", "channel", "ops", "result", "delivered") != 1 || sample("sentinel_alert_channel_up", "channel", "ops") != 1 {
 		t.Error("the metrics do not say that it has arrived")
 	}
 	s.wantTrail(0, "token:admin channel.create channel:ops", "token:operator delivery.retry delivery:"+d.ID)
-	for _, bad := range []string{"after=x", "after=" + d.ID, "state=sent", "channel=A"} {
+}
+
+func TestBadDeliveries(t *testing.T) {
+	s := newSite(t)
+	s.call(account.Operator, "POST", "/alert-deliveries/none/retry", nil).wantFault(http.StatusNotFound, "not_found")
+	for _, bad := range []string{"after=x", "after=1764100000000-0a1b2c3d.0.ops", "state=sent", "channel=A"} {
 		s.call(account.Viewer, "GET", "/alert-deliveries?"+bad, nil).wantFault(http.StatusUnprocessableEntity, "invalid", "query."+strings.Split(bad, "=")[0])
 	}
+	s.wantTrail(0)
 }
 
 // TestDeliveriesHavePages goes from one to the next.

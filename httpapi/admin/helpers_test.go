@@ -22,6 +22,7 @@ import (
 	"github.com/key-ip-sentinel/sentinel/engine/alert"
 	"github.com/key-ip-sentinel/sentinel/engine/clientip"
 	"github.com/key-ip-sentinel/sentinel/engine/credential"
+	"github.com/key-ip-sentinel/sentinel/engine/rebind"
 	"github.com/key-ip-sentinel/sentinel/httpapi/admin"
 	"github.com/key-ip-sentinel/sentinel/store"
 	"github.com/key-ip-sentinel/sentinel/store/memory"
@@ -82,8 +83,10 @@ func newSite(t testing.TB, change ...func(*admin.Options)) *site {
 	s.alerts.PublishTo(s.engine.Events())
 	opts := admin.Options{
 		Engine: s.engine, Accounts: s.accounts, Alerts: s.alerts, Resolver: resolver, Store: s.store, Settings: s.settings, Logger: logger,
-		JWTSecret: secret, LocalToken: localToken, Version: "v0.0.0-test", Node: "node-1", Now: s.now,
+		JWTSecret: secret, LocalToken: localToken, Version: "v0.0.0-test", Node: "node-1", Now: s.now, SharesPublic: true,
 	}
+	opts.Rebind, err = rebind.New(t.Context(), rebind.Options{Store: s.store, Keys: s.engine, Logger: logger, Now: s.now})
+	must(t, err)
 	for _, c := range change {
 		c(&opts)
 	}

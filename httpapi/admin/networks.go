@@ -95,8 +95,9 @@ func prefixInput(text, location string, anySource bool, f *faults) netip.Prefix 
 	return p
 }
 
-// networkBody is a named network as the API shows it.
-type networkBody struct {
+// NetworkBody is a named network as the API shows it. It is embedded, and so
+// exported.
+type NetworkBody struct {
 	Name        string         `json:"name" doc:"Its name."`
 	Note        string         `json:"note" doc:"What an administrator wrote of it; may have several lines."`
 	Prefixes    []netip.Prefix `json:"prefixes" doc:"Its prefixes; in a list, the first 20."`
@@ -108,9 +109,9 @@ type networkBody struct {
 	Revision    uint64         `json:"revision" doc:"Grows with every change; the ETag is made of it."`
 }
 
-func (a *API) showNetwork(ctx context.Context, n network.Network) (networkBody, error) {
+func (a *API) showNetwork(ctx context.Context, n network.Network) (NetworkBody, error) {
 	used, err := a.opts.Store.FindBindings(ctx, store.BindingQuery{Filter: store.BindingFilter{Names: n.Name}, Limit: 1})
-	return networkBody{
+	return NetworkBody{
 		Name: n.Name, Note: n.Note, Prefixes: n.Prefixes, PrefixCount: len(n.Prefixes), Shared: n.Shared, Bindings: used.Total,
 		CreatedAt: n.CreatedAt.UTC(), UpdatedAt: n.UpdatedAt.UTC(), Revision: n.Revision,
 	}, err
@@ -118,7 +119,7 @@ func (a *API) showNetwork(ctx context.Context, n network.Network) (networkBody, 
 
 // changedNetwork also says what is odd.
 type changedNetwork struct {
-	networkBody
+	NetworkBody
 	Warnings []string `json:"warnings,omitempty" doc:"What is odd about the prefixes, such as one that adds nothing; absent if nothing is."`
 }
 
@@ -141,7 +142,7 @@ type listNetworksInput struct {
 }
 
 type listNetworksOutput struct {
-	Body page[networkBody]
+	Body page[NetworkBody]
 }
 
 func (a *API) listNetworks(ctx context.Context, _ *call, in *listNetworksInput) (*listNetworksOutput, error) {
@@ -156,7 +157,7 @@ func (a *API) listNetworks(ctx context.Context, _ *call, in *listNetworksInput) 
 		list = slices.DeleteFunc(list, func(n network.Network) bool { return !slices.Contains(reaching, n.Name) })
 	}
 	total := len(list)
-	out := &listNetworksOutput{page[networkBody]{Items: make([]networkBody, 0, total), Total: &total}}
+	out := &listNetworksOutput{page[NetworkBody]{Items: make([]NetworkBody, 0, total), Total: &total}}
 	for _, n := range list {
 		body, err := a.showNetwork(ctx, n)
 		if err != nil {

@@ -91,9 +91,27 @@ inConsole('a backup is downloaded', async ({ page, site }) => {
   await toast(page, 'archived')
 })
 
-inConsole('the archive says what it is for', async ({ page, site }) => {
+inConsole('what is idle goes to the archive, is found there, and comes back', async ({ page, site }) => {
   await page.goto(`${site.console}/archive`)
   await page.getByText('The archive is empty').waitFor()
+  await site.down()
+  site.age(3, 100, 95)
+  await site.up()
+  assert.equal((await site.api('POST', '/maintenance/housekeeping')).archived, 3)
+  await page.goto(`${site.console}/archive`)
+  const [row] = (await site.api('GET', '/archive')).items
+  const box = page.getByRole('textbox', { name: 'Search the archive' })
+  await box.fill('no such label')
+  await box.press('Enter')
+  await page.getByRole('button', { name: 'Clear filters' }).last().click()
+  await page.getByText('1–3 of 3').waitFor()
+  await rowOf(page, row.hint).getByRole('button', { name: /^Restore/ }).click()
+  await toast(page, 'is in force again')
+  await page.getByText('1–2 of 2').waitFor()
+  await page.locator('.toast').getByRole('button', { name: 'Open' }).click()
+  await page.waitForURL(new RegExp(`/bindings\\?open=${row.hash}`))
+  await page.locator('.el-drawer h2', { hasText: row.label || row.hint }).waitFor()
+  assert.deepEqual((await site.api('GET', `/bindings/${row.hash}`)).rule, row.rule)
 })
 
 inConsole('a second factor is switched on, asked for, and has recovery codes', async ({ page, site }) => {

@@ -84,7 +84,7 @@ export function consoleTests({ settings, count = 24 } = {}) {
 }
 
 export const rowOf = (page, text) => page.locator('tbody tr', { hasText: text })
-export const toast = (page, text) => page.locator('.toast', { hasText: text }).waitFor()
+export const toast = (page, text) => page.locator('.toast', { hasText: text }).last().waitFor()
 export const confirm = (page) => page.locator('[data-confirm]:visible').click()
 
 /** Waits until nothing is on its way: no list that loads, no chart to come, nothing that moves. */
@@ -104,4 +104,4 @@ export function overflow(page) {
 }
 
 /** Every page behind the sign-in. */
-export const pages = ['dashboard', 'bindings', 'intercepts', 'archive', 'settings', 'accounts', 'tokens', 'audit', 'about', 'profile']
+export const pages = ['dashboard', 'bindings', 'intercepts', 'alerts', 'alerts?tab=channels', 'alerts?tab=deliveries', 'networks', 'networks?tab=blocked', 'networks?tab=exceptions', 'archive', 'settings', 'accounts', 'tokens', 'audit', 'about', 'profile']

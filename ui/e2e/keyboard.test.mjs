@@ -67,7 +67,7 @@ inConsole('shortcuts lead, open and close', async ({ page }) => {
   await help.waitFor()
   await page.keyboard.press('Escape')
   await help.waitFor({ state: 'hidden' })
-  for (const [key, path] of [['b', 'bindings'], ['i', 'intercepts'], ['a', 'archive'], ['s', 'settings'], ['d', 'dashboard']]) {
+  for (const [key, path] of [['b', 'bindings'], ['i', 'intercepts'], ['l', 'alerts'], ['n', 'networks'], ['a', 'archive'], ['s', 'settings'], ['d', 'dashboard']]) {
     await page.keyboard.press('g')
     await page.keyboard.press(key)
     await page.waitForURL(new RegExp(`/${path}`))

@@ -1,6 +1,6 @@
 // A Sentinel with a gateway behind it, both real, with data made by real
 // requests through the proxy.
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import http from 'node:http'
 import net from 'node:net'
@@ -8,6 +8,8 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 
 export const binary = resolve(process.env.SENTINEL_BIN ?? '../bin/sentinel')
+const bench = resolve(process.env.BENCH_BIN ?? '../bin/bench') // makes bindings in a data file
+const hmacSecret = 'a secret for tests of the console only'
 export const password = 'password for tests only'
 // Clients come by way of a proxy at this address; browsers come directly.
 const proxyAddress = '127.0.0.2'
@@ -66,7 +68,7 @@ export class Site {
     site.console = `${site.url}/admin/ui`
     site.environment = {
       PATH: process.env.PATH, HOME: site.dir, DOWNSTREAM_URL: `http://${site.gatewayAddress}`, SENTINEL_LISTEN: `127.0.0.1:${site.port}`,
-      SENTINEL_DATA_DIR: join(site.dir, 'data'), TRUSTED_PROXY_IPS: `${proxyAddress}/32`, SENTINEL_LOG_LEVEL: 'info', SENTINEL_SHUTDOWN_GRACE: '1s',
+      SENTINEL_DATA_DIR: join(site.dir, 'data'), SENTINEL_HMAC_SECRET: hmacSecret, TRUSTED_PROXY_IPS: `${proxyAddress}/32`, SENTINEL_LOG_LEVEL: 'info', SENTINEL_SHUTDOWN_GRACE: '1s',
       ...(account ? { ADMIN_PASSWORD: password } : {}), ...settings,
     }
     await site.up()
@@ -91,9 +93,16 @@ export class Site {
   }
 
   async down() {
+    if (this.process.exitCode !== null || this.process.signalCode !== null) return
     const ended = new Promise((done) => this.process.on('exit', done))
     this.process.kill('SIGTERM')
     await ended
+  }
+
+  /** Adds bindings that were last used some days ago; Sentinel must be down. */
+  age(bindings, oldestDays, newestDays) {
+    const ran = spawnSync(bench, ['fill', '-data-dir', join(this.dir, 'data'), '-secret', hmacSecret, '-bindings', bindings, '-oldest', `${oldestDays * 24}h`, '-newest', `${newestDays * 24}h`].map(String), { encoding: 'utf8' })
+    if (ran.status !== 0) throw new Error(`bench fill: ${ran.error ?? ran.stderr}`)
   }
 
   async stop() {

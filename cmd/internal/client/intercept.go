@@ -34,6 +34,7 @@ type Intercept struct {
 	Path      string    `json:"path"`
 	UserAgent string    `json:"userAgent"`
 	RequestID string    `json:"requestId"`
+	Basis     Basis     `json:"basis"`
 }
 
 // Logs returns the newest intercepts that a filter chooses, newest first.

@@ -2,7 +2,7 @@ import { api, body, compact, ifMatch } from './client'
 import type { components, operations } from './schema'
 
 type Schemas = components['schemas']
-export type Binding = Schemas['Binding']
+export type Binding = Omit<Schemas['ChangedBinding'], 'warnings'>
 export type BindingRow = Schemas['BindingRow']
 export type BindingDetails = Schemas['BindingDetails']
 export type BindingFilter = Omit<NonNullable<operations['export-bindings']['parameters']['query']>, 'format'>

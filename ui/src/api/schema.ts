@@ -600,6 +600,50 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/admin/api/bindings/{hash}/rebind-links": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the re-bind links of a key
+         * @description The newest first, also those that are over, for 30 days. The links themselves cannot be shown again.
+         */
+        get: operations["list-rebind-links"];
+        put?: never;
+        /**
+         * Make a link with which the holder of a key binds it to where they are
+         * @description It works once, until it expires. Whoever opens it sees the address that the key would be bound to, and says so. It ends when the key is unbound or banned.
+         */
+        post: operations["create-rebind-link"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/api/bindings/{hash}/rebind-links/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Revoke a re-bind link
+         * @description It is over at once. A link that was used, or not in time, is over already.
+         */
+        delete: operations["revoke-rebind-link"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/admin/api/bindings/{hash}/replay": {
         parameters: {
             query?: never;
@@ -820,6 +864,30 @@ export interface paths {
          * @description It changes nothing, and says what would become of the next request: what it rests on, in order, is a ban, an exception, a blocked network, and the rule. Whether the gateway accepts the key is not asked. A key that is sent is hashed here, and neither kept nor logged.
          */
         post: operations["explain-key"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/api/ip-doctor": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Tell how your own client IP comes about
+         * @description By the code that decides on requests. Of headers that have nothing to do with forwarding only the names are told.
+         */
+        get: operations["examine-own-request"];
+        put?: never;
+        /**
+         * Tell how the client IP of a request would come about
+         * @description Of one that is described, or without a peer of this very request. With trustedProxies or header it is told what would be if these were the settings. Nothing is changed, kept or logged.
+         */
+        post: operations["examine-request"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1227,6 +1295,46 @@ export interface paths {
          */
         post: operations["set-up"];
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/api/suspicions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the keys that several people seem to use
+         * @description Keys whose rules let them be used from several networks, and which were used from two at a time in so many minutes of one day as SENTINEL_SHARING_MINUTES says. There are at most 1,000; the one with the newest such minute comes first.
+         */
+        get: operations["list-suspicions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/api/suspicions/{hash}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Dismiss a suspicion
+         * @description The key is suspected again after as many minutes as at first. To hold it to one network, change its rule.
+         */
+        delete: operations["dismiss-suspicion"];
         options?: never;
         head?: never;
         patch?: never;
@@ -2287,6 +2395,39 @@ export interface components {
             warnings?: string[];
         };
         ChangedNetwork: {
+            /**
+             * Format: int64
+             * @description How many bindings have a rule that names it.
+             */
+            bindings: number;
+            /**
+             * Format: date-time
+             * @description When it was made.
+             */
+            createdAt: string;
+            /** @description Its name. */
+            name: string;
+            /** @description What an administrator wrote of it; may have several lines. */
+            note: string;
+            /**
+             * Format: int64
+             * @description How many prefixes it has.
+             */
+            prefixCount: number;
+            /** @description Its prefixes; in a list, the first 20. */
+            prefixes: string[];
+            /**
+             * Format: int64
+             * @description Grows with every change; the ETag is made of it.
+             */
+            revision: number;
+            /** @description Whether many keys are used from each of its addresses. */
+            shared: boolean;
+            /**
+             * Format: date-time
+             * @description When it was last changed.
+             */
+            updatedAt: string;
             /** @description What is odd about the prefixes, such as one that adds nothing; absent if nothing is. */
             warnings?: string[];
         };
@@ -2657,6 +2798,70 @@ export interface components {
              * @description How many attempts there were.
              */
             tries: number;
+        };
+        Diagnosis: {
+            /** @description What to check, most important first. */
+            advice: string[];
+            /**
+             * Format: ip
+             * @description The client IP; absent if it cannot be told.
+             */
+            clientIp?: string;
+            /** @description The same in words. */
+            error?: string;
+            /**
+             * @description Why it cannot be told.
+             * @enum {string}
+             */
+            errorKind?: "no_peer" | "missing" | "repeated" | "malformed";
+            /** @description The headers that have to do with forwarding, as they came; queries in them are cut off. */
+            forwarding: components["schemas"]["HeaderLines"][];
+            /** @description The one header that is read of a trusted proxy. */
+            header: string;
+            /** @description The names of all other headers. Their values, which may be keys, are not told. */
+            otherHeaders: string[];
+            /** @description The other end of the connection. */
+            peer: components["schemas"]["DoctorPeer"];
+            /** @description What was looked at, in this order: the peer, then each hop, then what counted for nothing. */
+            steps: components["schemas"]["Step"][];
+            /** @description By which this was found out. */
+            trustedProxies: string[];
+            /** @description Whether settings other than those in force were asked about. */
+            whatIf: boolean;
+        };
+        DoctorInputBody: {
+            /**
+             * @description In place of SENTINEL_REAL_IP_HEADER.
+             * @example X-Forwarded-For
+             */
+            header?: string;
+            /**
+             * @description The headers of the request as text, one a line, as curl -v and browsers show them.
+             * @example X-Real-IP: 203.0.113.9
+             */
+            headers?: string;
+            /**
+             * @description Where the connection came from, with or without a port; absent: this very request.
+             * @example 10.0.0.7:51000
+             */
+            peer?: string;
+            /**
+             * @description In place of TRUSTED_PROXY_IPS; empty: nobody is trusted.
+             * @example [
+             *       "10.0.0.0/8"
+             *     ]
+             */
+            trustedProxies?: string[];
+        };
+        DoctorPeer: {
+            /** @description The proxy that named it by the PROXY protocol. */
+            proxiedBy?: string;
+            /** @description As the connection has it. */
+            remoteAddr: string;
+            /** @description Whether it is a trusted proxy. */
+            trusted: boolean;
+            /** @description The first prefix that makes it one. */
+            trustedBy?: string;
         };
         DownstreamHealth: {
             /**
@@ -3050,6 +3255,14 @@ export interface components {
             location: string;
             /** @description What is wrong with it. */
             message: string;
+        };
+        HeaderLines: {
+            /** @description Its lines in their order: at most 20, of each at most 200 bytes. */
+            lines: string[];
+            /** @description Its name. */
+            name: string;
+            /** @description Whether it is the one that is read of trusted proxies. */
+            reads: boolean;
         };
         Health: {
             /** @description Alerts, and the channels that they are sent to. */
@@ -3502,6 +3715,28 @@ export interface components {
              */
             until?: string;
         };
+        NewRebindLinkInputBody: {
+            /**
+             * Format: date-time
+             * @description In place of seconds: until when, at most 30 days from now.
+             */
+            expiresAt?: string;
+            /**
+             * Format: int64
+             * @description For how long it is good, up to 30 days. Unless this or expiresAt is given: 24 hours.
+             */
+            seconds?: number;
+        };
+        NewRebindLinkOutputBody: {
+            /** @description A few characters of the key that it is for. */
+            hint: string;
+            /** @description What will be shown of it from now on. */
+            link: components["schemas"]["RebindLink"];
+            /** @description The path of the link on the public address, with its token, which is not kept and cannot be shown again. */
+            path: string;
+            /** @description The whole link; absent if the public address is not known: set SENTINEL_PUBLIC_URL. */
+            url?: string;
+        };
         Node: {
             /** @description Its name. */
             name: string;
@@ -3690,6 +3925,56 @@ export interface components {
             type: string;
             /** @description What is in the way of a removal; of the code network_in_use. */
             usedBy?: components["schemas"]["UsedBy"];
+        };
+        RebindLink: {
+            /**
+             * Format: date-time
+             * @description When it was made.
+             */
+            createdAt: string;
+            /**
+             * @description Who made it.
+             * @example account:alice
+             */
+            createdBy: string;
+            /**
+             * Format: date-time
+             * @description Until when it is good.
+             */
+            expiresAt: string;
+            /**
+             * @description Names the link in this API; it cannot be used with it.
+             * @example 0f3a5b7c9d1e2f40
+             */
+            id: string;
+            /**
+             * Format: date-time
+             * @description When it was revoked; absent if it was not.
+             */
+            revokedAt?: string;
+            /** @description Who revoked it; unbind or ban if it ended with its key. */
+            revokedBy?: string;
+            /**
+             * @description Open; used; not used in time; or revoked.
+             * @enum {string}
+             */
+            state: "open" | "used" | "ended" | "revoked";
+            /**
+             * Format: date-time
+             * @description When it was used; absent if it was not.
+             */
+            usedAt?: string;
+            /** @description What the key was bound to with it. */
+            usedFor?: string;
+            /**
+             * Format: ip
+             * @description The client IP that used it.
+             */
+            usedFrom?: string;
+        };
+        RebindLinksOutputBody: {
+            /** @description The links of the key, the newest first. */
+            items: components["schemas"]["RebindLink"][];
         };
         RecoveryView: {
             /** @description Each signs in once, in place of a code. They are not shown again. */
@@ -4054,6 +4339,32 @@ export interface components {
             /** @description Whether there is no account yet. */
             needed: boolean;
         };
+        SharedMinute: {
+            /**
+             * Format: date-time
+             * @description Its start.
+             */
+            minute: string;
+            /** @description Where from the key was used in it, at most 8: IPv4 addresses, and the /64 of IPv6 ones. */
+            networks: string[];
+        };
+        Step: {
+            /**
+             * Format: ip
+             * @description The address in it; absent if none could be read.
+             */
+            address?: string;
+            /** @description Whether it had a say in the result. */
+            believed: boolean;
+            /** @description The prefix that makes it a trusted proxy; absent if none does. */
+            trustedBy?: string;
+            /** @description As received, at most 200 bytes of it. */
+            value: string;
+            /** @description Such as peer, header X-Real-IP or hop 2 of X-Forwarded-For. */
+            what: string;
+            /** @description Why, or why not. */
+            why: string;
+        };
         StoreHealth: {
             /** @description Why it last did not. */
             lastError?: string;
@@ -4081,6 +4392,47 @@ export interface components {
              * @description Size of the data file.
              */
             totalBytes: number;
+        };
+        SuspicionBody: {
+            /** @description Whether the key has a binding now. */
+            bound: boolean;
+            /** @description The newest of these minutes, at most 20, the newest first. */
+            evidence: components["schemas"]["SharedMinute"][];
+            /**
+             * Format: date-time
+             * @description The first minute in which it was used from several networks.
+             */
+            first: string;
+            /** @description The key hash. */
+            hash: string;
+            /** @description A few characters of the key. */
+            hint: string;
+            /** @description What an administrator calls the key now. */
+            label: string;
+            /**
+             * Format: date-time
+             * @description The newest one.
+             */
+            last: string;
+            /**
+             * Format: int64
+             * @description How many there were.
+             */
+            minutes: number;
+        };
+        SuspicionsOutputBody: {
+            /**
+             * Format: int64
+             * @description How many more there was no room for since the start of the server.
+             */
+            beyond: number;
+            /** @description All there are. */
+            items: components["schemas"]["SuspicionBody"][];
+            /**
+             * Format: int64
+             * @description How many there are.
+             */
+            total: number;
         };
         TestResult: {
             /** @description The beginning of the answer. */
@@ -8266,6 +8618,331 @@ export interface operations {
             };
         };
     };
+    "list-rebind-links": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The key hash: 64 hex digits. */
+                hash: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RebindLinksOutputBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Implemented */
+            501: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "create-rebind-link": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The key hash: 64 hex digits. */
+                hash: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewRebindLinkInputBody"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NewRebindLinkOutputBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Implemented */
+            501: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "revoke-rebind-link": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The key hash: 64 hex digits. */
+                hash: string;
+                /** @description Which link. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Implemented */
+            501: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "replay-binding": {
         parameters: {
             query?: never;
@@ -9519,6 +10196,185 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Explanation"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "examine-own-request": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Diagnosis"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "examine-request": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DoctorInputBody"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Diagnosis"];
                 };
             };
             /** @description Bad Request */
@@ -12063,6 +12919,164 @@ export interface operations {
             };
             /** @description Unsupported Media Type */
             415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "list-suspicions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SuspicionsOutputBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "dismiss-suspicion": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The key hash: 64 hex digits. */
+                hash: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };

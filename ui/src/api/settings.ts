@@ -7,7 +7,7 @@ export async function listSettings(signal: AbortSignal): Promise<Setting[]> {
   return (await body(api.GET('/admin/api/settings', { signal }))).items
 }
 
-/** Sets values, or with null takes them back to what the environment says; all or none. */
-export function changeSettings(values: Record<string, string | null>): Promise<unknown> {
-  return body(api.PUT('/admin/api/settings', { body: { values } }))
+/** Sets values, or with null takes them back to what the environment says; all or none. force: even if that locks the caller out. */
+export function changeSettings(values: Record<string, string | null>, force = false): Promise<unknown> {
+  return body(api.PUT('/admin/api/settings', { body: force ? { values, force } : { values } }))
 }

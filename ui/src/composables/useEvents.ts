@@ -1,12 +1,12 @@
 import { onScopeDispose, ref } from 'vue'
 
 /** The types of events that the server sends; see getEvents of the API. */
-export type EventType = 'intercept' | 'binding' | 'setting' | 'lagged'
+const types = ['intercept', 'binding', 'setting', 'alert', 'network', 'blocked', 'exception', 'lagged'] as const
+export type EventType = (typeof types)[number]
 
 type Listener = (data: unknown) => void
 
 const listeners = new Map<EventType, Set<Listener>>()
-const types: EventType[] = ['intercept', 'binding', 'setting', 'lagged']
 const live = ref(false)
 let source: EventSource | undefined
 let retry: ReturnType<typeof setTimeout> | undefined

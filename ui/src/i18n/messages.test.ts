@@ -71,9 +71,11 @@ describe('messages', () => {
   })
 
   it('have a text for every act of the audit trail that the server writes', () => {
-    const admin = join(__dirname, '../../../httpapi/admin')
-    const go = readdirSync(admin).filter((name) => name.endsWith('.go') && !name.endsWith('_test.go')).map((name) => readFileSync(join(admin, name), 'utf8')).join('\n')
-    const acts = [...new Set([...go.matchAll(/"((?:session|binding|setting|account|token|store|log|profile|alert|channel|delivery|network|blocked|exception)\.[a-z_]+)"/g)].map((m) => m[1] ?? ''))]
+    const go = ['admin', 'rebind'].flatMap((name) => {
+      const dir = join(__dirname, '../../../httpapi', name)
+      return readdirSync(dir).filter((file) => file.endsWith('.go') && !file.endsWith('_test.go')).map((file) => readFileSync(join(dir, file), 'utf8'))
+    }).join('\n')
+    const acts = [...new Set([...go.matchAll(/"((?:session|binding|setting|account|token|rebind|store|log|profile|alert|channel|delivery|network|blocked|exception|suspicion)\.[a-z_]+)"/g)].map((m) => m[1] ?? ''))]
     expect(acts.length).toBeGreaterThan(20)
     expect(acts.filter((act) => !english.has(`audit.actions.${act.replace('.', '_')}`))).toEqual([])
   })

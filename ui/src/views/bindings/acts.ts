@@ -1,4 +1,5 @@
 import { type Binding, createBinding, editBinding, unbind } from '@/api/bindings'
+import { draftOf, ruleOf } from '@/components/rule'
 import { confirm } from '@/composables/useConfirm'
 import { toast, toastError } from '@/composables/useToasts'
 import { t } from '@/i18n'
@@ -51,7 +52,7 @@ async function rebind(b: Binding, done: () => void): Promise<void> {
     await createBinding({
       hash: b.hash, label: b.label, note: b.note, status: b.status,
       ...(b.hint ? { hint: b.hint } : {}),
-      rule: { kind: b.rule.kind, prefixes: b.rule.prefixes, confirmAnySource: true },
+      rule: ruleOf(draftOf(b.rule)),
     })
     done()
     toast(t('bindings.unbind.undone', { key: nameOf(b) }))

@@ -28,7 +28,7 @@ export function apiFilter(filters: Filters): BindingFilter {
   if (filters.text) filter.text = filters.text
   if (filters.network) filter.network = filters.network
   if (filters.status === 'active' || filters.status === 'banned') filter.status = filters.status
-  if (filters.rule === 'single' || filters.rule === 'multiple' || filters.rule === 'all') filter.rule = filters.rule
+  if (filters.rule === 'single' || filters.rule === 'multiple' || filters.rule === 'all' || filters.rule === 'learn') filter.rule = filters.rule
   const usedSince = sinceSpan(filters.used)
   if (usedSince) filter.usedSince = usedSince
   const idleSince = sinceSpan(filters.idle)

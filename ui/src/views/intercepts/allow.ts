@@ -1,4 +1,5 @@
 import { editBinding, getBinding } from '@/api/bindings'
+import { draftOf, ruleOf, widened } from '@/components/rule'
 import { confirm } from '@/composables/useConfirm'
 import { toast } from '@/composables/useToasts'
 import { contains, parsePrefix, shortPrefix } from '@/lib/ip'
@@ -15,22 +16,22 @@ export async function allow(of: { hash: string; hint: string }, text: string, do
     toast(binding.status === 'banned' ? t('intercepts.allow.banned', { key: name }) : t('intercepts.allow.already', { key: name, prefix: text }))
     return
   }
-  const prefixes = [...before.prefixes, wanted.text]
+  const after = widened(before, wanted.text)
   confirm({
     title: t('intercepts.allow.title', { prefix: text }),
     text: [
       t('intercepts.allow.text', { key: name, prefix: text }),
-      t('intercepts.allow.after', { list: prefixes.slice(0, 8).map(shortPrefix).join(', ') }),
+      t('intercepts.allow.after', { list: [...(after.networks ?? []), ...(after.prefixes ?? []).map(shortPrefix)].slice(0, 8).join(', ') }),
       ...(binding.status === 'banned' ? [t('intercepts.allow.banned', { key: name })] : []),
     ],
     confirm: t('intercepts.allow.confirm'),
     act: async () => {
-      const after = await editBinding(of.hash, { rule: { kind: 'multiple', prefixes } }, binding.revision)
+      const changed = await editBinding(of.hash, { rule: after }, binding.revision)
       done()
       toast(t('intercepts.allow.done', { key: name, prefix: text }), {
         action: {
           label: t('common.undo'),
-          act: () => void editBinding(of.hash, { rule: { kind: before.kind, prefixes: before.prefixes, confirmAnySource: true } }, after.revision).then(done, done),
+          act: () => void editBinding(of.hash, { rule: ruleOf(draftOf(before)) }, changed.revision).then(done, done),
         },
       })
     },

@@ -1,1 +1,0 @@
-import{Dt as e,Et as t}from"./errors-BmrnkbXf.js";async function n(n){return(await e(t.GET(`/admin/api/settings`,{signal:n}))).items}function r(n){return e(t.PUT(`/admin/api/settings`,{body:{values:n}}))}export{n,r as t};
