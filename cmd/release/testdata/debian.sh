@@ -48,6 +48,7 @@ install_in_debian() {
 	if [ -n "${DEBIAN_ROOT:-}" ]; then cp -a "$DEBIAN_ROOT" "$root"; else debootstrap --variant=minbase stable "$root" >"$work/debootstrap.log" || { tail "$work/debootstrap.log"; exit 1; }; fi
 	mkdir -p "$root/release"
 	cp -a "$work/new" "$work/old" "$here/inside.sh" "$root/release/"
+	mkdir "$root/release/docs" && cp -a docs/*.md docs/deploy "$root/release/docs/"
 	# No network but its own loopback; processes end with it.
 	timeout 10m unshare --net --mount --pid --fork --kill-child bash -euc "
 		ip link set lo up

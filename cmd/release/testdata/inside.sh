@@ -136,6 +136,82 @@ removal() {
 	if getent passwd sentinel; then die "the user is still there"; fi
 }
 
+# What the guides take for granted and a bare Debian lacks. systemctl runs the
+# unit's own command line as the unit's user.
+stand_ins() {
+	cat >/usr/local/bin/sudo <<-'END'
+		#!/bin/bash
+		[ "$1" = -E ] && shift
+		if [ "$1" = -u ]; then user=$2; shift 2; exec setpriv --reuid "$user" --regid "$user" --init-groups "$@"; fi
+		exec "$@"
+	END
+	cat >/usr/local/bin/sudoedit <<-'END'
+		#!/bin/bash
+		sed -i 's|^#DOWNSTREAM_URL=|DOWNSTREAM_URL=|' "$1"
+	END
+	cat >/usr/local/bin/systemctl <<-'END'
+		#!/bin/bash
+		pid=$(cat /run/sentinel.pid 2>/dev/null)
+		case $1 in
+		daemon-reload) ;;
+		stop | restart)
+			[ -z "$pid" ] || { kill -TERM "$pid" && while kill -0 "$pid" 2>/dev/null; do sleep 0.1; done; rm /run/sentinel.pid; }
+			[ "$1" = stop ] || exec systemctl start sentinel
+			;;
+		start | enable)
+			read -ra command < <(sed -n 's/^ExecStart=//p' /etc/systemd/system/sentinel.service)
+			cd / && STATE_DIRECTORY=/var/lib/key-ip-sentinel setsid setpriv --reuid sentinel --regid sentinel --init-groups --no-new-privs "${command[@]}" >/tmp/server.log 2>&1 &
+			echo $! >/run/sentinel.pid
+			for _ in $(seq 150); do /usr/bin/sentinel healthcheck --url http://127.0.0.1:7000/health >/dev/null 2>&1 && exit; sleep 0.2; done
+			exit 1
+			;;
+		*) exit 2 ;;
+		esac
+	END
+	chmod 755 /usr/local/bin/{sudo,sudoedit,systemctl}
+}
+
+# guide PAGE HEADING [N] runs the Nth piece of shell code below a heading (all, if
+# none is named) as it stands there, in the directory at hand.
+guide() {
+	step "guide: $1, $2"
+	awk -v heading="$2" -v want="${3:-0}" '
+		/^#+ / { inside = ($0 == heading) }
+		inside && /^ *```sh$/ { n++; code = (want == 0 || n == want); next }
+		/^ *```$/ { code = 0 }
+		code { sub(/^   /, ""); print }' "/release/docs/$1" >/tmp/guide.sh
+	[ -s /tmp/guide.sh ] || die "$1 has no code below $2"
+	sed -i "s/2026-11-26/$(date +%F)/" /tmp/guide.sh
+	printf '%s' "$password" | bash -eu /tmp/guide.sh >/tmp/guide.log 2>&1 || die "$(cat /tmp/guide.log)"
+}
+
+guides() {
+	stand_ins
+	mkdir -p /backup /srv/bundles
+	/tmp/sentinel demo-gateway --listen 127.0.0.1:3000 --keys-file /tmp/keys >/dev/null &
+	cd /release/new
+	guide deploy/systemd.md "## Other distributions"
+	guide deploy/systemd.md "## The first account"
+	use_key 127.0.0.1 | expect 200 "first use of a key"
+	guide operations.md "## Backup and restore drill"
+	systemctl stop sentinel
+
+	step "the version before"
+	rm -rf "$data"/* /release/new/sentinel_*/
+	cp /release/old/sentinel /usr/bin/sentinel
+	systemctl start sentinel
+	first_use sentinel sudo -u sentinel
+	tar -xzf sentinel_*_linux_*.tar.gz && cd sentinel_*_linux_*/
+	guide upgrade.md "## Upgrade" 1
+	guide upgrade.md "## Upgrade" 2
+	guide upgrade.md "## Upgrade" 4
+	still_bound sentinel sudo -u sentinel
+	guide upgrade.md "## Rollback"
+	still_bound sentinel sudo -u sentinel
+	sentinel version | grep -q previous || die "the version before is not back"
+	systemctl stop sentinel
+}
+
 for tool in go node curl systemctl; do
 	if command -v $tool; then die "$tool is there"; fi
 done
@@ -147,3 +223,4 @@ gateway=$(cat /tmp/gateway.addr)
 tarball
 package
 removal
+guides
