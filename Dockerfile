@@ -12,16 +12,15 @@ RUN --mount=type=cache,target=/root/.cache/go-build --mount=type=cache,target=/g
     mkdir /out/data /out/tmp
 
 FROM scratch
-# For a gateway that is reached by https, and for times of day in other places.
+# For a gateway that is reached by https.
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
-COPY --from=build /usr/local/go/lib/time/zoneinfo.zip /
 COPY --from=build /out/licences /licences
 COPY --from=build /out/sentinel /sentinel
 COPY --from=build --chown=65532:65532 --chmod=700 /out/data /data
 # For the demo; serving needs none.
 COPY --from=build --chmod=1777 /out/tmp /tmp
 USER 65532:65532
-ENV PATH=/ SENTINEL_DATA_DIR=/data ZONEINFO=/zoneinfo.zip
+ENV PATH=/ SENTINEL_DATA_DIR=/data
 VOLUME /data
 EXPOSE 7000
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s CMD ["/sentinel", "healthcheck"]
