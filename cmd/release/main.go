@@ -53,13 +53,8 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, stdout io.Writer) error {
-	switch {
-	case len(args) == 2 && args[0] == "licences":
-		return writeLicences(ctx, args[1], allTargets[:1])
-	case len(args) == 4 && args[0] == "bundle":
-		return bundle(ctx, stdout, args[1], args[2], args[3])
-	case len(args) > 0 && !strings.HasPrefix(args[0], "-"):
-		return errors.New("want flags alone, licences DIR, or bundle RELEASE PAGES MONITORING")
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		return runCommand(ctx, stdout, args[0], args[1:])
 	}
 	flags := flag.NewFlagSet("release", flag.ContinueOnError)
 	version := flags.String("version", "", "version of the release, such as v1.2.3; without it, the tag or the time of the commit")
@@ -79,6 +74,24 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		return err
 	}
 	return r.make(ctx, targets)
+}
+
+// runCommand does what is not making a release.
+func runCommand(ctx context.Context, stdout io.Writer, name string, dirs []string) error {
+	switch name {
+	case "licences":
+		if len(dirs) != 1 {
+			return errors.New("licences wants the directory to write to")
+		}
+		return writeLicences(ctx, dirs[0], []target{{"linux", "amd64"}})
+	case "bundle":
+		if len(dirs) != 3 {
+			return errors.New("bundle wants three directories: the release, the pages, the files for monitoring")
+		}
+		return bundle(ctx, stdout, dirs[0], dirs[1], dirs[2])
+	default:
+		return fmt.Errorf("%q is no command: want licences or bundle", name)
+	}
 }
 
 func parseTargets(list string) ([]target, error) {

@@ -58,16 +58,15 @@ func snippet(t *testing.T, page, heading, language string) string {
 	return match[1]
 }
 
-// replaceAll replaces what has to be there.
+// replaceAll replaces what has to be there, each piece once.
 func replaceAll(t *testing.T, text string, pairs ...string) string {
 	t.Helper()
-	for i := 0; i < len(pairs); i += 2 {
-		if !strings.Contains(text, pairs[i]) {
-			t.Fatalf("no %q in:\n%s", pairs[i], text)
+	for i, old := range pairs {
+		if i%2 == 0 && !strings.Contains(text, old) {
+			t.Fatalf("no %q in:\n%s", old, text)
 		}
-		text = strings.ReplaceAll(text, pairs[i], pairs[i+1])
 	}
-	return text
+	return strings.NewReplacer(pairs...).Replace(text)
 }
 
 // start runs the proxy with the snippet of the page, its ports and paths apart,
@@ -87,19 +86,20 @@ func (p frontProxy) start(t *testing.T, ca *authority, upstream string) string {
 	must(t, err)
 	address := listener.Addr().String()
 	must(t, listener.Close())
-	text := replaceAll(t, snippet(t, proxiesPage, p.section, p.language), "127.0.0.1:7000", upstream)
 	cert, key := filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
 	ca.issue(cert, key)
+	pairs := []string{"127.0.0.1:7000", upstream}
 	switch {
 	case p.program == "nginx":
-		text = replaceAll(t, text, "443", address, "/etc/nginx/tls/llm.crt", cert, "/etc/nginx/tls/llm.key", key)
+		pairs = append(pairs, "443", address, "/etc/nginx/tls/llm.crt", cert, "/etc/nginx/tls/llm.key", key)
 	case p.tls:
-		both := append(read(t, cert), read(t, key)...)
-		must(t, os.WriteFile(filepath.Join(dir, "llm.pem"), both, 0o600))
-		text = replaceAll(t, text, ":443", address, "/etc/haproxy/llm.pem", filepath.Join(dir, "llm.pem"))
+		both := filepath.Join(dir, "llm.pem")
+		must(t, os.WriteFile(both, append(read(t, cert), read(t, key)...), 0o600))
+		pairs = append(pairs, ":443", address, "/etc/haproxy/llm.pem", both)
 	default:
-		text = replaceAll(t, text, ":443", address)
+		pairs = append(pairs, ":443", address)
 	}
+	text := replaceAll(t, snippet(t, proxiesPage, p.section, p.language), pairs...)
 	file := filepath.Join(dir, "proxy.conf")
 	must(t, os.WriteFile(file, []byte(strings.ReplaceAll(fmt.Sprintf(p.wrap, text), "DIR", dir)), 0o600))
 	log := newLogBuffer()

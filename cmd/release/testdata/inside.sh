@@ -159,8 +159,9 @@ stand_ins() {
 			[ "$1" = stop ] || exec systemctl start sentinel
 			;;
 		start | enable)
+			install -d -m 0700 -o sentinel -g sentinel /var/lib/key-ip-sentinel # StateDirectory=
 			read -ra command < <(sed -n 's/^ExecStart=//p' /etc/systemd/system/sentinel.service)
-			cd / && STATE_DIRECTORY=/var/lib/key-ip-sentinel setsid setpriv --reuid sentinel --regid sentinel --init-groups --no-new-privs "${command[@]}" >/tmp/server.log 2>&1 &
+			(cd / && STATE_DIRECTORY=/var/lib/key-ip-sentinel exec setsid setpriv --reuid sentinel --regid sentinel --init-groups --no-new-privs "${command[@]}" >/tmp/server.log 2>&1) &
 			echo $! >/run/sentinel.pid
 			for _ in $(seq 150); do /usr/bin/sentinel healthcheck --url http://127.0.0.1:7000/health >/dev/null 2>&1 && exit; sleep 0.2; done
 			exit 1
@@ -198,7 +199,7 @@ guides() {
 
 	step "the version before"
 	rm -rf "$data"/* /release/new/sentinel_*/
-	cp /release/old/sentinel /usr/bin/sentinel
+	install -m 0755 /release/old/sentinel /usr/bin/sentinel
 	systemctl start sentinel
 	first_use sentinel sudo -u sentinel
 	tar -xzf sentinel_*_linux_*.tar.gz && cd sentinel_*_linux_*/
@@ -224,3 +225,4 @@ tarball
 package
 removal
 guides
+step "the guides work"
