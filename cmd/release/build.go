@@ -66,8 +66,7 @@ func versionOfCommit(ctx context.Context) (string, error) {
 // the next stays out: paths, the build ID, cgo. Go looks for the commit in a clone
 // and not in a worktree, so it is told.
 func (r *release) build(ctx context.Context, t target, path string) (string, error) {
-	commit, _ := output(ctx, "git", "rev-parse", "HEAD") // none outside a repository
-	flags := fmt.Sprintf("-s -w -buildid= -X main.version=%s -X main.commit=%s", r.version, commit)
+	flags := fmt.Sprintf("-s -w -buildid= -X main.version=%s -X main.commit=%s", r.version, r.commit)
 	_, err := outputFor(ctx, t, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", path, "./cmd/sentinel")
 	if err != nil {
 		return "", err

@@ -73,6 +73,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	if r.version, r.made, err = identify(ctx, *version); err != nil {
 		return err
 	}
+	r.commit, _ = output(ctx, "git", "rev-parse", "HEAD") // none outside a repository
 	return r.make(ctx, targets)
 }
 
@@ -112,6 +113,7 @@ func parseTargets(list string) ([]target, error) {
 // release is one that is being made.
 type release struct {
 	version         string    // with its v
+	commit          string    // may be empty
 	made            time.Time // of the commit, and so of every file
 	out             string
 	nfpm, cyclonedx string
