@@ -88,6 +88,7 @@ export default {
     stream_cut: 'An open stream was ended because the binding changed.',
     network_blocked: 'Nobody may come from this network: it is blocked.',
   },
+  basis: { rule: 'Rule “{name}”', network: 'Network {name}', exception: 'Exception', blocked_network: 'Block of {name}', ban: 'Ban' },
   roles: { viewer: 'Viewer', operator: 'Operator', admin: 'Administrator' },
   roleHelp: {
     viewer: 'Sees everything but accounts and the audit trail, changes nothing.',
@@ -120,6 +121,20 @@ export default {
       empty: 'Empty.', address: 'Not an IP address.', length: 'The prefix length is out of range.',
       hostBits: 'Has host bits set; did you mean {meant}?', mapped: 'IPv4-mapped: write it as IPv4.',
     },
+  },
+  explain: {
+    passes: 'It would pass.', refused: 'It would be refused.', observed: 'It would pass, but only because Sentinel just observes.', except: 'Allow an address until…',
+    ban: 'The key is banned, whatever its rule says.', exception: 'An exception lets the key be used from there.', blocked: 'The network {name} is blocked.',
+    network: 'The network {name}, which the rule names, has the address.', outside: 'The address is not in the rule.', missing: 'The rule names networks that do not exist: {names}.',
+    anywhere: 'The rule lets the key be used from anywhere.', prefix: 'The address is in a prefix of the rule.', binds: 'Once the gateway has accepted the key, it is bound there.',
+    learns: 'Once the gateway has accepted the key, the rule takes {prefix} (it has {n} of {limit}).', learnsNothing: 'The rule learns nothing from it.', bindsNothing: 'The key is bound to nothing by it.',
+  },
+  rebind: {
+    title: 'Re-bind links', text: 'Whoever holds the key opens the link where they are now, and the key is bound there. It works once.',
+    make: 'Make a link', makeTitle: 'Re-bind link for {key}', madeTitle: 'Your re-bind link', made: 'Copy it now, and send it to whoever holds the key. It is not kept, and cannot be shown again.',
+    link: 'link', pathOnly: 'This is the path on the public address of Sentinel, which is not known here. For whole links set', until: 'Good until',
+    states: { open: 'Open', used: 'Used', ended: 'Not used in time', revoked: 'Revoked' },
+    revoke: 'Revoke', revokeTitle: 'Revoke this link?', revokeText: 'Whoever has it can no longer bind the key with it.', revoked: 'The link is revoked',
   },
   filters: {
     clear: 'Clear filters', remove: 'Remove filter: {what}', period: 'Period', from: 'From', to: 'To', apply: 'Apply',
@@ -205,7 +220,7 @@ export default {
     drawer: {
       title: 'Binding', hash: 'key hash', rule: 'Allowed from', label: 'Label', labelPlaceholder: 'Who or what uses the key', note: 'Note',
       days30: 'Last 30 days', allowed: '{n} allowed | {n} allowed', refused: '{n} refused | {n} refused', from: 'from {ip}', byHand: 'by hand', returned: 'In the archive before',
-      addresses: 'Addresses', seenFromTo: '{from} to {to}', intercepts: 'Intercepts', noIntercepts: 'None on record.',
+      addresses: 'Addresses', seenFromTo: '{from} to {to}', intercepts: 'Intercepts', noIntercepts: 'None on record.', noExceptions: 'None running.', left: '{time} left',
       gone: 'This key has no binding', goneText: 'It was unbound, archived, or never bound.',
       meanwhile: 'The binding was changed elsewhere while you were editing.', takeTheirs: 'Discard mine and show it',
     },
@@ -220,7 +235,7 @@ export default {
     within: '{n} request within a second | {n} requests within a second',
     sameKey: 'Only this key', sameAddress: 'Only this address', sameNetwork: 'Only {network}',
     noMatch: 'No intercept matches', noMatchText: 'Widen the period, or clear some filters.', searchOn: 'None found so far, and there are older ones.', further: 'Search further back',
-    table: { at: 'Time', key: 'Key', clientIp: 'Client IP', reason: 'Reason', count: 'Count', request: 'Request', userAgent: 'User agent', host: 'Host', peerIp: 'Peer address', requestId: 'Request ID', id: 'Entry' },
+    table: { at: 'Time', key: 'Key', clientIp: 'Client IP', reason: 'Reason', basis: 'Because of', count: 'Count', request: 'Request', userAgent: 'User agent', host: 'Host', peerIp: 'Peer address', requestId: 'Request ID', id: 'Entry' },
     allow: {
       address: 'Allow this address', network: 'Allow {network}', title: 'Allow {prefix}?', text: '{key} will also pass from {prefix}.', after: 'Its rule will be: {list}',
       confirm: 'Allow', done: '{key} may now come from {prefix}', already: '{key} may come from {prefix} already.', banned: '{key} is banned, and stays refused until the ban is lifted.',

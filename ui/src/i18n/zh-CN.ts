@@ -89,6 +89,7 @@ const messages: Messages = {
     stream_cut: '绑定发生变化，进行中的流式连接被切断。',
     network_blocked: '该网段已被屏蔽，拒绝一切来自那里的请求。',
   },
+  basis: { rule: '规则“{name}”', network: '网络 {name}', exception: '临时例外', blocked_network: '屏蔽了 {name}', ban: '封禁' },
   roles: { viewer: '只读', operator: '操作员', admin: '管理员' },
   roleHelp: {
     viewer: '可查看除账号和审计日志以外的内容，不能修改。',
@@ -121,6 +122,20 @@ const messages: Messages = {
       empty: '内容为空。', address: '不是有效的 IP 地址。', length: '前缀长度超出范围。',
       hostBits: '包含主机位，是否应为 {meant}？', mapped: 'IPv4 映射地址，请写成 IPv4 形式。',
     },
+  },
+  explain: {
+    passes: '会放行。', refused: '会被拒绝。', observed: '会放行，但只是因为目前处于观察模式。', except: '临时放行地址…',
+    ban: '该密钥已封禁，规则不起作用。', exception: '有临时例外允许从那里使用。', blocked: '网段 {name} 已被屏蔽。',
+    network: '规则引用的网络 {name} 包含该地址。', outside: '该地址不在规则范围内。', missing: '规则引用了不存在的网络：{names}。',
+    anywhere: '规则允许从任何地址使用。', prefix: '该地址在规则的网段内。', binds: '密钥被网关接受后，会绑定到该地址。',
+    learns: '密钥被网关接受后，规则会加入 {prefix}（已有 {n}/{limit}）。', learnsNothing: '规则不会从中学习。', bindsNothing: '密钥不会因此绑定。',
+  },
+  rebind: {
+    title: '重新绑定链接', text: '密钥持有者在当前所在位置打开链接，密钥即改为绑定到那里。链接只能使用一次。',
+    make: '创建链接', makeTitle: '为 {key} 创建重新绑定链接', madeTitle: '重新绑定链接', made: '请立即复制并发给密钥持有者。链接不会保存，之后无法再次查看。',
+    link: '链接', pathOnly: '这里不知道 Sentinel 的公开地址，因此只显示路径。如需完整链接，请设置', until: '有效期至',
+    states: { open: '有效', used: '已使用', ended: '过期未用', revoked: '已撤销' },
+    revoke: '撤销', revokeTitle: '撤销此链接？', revokeText: '持有者将无法再用它绑定密钥。', revoked: '链接已撤销',
   },
   filters: {
     clear: '清除筛选', remove: '移除筛选：{what}', period: '时间', from: '从', to: '到', apply: '应用',
@@ -205,7 +220,7 @@ const messages: Messages = {
     drawer: {
       title: '绑定', hash: '密钥哈希', rule: '允许来源', label: '标签', labelPlaceholder: '谁在使用，或作何用途', note: '备注',
       days30: '最近 30 天', allowed: '放行 {n}', refused: '拒绝 {n}', from: '来自 {ip}', byHand: '手动添加', returned: '曾归档于',
-      addresses: '使用过的地址', seenFromTo: '{from} 至 {to}', intercepts: '拦截记录', noIntercepts: '没有记录。',
+      addresses: '使用过的地址', seenFromTo: '{from} 至 {to}', intercepts: '拦截记录', noIntercepts: '没有记录。', noExceptions: '没有生效中的例外。', left: '还剩 {time}',
       gone: '该密钥没有绑定', goneText: '可能已解绑、已归档，或从未绑定。',
       meanwhile: '在您编辑期间，该绑定已在别处被修改。', takeTheirs: '放弃我的修改并显示最新内容',
     },
@@ -220,7 +235,7 @@ const messages: Messages = {
     within: '一秒内 {n} 个请求',
     sameKey: '只看此密钥', sameAddress: '只看此地址', sameNetwork: '只看 {network}',
     noMatch: '没有符合条件的记录', noMatchText: '请扩大时间范围，或清除部分筛选。', searchOn: '目前未找到，还有更早的记录。', further: '继续向前查找',
-    table: { at: '时间', key: '密钥', clientIp: '客户端 IP', reason: '原因', count: '次数', request: '请求', userAgent: 'User-Agent', host: '主机', peerIp: '对端地址', requestId: '请求 ID', id: '编号' },
+    table: { at: '时间', key: '密钥', clientIp: '客户端 IP', reason: '原因', basis: '依据', count: '次数', request: '请求', userAgent: 'User-Agent', host: '主机', peerIp: '对端地址', requestId: '请求 ID', id: '编号' },
     allow: {
       address: '允许此地址', network: '允许 {network}', title: '允许 {prefix}？', text: '{key} 还可以从 {prefix} 使用。', after: '规则将变为：{list}',
       confirm: '允许', done: '{key} 现在可以从 {prefix} 使用', already: '{key} 本来就可以从 {prefix} 使用。', banned: '{key} 已封禁，解除之前仍会被拒绝。',
