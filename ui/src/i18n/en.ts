@@ -50,7 +50,7 @@ export default {
   },
   nav: {
     watch: 'Watch', run: 'Administer', dashboard: 'Dashboard', bindings: 'Bindings', intercepts: 'Intercepts', alerts: 'Alerts', networks: 'Networks', archive: 'Archive',
-    settings: 'Settings', accounts: 'Accounts', tokens: 'API tokens', audit: 'Audit trail', about: 'About', profile: 'My account',
+    settings: 'Settings', doctor: 'IP doctor', accounts: 'Accounts', tokens: 'API tokens', audit: 'Audit trail', about: 'About', profile: 'My account',
   },
   shell: {
     product: 'Key-IP Sentinel', navigation: 'Main navigation', menu: 'Menu', skip: 'Skip to content', notices: 'Notices',
@@ -121,6 +121,42 @@ export default {
       empty: 'Empty.', address: 'Not an IP address.', length: 'The prefix length is out of range.',
       hostBits: 'Has host bits set; did you mean {meant}?', mapped: 'IPv4-mapped: write it as IPv4.',
     },
+  },
+  doctor: {
+    about: 'Which address counts as the client’s, and why, told by the code that decides.', subject: 'Request', subjects: { own: 'My own request', described: 'Another request' },
+    subjectHelp: { own: 'The request with which your browser asks for this page.', described: 'Say where the connection came from, and paste the headers. Nothing of it is kept or logged.' },
+    peer: 'Peer of the connection', header: 'Header {name}', hop: 'Hop {n} of {header}', headers: 'Headers', headersHint: 'One a line, as curl -v and browsers show them.',
+    whatIf: 'What if the settings were others', examine: 'Examine', result: 'How the client IP comes about', clientIp: 'Client IP', none: 'There is no client IP.', ifOnly: 'with other settings',
+    believed: 'believed', ignored: 'counts for nothing', advice: 'What to check', readHeader: 'Header that is read', trustedProxies: 'Trusted proxies', proxiedBy: 'Named by', others: 'Other headers',
+    errors: { no_peer: 'The connection has no address.', missing: 'The trusted proxy did not send the header.', repeated: 'The trusted proxy sent the header more than once.', malformed: 'What the trusted proxy sent is no plain address.' },
+    why: {
+      noPeer: 'The connection has no address.', trusted: '{ip} is a trusted proxy ({by}): its {header} header is read.', client: '{ip} is no trusted proxy: it is the client IP, and no header counts.',
+      single: 'A trusted proxy says so: {ip} is the client IP.', stop: '{ip} is the first from the right that is no trusted proxy: it is the client IP. What stands left of it is its own claim.',
+      skipped: '{ip} is a trusted proxy ({by}): it is skipped, and the next one to the left is read.', allTrusted: '{ip} is a trusted proxy ({by}) with nobody left of it: it is the client IP.',
+      missing: 'It is missing, and there is no second choice.', repeated: 'It is there more than once, and which the proxy wrote cannot be told.', unreadable: 'This is no plain address.', hopUnreadable: 'This is no plain address. What stands left of it cannot be believed.',
+      other: 'Only {header} is read of a trusted proxy.', anybody: 'The peer is no trusted proxy: anybody may have written it.', more: '{n} more headers that have to do with forwarding.',
+    },
+  },
+  replay: {
+    title: 'What would enforcing have refused?', ofRule: 'What would this rule have refused?', about: 'What is on record, held against the rules as they are now. Nothing is changed.', details: 'Which requests these are',
+    refused: '{n} request of {keys} would have been refused. | {n} requests of {keys} would have been refused.', none: 'Nothing would have been refused.',
+    then: '{n} of them was refused then as well. | {n} of them were refused then as well.', passed: '{n} request of {keys} that was refused would have passed. | {n} requests of {keys} that were refused would have passed.',
+    checked: 'Held against the rule of {n} binding, since {since}. | Held against the rules of {n} bindings, since {since}.',
+    table: { network: 'From', day: 'Day (UTC)', count: 'Requests', would: 'Would have been', did: 'Was' }, outcome: { refuse: 'refused', pass: 'allowed' },
+    omitted: '{n} more request is in none of these rows. | {n} more requests are in none of these rows.', uncertain: 'What nobody can tell',
+    parts: {
+      unrecorded: '{n} request was allowed on a day of which the networks were not kept yet. | {n} requests were allowed on days of which the networks were not kept yet.',
+      elsewhere: '{n} request was allowed from a further network of a key that was used from more than 32 that day. | {n} requests were allowed from further networks of keys that were used from more than 32 that day.',
+      partly: '{n} request was allowed from an IPv6 /64 of which the rule has a part only. | {n} requests were allowed from an IPv6 /64 of which the rule has a part only.',
+      learning: '{n} request came from a network that the rule may have learned. | {n} requests came from networks that the rule may have learned.',
+      unbound: '{n} request was refused of a key that has no binding any more. | {n} requests were refused of keys that have no binding any more.',
+      dropped: '{n} refused request was not recorded for want of room. | {n} refused requests were not recorded for want of room.',
+    },
+    usesFrom: 'What was allowed before {date} is not on record.', interceptsFrom: 'Intercepts from before {date} are not on record.', unknownNetworks: 'Networks that rules name do not exist, and let nothing pass: {names}.',
+  },
+  sharing: {
+    title: 'Keys that look shared', text: 'Used from several networks at a time. They are not refused.', minutes: 'from several networks at a time in {n} minute | from several networks at a time in {n} minutes',
+    more: '{n} more: see | {n} more: see', dismiss: 'Dismiss', dismissOne: 'Dismiss {key}', dismissTitle: 'Dismiss the suspicion of {key}?', dismissText: 'The key is suspected again after as many minutes as at first.', ruleInstead: 'To hold it to one network, change its rule instead.', dismissed: '{key} is no longer suspected',
   },
   explain: {
     passes: 'It would pass.', refused: 'It would be refused.', observed: 'It would pass, but only because Sentinel just observes.', except: 'Allow an address until…',
@@ -324,6 +360,7 @@ export default {
     between: '{min} to {max}', atLeast: '{min} or more', durationHint: 'Such as 90s, 15m or 2h',
     changes: '{n} change not saved | {n} changes not saved', review: 'Review and save', reviewTitle: 'Save these changes?', before: 'Before', after: 'After',
     asEnvironment: 'what the environment says', atOnce: 'All of them or none. They are in force at once, without a restart.', save: 'Save changes', saved: 'Settings saved', force: 'Save all the same',
+    confirmAny: 'Yes, every address is meant.', doubtful: 'Saved. Some of it is doubtful:',
     leave: 'You have changes that are not saved. Leave all the same?',
   },
   accounts: {

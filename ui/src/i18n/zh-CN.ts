@@ -51,7 +51,7 @@ const messages: Messages = {
   },
   nav: {
     watch: '监控', run: '管理', dashboard: '概览', bindings: '绑定', intercepts: '拦截记录', alerts: '告警', networks: '网络', archive: '归档',
-    settings: '设置', accounts: '账号', tokens: 'API 令牌', audit: '审计日志', about: '关于', profile: '我的账号',
+    settings: '设置', doctor: 'IP 诊断', accounts: '账号', tokens: 'API 令牌', audit: '审计日志', about: '关于', profile: '我的账号',
   },
   shell: {
     product: 'Key-IP Sentinel', navigation: '主导航', menu: '菜单', skip: '跳到正文', notices: '通知',
@@ -122,6 +122,42 @@ const messages: Messages = {
       empty: '内容为空。', address: '不是有效的 IP 地址。', length: '前缀长度超出范围。',
       hostBits: '包含主机位，是否应为 {meant}？', mapped: 'IPv4 映射地址，请写成 IPv4 形式。',
     },
+  },
+  doctor: {
+    about: '以哪个地址作为客户端 IP 及其原因，由实际判定请求的代码给出。', subject: '请求', subjects: { own: '我的请求', described: '其他请求' },
+    subjectHelp: { own: '您的浏览器打开本页时发出的请求。', described: '填写连接来自哪里，并粘贴请求头。内容不会保存，也不会写入日志。' },
+    peer: '连接对端', header: '请求头 {name}', hop: '{header} 的第 {n} 跳', headers: '请求头', headersHint: '每行一个，格式与 curl -v 或浏览器显示的相同。',
+    whatIf: '假设采用其他设置', examine: '诊断', result: '客户端 IP 的来历', clientIp: '客户端 IP', none: '无法确定客户端 IP。', ifOnly: '假设设置',
+    believed: '采信', ignored: '不采信', advice: '检查建议', readHeader: '读取的请求头', trustedProxies: '受信任的代理', proxiedBy: '由其告知', others: '其他请求头',
+    errors: { no_peer: '连接没有地址。', missing: '受信任的代理没有发送该请求头。', repeated: '受信任的代理多次发送了该请求头。', malformed: '受信任的代理发送的不是单个地址。' },
+    why: {
+      noPeer: '连接没有地址。', trusted: '{ip} 是受信任的代理（{by}），读取其 {header} 请求头。', client: '{ip} 不是受信任的代理，它就是客户端 IP，不采信任何请求头。',
+      single: '受信任的代理表明客户端 IP 是 {ip}。', stop: '{ip} 是从右起第一个不受信任的地址，即客户端 IP；其左边的内容由它自己声称。',
+      skipped: '{ip} 是受信任的代理（{by}），跳过它并继续向左读取。', allTrusted: '{ip} 是受信任的代理（{by}），左边再无地址，因此它就是客户端 IP。',
+      missing: '缺少该请求头，也没有替代来源。', repeated: '出现多次，无法判断哪一个由代理写入。', unreadable: '不是单个地址。', hopUnreadable: '不是单个地址，其左边的内容不可信。',
+      other: '对受信任的代理只读取 {header}。', anybody: '对端不是受信任的代理，任何人都可能写入它。', more: '另有 {n} 个与转发有关的请求头。',
+    },
+  },
+  replay: {
+    title: '如果强制执行，会拒绝哪些请求？', ofRule: '此规则会拒绝哪些请求？', about: '用现行规则检验已有记录，不做任何修改。', details: '查看具体请求',
+    refused: '{keys}的 {n} 个请求本会被拒绝。', none: '没有请求会被拒绝。',
+    then: '其中 {n} 个当时也被拒绝。', passed: '当时被拒绝的{keys}的 {n} 个请求本会放行。',
+    checked: '已检验 {n} 个绑定的规则，自 {since} 起。',
+    table: { network: '来源', day: '日期（UTC）', count: '请求数', would: '按规则', did: '实际' }, outcome: { refuse: '拒绝', pass: '放行' },
+    omitted: '另有 {n} 个请求未列出。', uncertain: '无法判断的部分',
+    parts: {
+      unrecorded: '{n} 个放行的请求所在日期尚未记录来源网络。',
+      elsewhere: '{n} 个放行的请求来自当天第 32 个之后的网络。',
+      partly: '{n} 个放行的请求来自规则只包含一部分的 IPv6 /64 网段。',
+      learning: '{n} 个请求来自规则可能会学习的网络。',
+      unbound: '{n} 个被拒绝的请求，其密钥已没有绑定。',
+      dropped: '{n} 个被拒绝的请求因空间不足而没有记录。',
+    },
+    usesFrom: '{date}之前放行的请求没有记录。', interceptsFrom: '{date}之前的拦截没有记录。', unknownNetworks: '规则引用了不存在的网络，不会放行任何请求：{names}。',
+  },
+  sharing: {
+    title: '疑似共用的密钥', text: '同一时间从多个网络使用，目前没有拒绝。', minutes: '有 {n} 分钟同时从多个网络使用',
+    more: '另有 {n} 个，参见', dismiss: '排除', dismissOne: '排除 {key}', dismissTitle: '排除 {key} 的共用嫌疑？', dismissText: '再次出现与最初同样多的分钟后，会重新怀疑。', ruleInstead: '如需限制在一个网络内，请改为修改规则。', dismissed: '已排除 {key} 的嫌疑',
   },
   explain: {
     passes: '会放行。', refused: '会被拒绝。', observed: '会放行，但只是因为目前处于观察模式。', except: '临时放行地址…',
@@ -324,6 +360,7 @@ const messages: Messages = {
     between: '{min} 到 {max}', atLeast: '不小于 {min}', durationHint: '例如 90s、15m 或 2h',
     changes: '{n} 项修改未保存', review: '核对并保存', reviewTitle: '保存以下修改？', before: '修改前', after: '修改后',
     asEnvironment: '按环境变量或默认值', atOnce: '全部生效或全部不生效；无需重启，立即生效。', save: '保存修改', saved: '设置已保存', force: '仍然保存',
+    confirmAny: '我确认包含所有地址。', doubtful: '已保存，但有些内容值得检查：',
     leave: '有未保存的修改，确定离开吗？',
   },
   accounts: {
