@@ -30,9 +30,9 @@ func (s *Store) Bind(ctx context.Context, b store.Binding) (store.Binding, bool,
 }
 
 // sqlBind makes those of the bindings that are not there, and tells which, in the order
-// of their revisions. That they are not there is looked at
-// first, so that none takes a revision in vain; the conflict cannot happen while the
-// lock of head is held, and is what would keep a key from a second owner all the same. Both are looked up row by row
+// of their revisions. That they are not there is looked at first, so that none takes a
+// revision in vain; the conflict cannot happen while the lock of head is held, and is
+// what would keep a key from a second owner all the same. Both are looked up row by row
 // and not joined: the planner would read whole tables that have grown since it last
 // heard of them.
 const sqlBind = `
@@ -56,10 +56,12 @@ WITH made AS (
 SELECT hash, revision, archived_before FROM made ORDER BY revision`
 
 // sqlBound reads the bindings of some keys that were there before: head has the last
-// revision from before until the transaction ends.
+// revision from before until the transaction ends. OFFSET 0 keeps the planner from
+// making a join of it.
 const sqlBound = `
-SELECT ` + bindingColumns + ` FROM sentinel.bindings WHERE hash = ANY($1::bytea[]) 
-    AND revision <= (SELECT revision FROM sentinel.head)`
+SELECT ` + bindingColumns + ` FROM unnest($1::bytea[]) AS g(given)
+CROSS JOIN LATERAL (SELECT * FROM sentinel.bindings WHERE hash = g.given OFFSET 0) AS b
+WHERE revision <= (SELECT revision FROM sentinel.head)`
 
 // queueBinds queues what tells of each key what is stored, and returns the first row
 // of each. The rows are of concurrent calls: of several for one key, the first one in

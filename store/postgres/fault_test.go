@@ -183,6 +183,27 @@ func TestStatementTimeout(t *testing.T) {
 	wantWorking(t, s)
 }
 
+// TestListenOnFrozenServer has a listener find out that the server is not there, which
+// its connection does not tell.
+func TestListenOnFrozenServer(t *testing.T) {
+	server, s := onServer(t)
+	wantWorking(t, s)
+	woken, ended := make(chan struct{}, 1), make(chan error, 1)
+	go func() { ended <- s.Listen(context.Background(), func() { woken <- struct{}{} }) }()
+	<-woken
+	server.Freeze()
+	select {
+	case err := <-ended:
+		if !errors.Is(err, store.ErrUnavailable) || isContextError(err) {
+			t.Errorf("got %v", err)
+		}
+	case <-time.After(60 * time.Second):
+		t.Error("it goes on listening")
+	}
+	server.Thaw()
+	wantWorking(t, s)
+}
+
 // TestNodeFrozen has a node that stalls while it holds the lock that others wait for:
 // the server takes it from it.
 func TestNodeFrozen(t *testing.T) {
@@ -364,4 +385,64 @@ func TestOtherEncoding(t *testing.T) {
 	if !errors.Is(err, store.ErrUnavailable) || !strings.Contains(err.Error(), "want UTF8") {
 		t.Errorf("open: %v", err)
 	}
+}
+
+// TestAuditIsAppendOnly has nobody rewrite what was done, not even by SQL.
+func TestAuditIsAppendOnly(t *testing.T) {
+	s := openEmpty(t)
+	if _, err := s.AppendAudit(t.Context(), storetest.AuditEntry(1)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := exec(t, s, `UPDATE sentinel.audit SET actor = 'nobody'`); err == nil {
+		t.Error("an entry was changed")
+	}
+}
+
+// TestForeignDefaults has a database whose operator has set other defaults: what is
+// acknowledged is durable, and transactions do not fail for each other.
+func TestForeignDefaults(t *testing.T) {
+	first := openEmpty(t)
+	for _, sql := range []string{
+		`DO $$ BEGIN
+			EXECUTE format('ALTER DATABASE %I SET synchronous_commit = off', current_database());
+			EXECUTE format('ALTER DATABASE %I SET default_transaction_isolation = serializable', current_database());
+		END $$`,
+		`CREATE FUNCTION insist() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+			IF current_setting('synchronous_commit') = 'off' THEN RAISE EXCEPTION 'not durable'; END IF;
+			RETURN NEW;
+		END $$`,
+		`CREATE TRIGGER insist BEFORE INSERT ON sentinel.changes FOR EACH ROW EXECUTE FUNCTION insist()`,
+		`CREATE TRIGGER insist BEFORE INSERT ON sentinel.audit FOR EACH ROW EXECUTE FUNCTION insist()`,
+		`CREATE TRIGGER insist BEFORE UPDATE ON sentinel.probe FOR EACH ROW EXECUTE FUNCTION insist()`,
+		`CREATE TRIGGER insist BEFORE UPDATE ON sentinel.usage FOR EACH ROW EXECUTE FUNCTION insist()`,
+	} {
+		if _, err := exec(t, first, sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var wg sync.WaitGroup
+	for range 3 {
+		s := openUntilEnd(t, postgres.Options{DSN: dsnOf(t, first)})
+		for worker := range 4 {
+			wg.Go(func() {
+				for n := range 20 {
+					b, _, err := s.Bind(context.Background(), storetest.Binding(n))
+					if err != nil {
+						t.Errorf("bind: %v", err)
+					}
+					touch := store.Touch{Hash: b.Hash, LastUsed: b.CreatedAt, LastIP: b.FirstIP, Hits: 1}
+					for _, err := range []error{
+						s.AddUsage(context.Background(), store.UsageBatch{Touches: []store.Touch{touch}}),
+						s.PutSetting(context.Background(), fmt.Sprint(worker), nil), s.Probe(context.Background()),
+						someCalls["AppendAudit"](context.Background(), s),
+					} {
+						if err != nil {
+							t.Error(err)
+						}
+					}
+				}
+			})
+		}
+	}
+	wg.Wait()
 }

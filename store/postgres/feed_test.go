@@ -367,8 +367,8 @@ func TestSnapshotEnds(t *testing.T) {
 	stop := errors.New("enough")
 	for range 30 { // more than there are connections
 		err := s.Snapshot(t.Context(), func(_ uint64, all iter.Seq2[store.Change, error]) error {
-			for range all {
-				return stop
+			for _, err := range all {
+				return errors.Join(stop, err)
 			}
 			return nil
 		})

@@ -16,10 +16,11 @@ SELECT set_config('idle_in_transaction_session_timeout', $1, true),
        CASE current_setting('synchronous_commit') WHEN 'off' THEN set_config('synchronous_commit', 'on', true) END`
 
 // beginBatch returns a batch that begins a transaction; what follows costs no round
-// trip of its own.
+// trip of its own. Each statement sees what has been committed before it, whatever the
+// server's default is: who has waited for a lock sees what the one before it has done.
 func beginBatch() *pgx.Batch {
 	b := &pgx.Batch{}
-	b.Queue(`begin`)
+	b.Queue(`begin ISOLATION LEVEL READ COMMITTED`)
 	b.Queue(sqlGuard, strconv.FormatInt(lockTimeout.Milliseconds(), 10))
 	return b
 }

@@ -104,4 +104,4 @@ export function overflow(page) {
 }
 
 /** Every page behind the sign-in. */
-export const pages = ['dashboard', 'bindings', 'intercepts', 'alerts', 'alerts?tab=channels', 'alerts?tab=deliveries', 'networks', 'networks?tab=blocked', 'networks?tab=exceptions', 'archive', 'settings', 'accounts', 'tokens', 'audit', 'about', 'profile']
+export const pages = ['dashboard', 'bindings', 'intercepts', 'alerts', 'alerts?tab=channels', 'alerts?tab=deliveries', 'networks', 'networks?tab=blocked', 'networks?tab=exceptions', 'archive', 'replay', 'ip-doctor', 'ip-doctor?of=described', 'settings', 'accounts', 'tokens', 'audit', 'about', 'profile']

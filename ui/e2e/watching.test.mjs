@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { confirm, consoleTests, rowOf, toast } from './browser.mjs'
 import { keys } from './site.mjs'
 
-const inConsole = consoleTests()
+const inConsole = consoleTests({ settings: { SENTINEL_SHARING_MINUTES: '1' } })
 
 inConsole('the dashboard says whether a key is abused, and follows live', async ({ page, site }) => {
   await page.locator('.verdict', { hasText: 'refused in the last 15 minutes' }).waitFor()
@@ -51,4 +51,30 @@ inConsole('an intercept can be looked into, and leads to its key', async ({ page
   await drawer.getByText('Request ID').first().waitFor()
   await drawer.getByRole('link', { name: 'Only this key' }).click()
   await page.waitForURL(/hash=[0-9a-f]{64}/)
+})
+
+inConsole('a key that two use at a time is shown with the minutes, and dismissed', async ({ page, site }) => {
+  const { hash, hint } = await site.bindingOf(23)
+  await site.api('PATCH', `/bindings/${hash}`, { label: 'For two', rule: { kind: 'multiple', prefixes: ['192.0.2.31', '198.18.0.31'] } })
+  // The two may fall into different minutes, and a minute counts when it is over.
+  const both = async () => {
+    for (const ip of ['192.0.2.31', '198.18.0.31']) assert.equal(await site.use(keys[23], ip), 200, hint)
+  }
+  const deadline = Date.now() + 100_000
+  while ((await site.api('GET', '/suspicions')).total === 0) {
+    assert.ok(Date.now() < deadline, 'it is not suspected')
+    await both()
+    await new Promise((done) => setTimeout(done, 2000))
+  }
+  await page.goto(`${site.console}/dashboard`)
+  const card = page.locator('section', { hasText: 'Keys that look shared' })
+  await card.getByText(/at a time in \d+ minutes?/).waitFor()
+  await card.locator('summary').click()
+  await card.locator('dd', { hasText: '192.0.2.31, 198.18.0.31' }).first().waitFor()
+  await card.getByRole('button', { name: 'Dismiss For two' }).click()
+  await page.getByText('hold it to one network').waitFor()
+  await confirm(page)
+  await toast(page, 'For two is no longer suspected')
+  await card.waitFor({ state: 'detached' })
+  assert.equal((await site.api('GET', '/suspicions')).total, 0)
 })

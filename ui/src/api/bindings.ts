@@ -13,6 +13,7 @@ export type BulkRequest = Schemas['BulkInput']
 export type BulkResult = Schemas['BulkResult']
 export type ImportResult = Schemas['ImportResult']
 export type ImportConflict = NonNullable<NonNullable<operations['import-bindings']['parameters']['query']>['onConflict']>
+export type Explanation = Schemas['Explanation']
 export type KeyName = Schemas['KeyName']
 
 const one = '/admin/api/bindings/{hash}'
@@ -29,6 +30,11 @@ export async function findKey(key: string): Promise<{ name: KeyName | undefined;
 
 export function getBinding(hash: string, signal: AbortSignal): Promise<BindingDetails> {
   return body(api.GET(one, { params: { path: { hash } }, signal }))
+}
+
+/** Whether a key would pass from an address, and why. */
+export function explain(hash: string, ip: string, signal: AbortSignal): Promise<Explanation> {
+  return body(api.GET('/admin/api/bindings/{hash}/explain', { params: { path: { hash }, query: { ip } }, signal }))
 }
 
 export function createBinding(binding: NewBinding): Promise<Binding> {

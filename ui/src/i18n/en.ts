@@ -50,7 +50,7 @@ export default {
   },
   nav: {
     watch: 'Watch', run: 'Administer', dashboard: 'Dashboard', bindings: 'Bindings', intercepts: 'Intercepts', alerts: 'Alerts', networks: 'Networks', archive: 'Archive',
-    settings: 'Settings', accounts: 'Accounts', tokens: 'API tokens', audit: 'Audit trail', about: 'About', profile: 'My account',
+    settings: 'Settings', doctor: 'IP doctor', accounts: 'Accounts', tokens: 'API tokens', audit: 'Audit trail', about: 'About', profile: 'My account',
   },
   shell: {
     product: 'Key-IP Sentinel', navigation: 'Main navigation', menu: 'Menu', skip: 'Skip to content', notices: 'Notices',
@@ -88,6 +88,7 @@ export default {
     stream_cut: 'An open stream was ended because the binding changed.',
     network_blocked: 'Nobody may come from this network: it is blocked.',
   },
+  basis: { rule: 'Rule “{name}”', network: 'Network {name}', exception: 'Exception', blocked_network: 'Block of {name}', ban: 'Ban' },
   roles: { viewer: 'Viewer', operator: 'Operator', admin: 'Administrator' },
   roleHelp: {
     viewer: 'Sees everything but accounts and the audit trail, changes nothing.',
@@ -120,6 +121,56 @@ export default {
       empty: 'Empty.', address: 'Not an IP address.', length: 'The prefix length is out of range.',
       hostBits: 'Has host bits set; did you mean {meant}?', mapped: 'IPv4-mapped: write it as IPv4.',
     },
+  },
+  doctor: {
+    about: 'Which address counts as the client’s, and why, told by the code that decides.', subject: 'Request', subjects: { own: 'My own request', described: 'Another request' },
+    subjectHelp: { own: 'The request with which your browser asks for this page.', described: 'Say where the connection came from, and paste the headers. Nothing of it is kept or logged.' },
+    peer: 'Peer of the connection', header: 'Header {name}', hop: 'Hop {n} of {header}', headers: 'Headers', headersHint: 'One a line, as curl -v and browsers show them.',
+    whatIf: 'What if the settings were others', examine: 'Examine', result: 'How the client IP comes about', clientIp: 'Client IP', none: 'There is no client IP.', ifOnly: 'with other settings',
+    believed: 'believed', ignored: 'counts for nothing', advice: 'What to check', readHeader: 'Header that is read', trustedProxies: 'Trusted proxies', proxiedBy: 'Named by', others: 'Other headers',
+    errors: { no_peer: 'The connection has no address.', missing: 'The trusted proxy did not send the header.', repeated: 'The trusted proxy sent the header more than once.', malformed: 'What the trusted proxy sent is no plain address.' },
+    why: {
+      noPeer: 'The connection has no address.', trusted: '{ip} is a trusted proxy ({by}): its {header} header is read.', client: '{ip} is no trusted proxy: it is the client IP, and no header counts.',
+      single: 'A trusted proxy says so: {ip} is the client IP.', stop: '{ip} is the first from the right that is no trusted proxy: it is the client IP. What stands left of it is its own claim.',
+      skipped: '{ip} is a trusted proxy ({by}): it is skipped, and the next one to the left is read.', allTrusted: '{ip} is a trusted proxy ({by}) with nobody left of it: it is the client IP.',
+      missing: 'It is missing, and there is no second choice.', repeated: 'It is there more than once, and which the proxy wrote cannot be told.', unreadable: 'This is no plain address.', hopUnreadable: 'This is no plain address. What stands left of it cannot be believed.',
+      other: 'Only {header} is read of a trusted proxy.', anybody: 'The peer is no trusted proxy: anybody may have written it.', more: '{n} more headers that have to do with forwarding.',
+    },
+  },
+  replay: {
+    title: 'What would enforcing have refused?', ofRule: 'What would this rule have refused?', about: 'What is on record, held against the rules as they are now. Nothing is changed.', details: 'Which requests these are',
+    refused: '{n} request of {keys} would have been refused. | {n} requests of {keys} would have been refused.', none: 'Nothing would have been refused.',
+    then: '{n} of them was refused then as well. | {n} of them were refused then as well.', passed: '{n} request of {keys} that was refused would have passed. | {n} requests of {keys} that were refused would have passed.',
+    checked: 'Held against the rule of {n} binding, since {since}. | Held against the rules of {n} bindings, since {since}.',
+    table: { network: 'From', day: 'Day (UTC)', count: 'Requests', would: 'Would have been', did: 'Was' }, outcome: { refuse: 'refused', pass: 'allowed' },
+    omitted: '{n} more request is in none of these rows. | {n} more requests are in none of these rows.', uncertain: 'What nobody can tell',
+    parts: {
+      unrecorded: '{n} request was allowed on a day of which the networks were not kept yet. | {n} requests were allowed on days of which the networks were not kept yet.',
+      elsewhere: '{n} request was allowed from a further network of a key that was used from more than 32 that day. | {n} requests were allowed from further networks of keys that were used from more than 32 that day.',
+      partly: '{n} request was allowed from an IPv6 /64 of which the rule has a part only. | {n} requests were allowed from an IPv6 /64 of which the rule has a part only.',
+      learning: '{n} request came from a network that the rule may have learned. | {n} requests came from networks that the rule may have learned.',
+      unbound: '{n} request was refused of a key that has no binding any more. | {n} requests were refused of keys that have no binding any more.',
+      dropped: '{n} refused request was not recorded for want of room. | {n} refused requests were not recorded for want of room.',
+    },
+    usesFrom: 'What was allowed before {date} is not on record.', interceptsFrom: 'Intercepts from before {date} are not on record.', unknownNetworks: 'Networks that rules name do not exist, and let nothing pass: {names}.',
+  },
+  sharing: {
+    title: 'Keys that look shared', text: 'Used from several networks at a time. They are not refused.', minutes: 'from several networks at a time in {n} minute | from several networks at a time in {n} minutes',
+    more: '{n} more: see | {n} more: see', dismiss: 'Dismiss', dismissOne: 'Dismiss {key}', dismissTitle: 'Dismiss the suspicion of {key}?', dismissText: 'The key is suspected again after as many minutes as at first.', ruleInstead: 'To hold it to one network, change its rule instead.', dismissed: '{key} is no longer suspected',
+  },
+  explain: {
+    passes: 'It would pass.', refused: 'It would be refused.', observed: 'It would pass, but only because Sentinel just observes.', except: 'Allow an address until…',
+    ban: 'The key is banned, whatever its rule says.', exception: 'An exception lets the key be used from there.', blocked: 'The network {name} is blocked.',
+    network: 'The network {name}, which the rule names, has the address.', outside: 'The address is not in the rule.', missing: 'The rule names networks that do not exist: {names}.',
+    anywhere: 'The rule lets the key be used from anywhere.', prefix: 'The address is in a prefix of the rule.', binds: 'Once the gateway has accepted the key, it is bound there.',
+    learns: 'Once the gateway has accepted the key, the rule takes {prefix} (it has {n} of {limit}).', learnsNothing: 'The rule learns nothing from it.', bindsNothing: 'The key is bound to nothing by it.',
+  },
+  rebind: {
+    title: 'Re-bind links', text: 'Whoever holds the key opens the link where they are now, and the key is bound there. It works once.',
+    make: 'Make a link', makeTitle: 'Re-bind link for {key}', madeTitle: 'Your re-bind link', made: 'Copy it now, and send it to whoever holds the key. It is not kept, and cannot be shown again.',
+    link: 'link', pathOnly: 'This is the path on the public address of Sentinel, which is not known here. For whole links set', until: 'Good until',
+    states: { open: 'Open', used: 'Used', ended: 'Not used in time', revoked: 'Revoked' },
+    revoke: 'Revoke', revokeTitle: 'Revoke this link?', revokeText: 'Whoever has it can no longer bind the key with it.', revoked: 'The link is revoked',
   },
   filters: {
     clear: 'Clear filters', remove: 'Remove filter: {what}', period: 'Period', from: 'From', to: 'To', apply: 'Apply',
@@ -205,7 +256,7 @@ export default {
     drawer: {
       title: 'Binding', hash: 'key hash', rule: 'Allowed from', label: 'Label', labelPlaceholder: 'Who or what uses the key', note: 'Note',
       days30: 'Last 30 days', allowed: '{n} allowed | {n} allowed', refused: '{n} refused | {n} refused', from: 'from {ip}', byHand: 'by hand', returned: 'In the archive before',
-      addresses: 'Addresses', seenFromTo: '{from} to {to}', intercepts: 'Intercepts', noIntercepts: 'None on record.',
+      addresses: 'Addresses', seenFromTo: '{from} to {to}', intercepts: 'Intercepts', noIntercepts: 'None on record.', noExceptions: 'None running.', left: '{time} left',
       gone: 'This key has no binding', goneText: 'It was unbound, archived, or never bound.',
       meanwhile: 'The binding was changed elsewhere while you were editing.', takeTheirs: 'Discard mine and show it',
     },
@@ -220,7 +271,7 @@ export default {
     within: '{n} request within a second | {n} requests within a second',
     sameKey: 'Only this key', sameAddress: 'Only this address', sameNetwork: 'Only {network}',
     noMatch: 'No intercept matches', noMatchText: 'Widen the period, or clear some filters.', searchOn: 'None found so far, and there are older ones.', further: 'Search further back',
-    table: { at: 'Time', key: 'Key', clientIp: 'Client IP', reason: 'Reason', count: 'Count', request: 'Request', userAgent: 'User agent', host: 'Host', peerIp: 'Peer address', requestId: 'Request ID', id: 'Entry' },
+    table: { at: 'Time', key: 'Key', clientIp: 'Client IP', reason: 'Reason', basis: 'Because of', count: 'Count', request: 'Request', userAgent: 'User agent', host: 'Host', peerIp: 'Peer address', requestId: 'Request ID', id: 'Entry' },
     allow: {
       address: 'Allow this address', network: 'Allow {network}', title: 'Allow {prefix}?', text: '{key} will also pass from {prefix}.', after: 'Its rule will be: {list}',
       confirm: 'Allow', done: '{key} may now come from {prefix}', already: '{key} may come from {prefix} already.', banned: '{key} is banned, and stays refused until the ban is lifted.',
@@ -309,6 +360,7 @@ export default {
     between: '{min} to {max}', atLeast: '{min} or more', durationHint: 'Such as 90s, 15m or 2h',
     changes: '{n} change not saved | {n} changes not saved', review: 'Review and save', reviewTitle: 'Save these changes?', before: 'Before', after: 'After',
     asEnvironment: 'what the environment says', atOnce: 'All of them or none. They are in force at once, without a restart.', save: 'Save changes', saved: 'Settings saved', force: 'Save all the same',
+    confirmAny: 'Yes, every address is meant.', doubtful: 'Saved. Some of it is doubtful:',
     leave: 'You have changes that are not saved. Leave all the same?',
   },
   accounts: {

@@ -51,7 +51,7 @@ const messages: Messages = {
   },
   nav: {
     watch: '监控', run: '管理', dashboard: '概览', bindings: '绑定', intercepts: '拦截记录', alerts: '告警', networks: '网络', archive: '归档',
-    settings: '设置', accounts: '账号', tokens: 'API 令牌', audit: '审计日志', about: '关于', profile: '我的账号',
+    settings: '设置', doctor: 'IP 诊断', accounts: '账号', tokens: 'API 令牌', audit: '审计日志', about: '关于', profile: '我的账号',
   },
   shell: {
     product: 'Key-IP Sentinel', navigation: '主导航', menu: '菜单', skip: '跳到正文', notices: '通知',
@@ -89,6 +89,7 @@ const messages: Messages = {
     stream_cut: '绑定发生变化，进行中的流式连接被切断。',
     network_blocked: '该网段已被屏蔽，拒绝一切来自那里的请求。',
   },
+  basis: { rule: '规则“{name}”', network: '网络 {name}', exception: '临时例外', blocked_network: '屏蔽了 {name}', ban: '封禁' },
   roles: { viewer: '只读', operator: '操作员', admin: '管理员' },
   roleHelp: {
     viewer: '可查看除账号和审计日志以外的内容，不能修改。',
@@ -121,6 +122,56 @@ const messages: Messages = {
       empty: '内容为空。', address: '不是有效的 IP 地址。', length: '前缀长度超出范围。',
       hostBits: '包含主机位，是否应为 {meant}？', mapped: 'IPv4 映射地址，请写成 IPv4 形式。',
     },
+  },
+  doctor: {
+    about: '以哪个地址作为客户端 IP 及其原因，由实际判定请求的代码给出。', subject: '请求', subjects: { own: '我的请求', described: '其他请求' },
+    subjectHelp: { own: '您的浏览器打开本页时发出的请求。', described: '填写连接来自哪里，并粘贴请求头。内容不会保存，也不会写入日志。' },
+    peer: '连接对端', header: '请求头 {name}', hop: '{header} 的第 {n} 跳', headers: '请求头', headersHint: '每行一个，格式与 curl -v 或浏览器显示的相同。',
+    whatIf: '假设采用其他设置', examine: '诊断', result: '客户端 IP 的来历', clientIp: '客户端 IP', none: '无法确定客户端 IP。', ifOnly: '假设设置',
+    believed: '采信', ignored: '不采信', advice: '检查建议', readHeader: '读取的请求头', trustedProxies: '受信任的代理', proxiedBy: '由其告知', others: '其他请求头',
+    errors: { no_peer: '连接没有地址。', missing: '受信任的代理没有发送该请求头。', repeated: '受信任的代理多次发送了该请求头。', malformed: '受信任的代理发送的不是单个地址。' },
+    why: {
+      noPeer: '连接没有地址。', trusted: '{ip} 是受信任的代理（{by}），读取其 {header} 请求头。', client: '{ip} 不是受信任的代理，它就是客户端 IP，不采信任何请求头。',
+      single: '受信任的代理表明客户端 IP 是 {ip}。', stop: '{ip} 是从右起第一个不受信任的地址，即客户端 IP；其左边的内容由它自己声称。',
+      skipped: '{ip} 是受信任的代理（{by}），跳过它并继续向左读取。', allTrusted: '{ip} 是受信任的代理（{by}），左边再无地址，因此它就是客户端 IP。',
+      missing: '缺少该请求头，也没有替代来源。', repeated: '出现多次，无法判断哪一个由代理写入。', unreadable: '不是单个地址。', hopUnreadable: '不是单个地址，其左边的内容不可信。',
+      other: '对受信任的代理只读取 {header}。', anybody: '对端不是受信任的代理，任何人都可能写入它。', more: '另有 {n} 个与转发有关的请求头。',
+    },
+  },
+  replay: {
+    title: '如果强制执行，会拒绝哪些请求？', ofRule: '此规则会拒绝哪些请求？', about: '用现行规则检验已有记录，不做任何修改。', details: '查看具体请求',
+    refused: '{keys}的 {n} 个请求本会被拒绝。', none: '没有请求会被拒绝。',
+    then: '其中 {n} 个当时也被拒绝。', passed: '当时被拒绝的{keys}的 {n} 个请求本会放行。',
+    checked: '已检验 {n} 个绑定的规则，自 {since} 起。',
+    table: { network: '来源', day: '日期（UTC）', count: '请求数', would: '按规则', did: '实际' }, outcome: { refuse: '拒绝', pass: '放行' },
+    omitted: '另有 {n} 个请求未列出。', uncertain: '无法判断的部分',
+    parts: {
+      unrecorded: '{n} 个放行的请求所在日期尚未记录来源网络。',
+      elsewhere: '{n} 个放行的请求来自当天第 32 个之后的网络。',
+      partly: '{n} 个放行的请求来自规则只包含一部分的 IPv6 /64 网段。',
+      learning: '{n} 个请求来自规则可能会学习的网络。',
+      unbound: '{n} 个被拒绝的请求，其密钥已没有绑定。',
+      dropped: '{n} 个被拒绝的请求因空间不足而没有记录。',
+    },
+    usesFrom: '{date}之前放行的请求没有记录。', interceptsFrom: '{date}之前的拦截没有记录。', unknownNetworks: '规则引用了不存在的网络，不会放行任何请求：{names}。',
+  },
+  sharing: {
+    title: '疑似共用的密钥', text: '同一时间从多个网络使用，目前没有拒绝。', minutes: '有 {n} 分钟同时从多个网络使用',
+    more: '另有 {n} 个，参见', dismiss: '排除', dismissOne: '排除 {key}', dismissTitle: '排除 {key} 的共用嫌疑？', dismissText: '再次出现与最初同样多的分钟后，会重新怀疑。', ruleInstead: '如需限制在一个网络内，请改为修改规则。', dismissed: '已排除 {key} 的嫌疑',
+  },
+  explain: {
+    passes: '会放行。', refused: '会被拒绝。', observed: '会放行，但只是因为目前处于观察模式。', except: '临时放行地址…',
+    ban: '该密钥已封禁，规则不起作用。', exception: '有临时例外允许从那里使用。', blocked: '网段 {name} 已被屏蔽。',
+    network: '规则引用的网络 {name} 包含该地址。', outside: '该地址不在规则范围内。', missing: '规则引用了不存在的网络：{names}。',
+    anywhere: '规则允许从任何地址使用。', prefix: '该地址在规则的网段内。', binds: '密钥被网关接受后，会绑定到该地址。',
+    learns: '密钥被网关接受后，规则会加入 {prefix}（已有 {n}/{limit}）。', learnsNothing: '规则不会从中学习。', bindsNothing: '密钥不会因此绑定。',
+  },
+  rebind: {
+    title: '重新绑定链接', text: '密钥持有者在当前所在位置打开链接，密钥即改为绑定到那里。链接只能使用一次。',
+    make: '创建链接', makeTitle: '为 {key} 创建重新绑定链接', madeTitle: '重新绑定链接', made: '请立即复制并发给密钥持有者。链接不会保存，之后无法再次查看。',
+    link: '链接', pathOnly: '这里不知道 Sentinel 的公开地址，因此只显示路径。如需完整链接，请设置', until: '有效期至',
+    states: { open: '有效', used: '已使用', ended: '过期未用', revoked: '已撤销' },
+    revoke: '撤销', revokeTitle: '撤销此链接？', revokeText: '持有者将无法再用它绑定密钥。', revoked: '链接已撤销',
   },
   filters: {
     clear: '清除筛选', remove: '移除筛选：{what}', period: '时间', from: '从', to: '到', apply: '应用',
@@ -205,7 +256,7 @@ const messages: Messages = {
     drawer: {
       title: '绑定', hash: '密钥哈希', rule: '允许来源', label: '标签', labelPlaceholder: '谁在使用，或作何用途', note: '备注',
       days30: '最近 30 天', allowed: '放行 {n}', refused: '拒绝 {n}', from: '来自 {ip}', byHand: '手动添加', returned: '曾归档于',
-      addresses: '使用过的地址', seenFromTo: '{from} 至 {to}', intercepts: '拦截记录', noIntercepts: '没有记录。',
+      addresses: '使用过的地址', seenFromTo: '{from} 至 {to}', intercepts: '拦截记录', noIntercepts: '没有记录。', noExceptions: '没有生效中的例外。', left: '还剩 {time}',
       gone: '该密钥没有绑定', goneText: '可能已解绑、已归档，或从未绑定。',
       meanwhile: '在您编辑期间，该绑定已在别处被修改。', takeTheirs: '放弃我的修改并显示最新内容',
     },
@@ -220,7 +271,7 @@ const messages: Messages = {
     within: '一秒内 {n} 个请求',
     sameKey: '只看此密钥', sameAddress: '只看此地址', sameNetwork: '只看 {network}',
     noMatch: '没有符合条件的记录', noMatchText: '请扩大时间范围，或清除部分筛选。', searchOn: '目前未找到，还有更早的记录。', further: '继续向前查找',
-    table: { at: '时间', key: '密钥', clientIp: '客户端 IP', reason: '原因', count: '次数', request: '请求', userAgent: 'User-Agent', host: '主机', peerIp: '对端地址', requestId: '请求 ID', id: '编号' },
+    table: { at: '时间', key: '密钥', clientIp: '客户端 IP', reason: '原因', basis: '依据', count: '次数', request: '请求', userAgent: 'User-Agent', host: '主机', peerIp: '对端地址', requestId: '请求 ID', id: '编号' },
     allow: {
       address: '允许此地址', network: '允许 {network}', title: '允许 {prefix}？', text: '{key} 还可以从 {prefix} 使用。', after: '规则将变为：{list}',
       confirm: '允许', done: '{key} 现在可以从 {prefix} 使用', already: '{key} 本来就可以从 {prefix} 使用。', banned: '{key} 已封禁，解除之前仍会被拒绝。',
@@ -309,6 +360,7 @@ const messages: Messages = {
     between: '{min} 到 {max}', atLeast: '不小于 {min}', durationHint: '例如 90s、15m 或 2h',
     changes: '{n} 项修改未保存', review: '核对并保存', reviewTitle: '保存以下修改？', before: '修改前', after: '修改后',
     asEnvironment: '按环境变量或默认值', atOnce: '全部生效或全部不生效；无需重启，立即生效。', save: '保存修改', saved: '设置已保存', force: '仍然保存',
+    confirmAny: '我确认包含所有地址。', doubtful: '已保存，但有些内容值得检查：',
     leave: '有未保存的修改，确定离开吗？',
   },
   accounts: {
