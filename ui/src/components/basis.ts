@@ -6,18 +6,17 @@ import { hasMessage, t } from '@/i18n'
 /** What a decision rests on. */
 export type Basis = components['schemas']['BasisBody']
 
-/** What a decision rests on in words, and where one can look at it. */
-export function basisOf(basis: Basis, hash: string): { text: string; to: RouteLocationRaw } {
+/** What a decision rests on in words, and where one can look at it; of the key itself, its drawer is the place. */
+export function basisOf(basis: Basis, hash: string): { text: string; to?: RouteLocationRaw } {
   const name = basis.name ?? ''
-  const binding = { name: 'bindings', query: { open: hash } }
   switch (basis.kind) {
     case 'blocked_network': return { text: t('basis.blocked_network', { name: shortPrefix(name) }), to: { name: 'networks', query: { tab: 'blocked', text: name } } }
     case 'network': return { text: t('basis.network', { name }), to: { name: 'networks' } }
     case 'exception': return { text: t('basis.exception'), to: { name: 'networks', query: { tab: 'exceptions', hash } } }
-    case 'ban': return { text: t('basis.ban'), to: binding }
+    case 'ban': return { text: t('basis.ban') }
     default: {
       const kind = `rules.kinds.${name}`
-      return { text: t('basis.rule', { name: hasMessage(kind) ? t(kind) : name }), to: binding }
+      return { text: t('basis.rule', { name: hasMessage(kind) ? t(kind) : name }) }
     }
   }
 }

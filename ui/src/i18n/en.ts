@@ -88,7 +88,7 @@ export default {
     stream_cut: 'An open stream was ended because the binding changed.',
     network_blocked: 'Nobody may come from this network: it is blocked.',
   },
-  basis: { rule: 'Rule “{name}”', network: 'Network {name}', exception: 'Exception', blocked_network: 'Block of {name}', ban: 'Ban' },
+  basis: { rule: 'Rule: {name}', network: 'Network {name}', exception: 'Exception', blocked_network: 'Block of {name}', ban: 'Ban' },
   roles: { viewer: 'Viewer', operator: 'Operator', admin: 'Administrator' },
   roleHelp: {
     viewer: 'Sees everything but accounts and the audit trail, changes nothing.',
@@ -123,7 +123,7 @@ export default {
     },
   },
   doctor: {
-    about: 'Which address counts as the client’s, and why, told by the code that decides.', subject: 'Request', subjects: { own: 'My own request', described: 'Another request' },
+    about: 'Which address counts as the client IP, and why, told by the code that decides.', subject: 'Request', subjects: { own: 'My own request', described: 'Another request' },
     subjectHelp: { own: 'The request with which your browser asks for this page.', described: 'Say where the connection came from, and paste the headers. Nothing of it is kept or logged.' },
     peer: 'Peer of the connection', header: 'Header {name}', hop: 'Hop {n} of {header}', headers: 'Headers', headersHint: 'One a line, as curl -v and browsers show them.',
     whatIf: 'What if the settings were others', examine: 'Examine', result: 'How the client IP comes about', clientIp: 'Client IP', none: 'There is no client IP.', ifOnly: 'with other settings',

@@ -89,7 +89,7 @@ const messages: Messages = {
     stream_cut: '绑定发生变化，进行中的流式连接被切断。',
     network_blocked: '该网段已被屏蔽，拒绝一切来自那里的请求。',
   },
-  basis: { rule: '规则“{name}”', network: '网络 {name}', exception: '临时例外', blocked_network: '屏蔽了 {name}', ban: '封禁' },
+  basis: { rule: '规则：{name}', network: '网络 {name}', exception: '临时例外', blocked_network: '屏蔽了 {name}', ban: '封禁' },
   roles: { viewer: '只读', operator: '操作员', admin: '管理员' },
   roleHelp: {
     viewer: '可查看除账号和审计日志以外的内容，不能修改。',
