@@ -4,7 +4,6 @@ package replica_test
 
 import (
 	"context"
-	"fmt"
 	"iter"
 	"path/filepath"
 	"slices"
@@ -103,12 +102,12 @@ const snapshotSize = 200_000
 // BenchmarkSnapshot has a node begin with nothing.
 func BenchmarkSnapshot(b *testing.B) {
 	dsn := database(b)
-	sql(b, dsn, fmt.Sprintf(`
+	sql(b, dsn, `
 INSERT INTO sentinel.bindings (hash, revision, hint, label, note, hint_folded, label_folded, status, rule, prefixes, networks,
     learn_limit, learn_within, first_ip, created_at, updated_at)
 SELECT sha256(n::text::bytea), n, 'sk-ab', '', '', 'sk-ab', '', 'active', 'single', ARRAY['10.0.0.1/32']::cidr[], '{}', 0, 0,
-    '10.0.0.1', 1700000000000, 1700000000000 FROM generate_series(1, %d) AS n`, snapshotSize))
-	sql(b, dsn, `UPDATE sentinel.head SET revision = $1, trimmed = $1, bindings = $1`, snapshotSize)
+    '10.0.0.1', 1700000000000, 1700000000000 FROM generate_series(1, %d) AS n`, snapshotSize)
+	sql(b, dsn, `UPDATE sentinel.head SET revision = %[1]d, trimmed = %[1]d, bindings = %[1]d`, snapshotSize)
 	for b.Loop() {
 		dir := b.TempDir()
 		opts := options()

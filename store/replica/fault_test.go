@@ -258,7 +258,7 @@ func TestBackupRestored(t *testing.T) {
 	identity := must(n.authority.Identity(t.Context()))(t)
 	mustClose(t, n)
 	a := join(t, backup, options())
-	sql(t, backup, `UPDATE sentinel.head SET identity = $1`, identity)
+	sql(t, backup, `UPDATE sentinel.head SET identity = '%s'`, identity)
 	bind(t, a, 1)
 	n = start(t, backup, dir, options())
 	defer mustClose(t, n)

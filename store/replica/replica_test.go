@@ -8,14 +8,14 @@ import (
 	"flag"
 	"fmt"
 	"maps"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 
 	"github.com/key-ip-sentinel/sentinel/store"
 	"github.com/key-ip-sentinel/sentinel/store/bolt"
@@ -271,12 +271,11 @@ func database(tb testing.TB) (dsn string) {
 	return dsn
 }
 
-// sql runs a statement at a database.
+// sql runs a statement at a database of the common server.
 func sql(tb testing.TB, dsn, statement string, args ...any) {
 	tb.Helper()
-	conn := must(pgx.Connect(tb.Context(), dsn))(tb)
-	defer func() { _ = conn.Close(context.Background()) }() // it has served
-	must(conn.Exec(tb.Context(), statement, args...))(tb)
+	at := must(url.Parse(dsn))(tb)
+	server.Exec(tb, strings.TrimPrefix(at.Path, "/"), fmt.Sprintf(statement, args...))
 }
 
 func bind(tb testing.TB, s store.Bindings, numbers ...int) (list []store.Binding) {

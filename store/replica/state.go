@@ -145,6 +145,9 @@ func (s *Store) noteLevel(at time.Time) {
 	if err == nil {
 		err = s.local.PutSetting(s.ctx, levelSetting, text)
 	}
+	if s.ctx.Err() != nil {
+		return
+	}
 	if err != nil {
 		s.opts.Logger.Warn("cannot write down when the copy was level", "error", err)
 		return
