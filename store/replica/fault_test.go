@@ -248,27 +248,39 @@ func copyFile(t *testing.T, from *bolt.Store, path string) {
 }
 
 // TestBackupRestored has the database go back, and then another way, while the node is
-// away: what was lost there is lost here.
+// away: what was lost there is lost here, whether the copy had read of it or was told
+// beforehand.
 func TestBackupRestored(t *testing.T) {
-	before, backup := database(t), database(t)
-	dir := t.TempDir()
-	n := start(t, before, dir, options())
-	awaitLevel(t, n)
-	bind(t, n, 1, 2, 3)
-	identity := must(n.authority.Identity(t.Context()))(t)
-	mustClose(t, n)
-	a := join(t, backup, options())
-	sql(t, backup, `UPDATE sentinel.head SET identity = '%s'`, identity)
-	bind(t, a, 1)
-	n = start(t, backup, dir, options())
-	defer mustClose(t, n)
-	awaitLevel(t, n)
-	eventually(t, "the copy is the backup's", func() bool {
-		count := must(n.CountBindings(t.Context()))(t)
-		return count == 1
-	})
-	bind(t, n, 2)
-	wantSame(t, a, n)
+	for name, deaf := range map[string]bool{"read": false, "told beforehand": true} {
+		t.Run(name, func(t *testing.T) {
+			before, backup := database(t), database(t)
+			dir := t.TempDir()
+			opts := options()
+			if deaf {
+				opts.PollInterval = time.Hour
+			}
+			n := startNode(t, &node{deaf: deaf}, before, dir, opts)
+			awaitLevel(t, n)
+			bind(t, n, 1, 2, 3)
+			if !deaf {
+				eventually(t, "read", func() bool { return n.Position() == 3 })
+			}
+			identity := must(n.authority.Identity(t.Context()))(t)
+			mustClose(t, n)
+			sql(t, backup, `UPDATE sentinel.head SET identity = '%s'`, identity)
+			a := join(t, backup, options())
+			bind(t, a, 1)
+			n = start(t, backup, dir, options())
+			defer mustClose(t, n)
+			awaitLevel(t, n)
+			wantSame(t, a, n)
+			if got := must(n.CountBindings(t.Context()))(t); got != 1 {
+				t.Errorf("%d bindings", got)
+			}
+			bind(t, n, 2)
+			wantSame(t, a, n)
+		})
+	}
 }
 
 // TestNoCopy does not throw away what an authority of its own has.
