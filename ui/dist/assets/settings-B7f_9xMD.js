@@ -1,1 +1,0 @@
-import{Dt as e,Et as t}from"./errors-DeOJ1Nnv.js";async function n(n){return(await e(t.GET(`/admin/api/settings`,{signal:n}))).items}function r(n,r=!1){return e(t.PUT(`/admin/api/settings`,{body:r?{values:n,force:r}:{values:n}}))}export{n,r as t};
