@@ -6,10 +6,14 @@ SHELL := /bin/bash
 
 GOLANGCI_LINT_VERSION := v2.15.0
 GOVULNCHECK_VERSION := v1.9.0
+NFPM_VERSION := v2.43.0
+CYCLONEDX_VERSION := v1.10.0
 
 TOOLS := $(CURDIR)/.tools
 GOLANGCI_LINT := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)
 GOVULNCHECK := $(TOOLS)/govulncheck-$(GOVULNCHECK_VERSION)
+NFPM := $(TOOLS)/nfpm-$(NFPM_VERSION)
+CYCLONEDX := $(TOOLS)/cyclonedx-gomod-$(CYCLONEDX_VERSION)
 SDK := cmd/sentinel/testdata/sdk
 
 # Where the browser is: CHROMIUM, or the first of the usual names.
@@ -25,10 +29,10 @@ ROUNDS ?= 100
 BUILDVCS := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo auto || echo false)
 export GOFLAGS := $(GOFLAGS) -buildvcs=$(BUILDVCS)
 
-.PHONY: help build demo test docs fmt-check vet lint vuln ui ui-types ui-check ui-e2e unit sdk fuzz bench microbench soak clean need-go need-cc need-node need-chromium
+.PHONY: help build demo test docs fmt-check vet lint vuln ui ui-types ui-check ui-e2e unit sdk fuzz bench microbench soak release test-release site bundle clean need-go need-cc need-node need-chromium need-servers need-postgres
 
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: need-go ## Build bin/sentinel, one static binary
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o bin/sentinel ./cmd/sentinel
@@ -36,7 +40,7 @@ build: need-go ## Build bin/sentinel, one static binary
 demo: build ## Show what Sentinel does; nothing to configure
 	bin/sentinel demo
 
-test: need-go need-cc need-node need-chromium fmt-check vet lint vuln ui-check unit ui-e2e ## Everything that must hold: format, linters, known vulnerabilities, tests
+test: need-go need-cc need-node need-chromium need-servers need-postgres fmt-check vet lint vuln ui-check site unit ui-e2e ## Everything that must hold: format, linters, known vulnerabilities, tests
 
 docs: ## Make the pages that come from the code
 	@mkdir -p docs/zh
@@ -80,7 +84,7 @@ ui/node_modules/.package-lock.json: ui/package.json ui/package-lock.json | need-
 	npm ci --prefix ui --no-audit --no-fund
 	@touch $@
 
-unit: need-cc sdk
+unit: need-cc need-postgres sdk
 	SENTINEL_REQUIRE_SERVERS=1 go test -race -timeout 20m ./...
 
 sdk: $(SDK)/node_modules/.package-lock.json
@@ -106,8 +110,25 @@ microbench: need-go ## Run the Go benchmarks, BENCHTIME (1s) each
 soak: build ## Kill it under load ROUNDS (100) times, and the like
 	go run ./cmd/bench soak -sentinel bin/sentinel -rounds $(ROUNDS)
 
+# VERSION names a release; without it, the tag or the time of the commit does.
+release: need-go $(NFPM) $(CYCLONEDX) ## Make archives, packages, bill of materials and checksums in bin/release
+	go run ./cmd/release -nfpm $(NFPM) -cyclonedx $(CYCLONEDX) $(if $(VERSION),-version $(VERSION)) $(if $(TARGETS),-targets $(TARGETS))
+
+test-release: need-go $(NFPM) $(CYCLONEDX) ## Install, upgrade and remove a release on a bare Debian, offline; needs root
+	NFPM=$(NFPM) CYCLONEDX=$(CYCLONEDX) timeout 50m cmd/release/testdata/debian.sh
+
+site: docs/node_modules/.package-lock.json ## Make docs as pages for the browser, readable from a disk, in bin/docs
+	npm run -s build --prefix docs
+
+docs/node_modules/.package-lock.json: docs/package.json docs/package-lock.json | need-node
+	npm ci --prefix docs --no-audit --no-fund
+	@touch $@
+
+bundle: release site ## Make one archive for a site without the internet: release, pages, image where there is Docker
+	VERSION=$(VERSION) go run ./cmd/release bundle bin/release bin/docs docs/monitoring
+
 clean: ## Remove what was built and installed here
-	rm -rf bin .tools $(SDK)/node_modules ui/node_modules
+	rm -rf bin .tools $(SDK)/node_modules ui/node_modules docs/node_modules
 
 $(GOLANGCI_LINT): | need-go
 	GOBIN=$(TOOLS) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
@@ -116,6 +137,14 @@ $(GOLANGCI_LINT): | need-go
 $(GOVULNCHECK): | need-go
 	GOBIN=$(TOOLS) go install golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK_VERSION)
 	@mv $(TOOLS)/govulncheck $@
+
+$(NFPM): | need-go
+	GOBIN=$(TOOLS) go install github.com/goreleaser/nfpm/v2/cmd/nfpm@$(NFPM_VERSION)
+	@mv $(TOOLS)/nfpm $@
+
+$(CYCLONEDX): | need-go
+	GOBIN=$(TOOLS) go install github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@$(CYCLONEDX_VERSION)
+	@mv $(TOOLS)/cyclonedx-gomod $@
 
 need-go:
 	@command -v go >/dev/null || { echo 'missing: go (see go.mod for the version), https://go.dev/doc/install'; exit 1; }
@@ -128,12 +157,28 @@ need-node:
 	@node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || a === 20 && b >= 19 ? 0 : 1)' \
 	  || { echo "too old: node $$(node --version); the console and the tests with the official clients need 20.19 or newer"; exit 1; }
 
-# Root on Debian, as in continuous integration, gets it installed.
+# Root on Debian, as in continuous integration, gets installed what is missing.
+INSTALL = if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+    echo "installing $(1)"; export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1; \
+    apt-get update -qq && apt-get install -y -qq --no-install-recommends $(1) >/dev/null || true; \
+  fi
+
 need-chromium:
 	@$(HAVE_CHROMIUM) && exit 0; \
-	if [ -z "$${CHROMIUM:-}" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  echo 'installing chromium, which the tests of the console drive'; \
-	  export DEBIAN_FRONTEND=noninteractive; \
-	  apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null || true; \
-	fi; \
+	if [ -z "$${CHROMIUM:-}" ]; then $(call INSTALL,chromium); fi; \
 	$(HAVE_CHROMIUM) || { echo 'missing: chromium, which the tests of the console drive: apt-get install chromium, or set CHROMIUM to its path'; exit 1; }
+
+HAVE_SERVERS = command -v nginx >/dev/null && command -v haproxy >/dev/null && command -v promtool >/dev/null && command -v systemd-analyze >/dev/null
+
+need-servers:
+	@$(HAVE_SERVERS) && exit 0; \
+	$(call INSTALL,nginx-light haproxy prometheus systemd); \
+	$(HAVE_SERVERS) || { echo 'missing: nginx, haproxy, promtool or systemd-analyze, which run and check what the guides have: apt-get install nginx-light haproxy prometheus systemd'; exit 1; }
+
+# As store/postgres/pgtest finds them. Tests start servers of their own, whatever runs.
+HAVE_POSTGRES = { ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null; }
+
+need-postgres:
+	@$(HAVE_POSTGRES) && exit 0; \
+	$(call INSTALL,postgresql); \
+	$(HAVE_POSTGRES) || { echo 'missing: a PostgreSQL server, which the tests of store/postgres start: apt-get install postgresql'; exit 1; }

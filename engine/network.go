@@ -57,7 +57,11 @@ type NetworkInUseError struct {
 
 // Error says how many rules are in the way, and why.
 func (e *NetworkInUseError) Error() string {
-	return fmt.Sprintf("network %q is named by the rules of %d bindings%s", e.Network, e.Bindings, e.Because)
+	whose := "rule of one binding"
+	if e.Bindings != 1 {
+		whose = fmt.Sprintf("rules of %d bindings", e.Bindings)
+	}
+	return fmt.Sprintf("network %q is named by the %s%s", e.Network, whose, e.Because)
 }
 
 // Unwrap makes it a kind of store.ErrConflict.

@@ -21,4 +21,6 @@ var (
 	ErrDamaged = errors.New("data file is damaged")
 	// ErrNewer means that a newer Sentinel wrote the file.
 	ErrNewer = errors.New("written by a newer version")
+	// ErrFeedGone means that a Feed does not reach back to where a reader is.
+	ErrFeedGone = errors.New("changes are no longer kept")
 )

@@ -3,6 +3,7 @@ import vue from '@vitejs/plugin-vue'
 import components from 'unplugin-vue-components/vite'
 import { ElementPlusResolver } from 'unplugin-vue-components/resolvers'
 import { defineConfig } from 'vitest/config'
+import { licences } from './scripts/licences.ts'
 import { precompress } from './scripts/precompress.ts'
 
 export default defineConfig({
@@ -12,6 +13,7 @@ export default defineConfig({
     vue(),
     components({ dirs: [], dts: 'src/components.d.ts', resolvers: [ElementPlusResolver({ importStyle: 'css' })] }),
     precompress(),
+    licences(),
   ],
   define: {
     __VUE_OPTIONS_API__: true, // Element Plus has a few components of that kind

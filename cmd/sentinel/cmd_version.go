@@ -8,8 +8,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// version is set by the linker in releases: -X main.version=v1.2.3.
-var version string
+// version and commit are set by the linker in releases: -X main.version=v1.2.3.
+var version, commit string
 
 // build tells which program this is.
 type build struct {
@@ -20,7 +20,7 @@ type build struct {
 }
 
 func currentBuild() build {
-	b := build{Version: version, Go: runtime.Version()}
+	b := build{Version: version, Commit: commit, Go: runtime.Version()}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return b.orUnknown()
@@ -48,14 +48,14 @@ func (b build) orUnknown() build {
 
 // String returns one line.
 func (b build) String() string {
-	commit := "commit unknown"
+	from := "commit unknown"
 	if b.Commit != "" {
-		commit = "commit " + b.Commit[:min(12, len(b.Commit))]
+		from = "commit " + b.Commit[:min(12, len(b.Commit))]
 	}
 	if b.Modified {
-		commit += " with changes"
+		from += " with changes"
 	}
-	return fmt.Sprintf("sentinel %s, %s, %s %s/%s", b.Version, commit, b.Go, runtime.GOOS, runtime.GOARCH)
+	return fmt.Sprintf("sentinel %s, %s, %s %s/%s", b.Version, from, b.Go, runtime.GOOS, runtime.GOARCH)
 }
 
 func newVersionCommand() *cobra.Command {

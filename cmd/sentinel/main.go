@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	_ "time/tzdata" // an image of the program alone, and Windows, have no time zones of their own
 )
 
 // Exit codes; api.go has those of the commands that speak to a server.

@@ -10,9 +10,10 @@
 // number: a copy with a lower number is not believed. A mark is taken away only
 // after ristretto has worked off everything that was queued before it.
 //
-// Before ristretto stands a table of single entries, where a hit costs one look at
-// memory instead of a lock and a map. Its places are written with the stripe lock
-// held, so that a change, which holds it too, only has to empty the key's place.
+// Before ristretto stands a table of entries, two places for each key, where a hit
+// costs one look at memory instead of a lock and a map. An entry is put there with
+// its stripe lock held, and never moved, so that a change, which holds the lock too,
+// only has to empty the key's places.
 package bindcache
 
 import (
@@ -56,7 +57,7 @@ const (
 type Cache struct {
 	reader   Reader
 	networks Networks
-	hot      []atomic.Pointer[Entry] // by the first bits of the hash; a power of two
+	hot      [][2]atomic.Pointer[Entry] // by the first bits of the hash; a power of two
 	entries  *ristretto.Cache[uint64, *Entry]
 	stripes  [stripes]stripe
 
@@ -92,7 +93,7 @@ func New(reader Reader, networks Networks, entries int) (*Cache, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create binding cache: %w", err)
 	}
-	hot := make([]atomic.Pointer[Entry], 1<<bits.Len(uint(entries-1))) // #nosec G115 -- not negative
+	hot := make([][2]atomic.Pointer[Entry], 1<<bits.Len(uint(entries-1))) // #nosec G115 -- not negative
 	c := &Cache{reader: reader, networks: networks, hot: hot, entries: r, stop: make(chan struct{})}
 	c.stopped.Go(c.sweep)
 	return c, nil
@@ -101,7 +102,11 @@ func New(reader Reader, networks Networks, entries int) (*Cache, error) {
 // Get returns the entry of a key, or nil if the key has no binding. An error
 // is the store's. A hit allocates nothing and takes no lock.
 func (c *Cache) Get(ctx context.Context, hash store.KeyHash) (*Entry, error) {
-	if e := c.place(hash).Load(); e != nil && e.Hash == hash {
+	places := c.places(hash)
+	if e := places[0].Load(); e != nil && e.Hash == hash {
+		return e, nil
+	}
+	if e := places[1].Load(); e != nil && e.Hash == hash {
 		return e, nil
 	}
 	s := c.stripe(hash)
@@ -114,9 +119,26 @@ func (c *Cache) Get(ctx context.Context, hash store.KeyHash) (*Entry, error) {
 	return c.fill(ctx, s, hash)
 }
 
-// place is where the table may have a key.
-func (c *Cache) place(hash store.KeyHash) *atomic.Pointer[Entry] {
+// places is where the table may have a key.
+func (c *Cache) places(hash store.KeyHash) *[2]atomic.Pointer[Entry] {
 	return &c.hot[slot(hash)&uint64(len(c.hot)-1)] // #nosec G115 -- not negative
+}
+
+// putLocked puts an entry into the table: in its own place, a free one, or that of
+// another key.
+func (c *Cache) putLocked(e *Entry) {
+	places := c.places(e.Hash)
+	at := int(e.Hash[len(e.Hash)-1] & 1)
+	for i := range places {
+		switch there := places[i].Load(); {
+		case there != nil && there.Hash == e.Hash:
+			places[i].Store(e)
+			return
+		case there == nil:
+			at = i
+		}
+	}
+	places[at].Store(e)
 }
 
 // promote puts an entry that ristretto had into the table, unless the key is being
@@ -128,7 +150,7 @@ func (c *Cache) promote(s *stripe, e *Entry) {
 	}
 	defer s.mu.Unlock()
 	if there, ok := c.entries.Get(slot(e.Hash)); ok && there == e && e.seq >= s.marks[e.Hash] {
-		c.place(e.Hash).Store(e)
+		c.putLocked(e)
 	}
 }
 
@@ -152,7 +174,7 @@ func (c *Cache) fill(ctx context.Context, s *stripe, hash store.KeyHash) (*Entry
 	}
 	s.seq++
 	e.seq = s.seq
-	c.place(hash).Store(e)
+	c.putLocked(e)
 	c.entries.Set(slot(hash), e, 1)
 	return e, nil
 }
@@ -202,9 +224,11 @@ func (c *Cache) dropLocked(s *stripe, hash store.KeyHash) {
 	s.marks[hash] = s.seq
 	s.marked.Store(int32(len(s.marks))) //nolint:gosec // G115: at most one mark for each change within a sweep
 	s.marksMu.Unlock()
-	place := c.place(hash)
-	if e := place.Load(); e != nil && e.Hash == hash {
-		place.CompareAndSwap(e, nil) // or else another key has taken it
+	places := c.places(hash)
+	for i := range places {
+		if e := places[i].Load(); e != nil && e.Hash == hash {
+			places[i].CompareAndSwap(e, nil) // or else another key has taken it
+		}
 	}
 	c.entries.Del(slot(hash))
 }

@@ -173,15 +173,8 @@ func (c documentChange) check(there []byte) error {
 
 // changeDocuments makes changes that have been checked.
 func (w *writeTx) changeDocuments(changes []documentChange) error {
-	// bbolt keeps what is new in a page as one list until the commit: out of order,
-	// each of a hundred thousand would move half of those before it.
-	changes = slices.Clone(changes)
-	slices.SortFunc(changes, func(a, b documentChange) int { return bytes.Compare(a.key, b.key) })
 	for _, c := range changes {
 		if c.value == nil {
-			if err := w.remove(bucketDocuments, c.key); err != nil {
-				return err
-			}
 			continue
 		}
 		w.changed = true
@@ -190,7 +183,19 @@ func (w *writeTx) changeDocuments(changes []documentChange) error {
 			return err
 		}
 		setRevision(c.value, revision)
-		if err := w.put(bucketDocuments, c.key, c.value); err != nil {
+	}
+	// bbolt keeps what is new in a page as one list until the commit: out of order,
+	// each of a hundred thousand would move half of those before it.
+	changes = slices.Clone(changes)
+	slices.SortFunc(changes, func(a, b documentChange) int { return bytes.Compare(a.key, b.key) })
+	for _, c := range changes {
+		var err error
+		if c.value == nil {
+			err = w.remove(bucketDocuments, c.key)
+		} else {
+			err = w.put(bucketDocuments, c.key, c.value)
+		}
+		if err != nil {
 			return err
 		}
 	}

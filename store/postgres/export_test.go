@@ -1,0 +1,8 @@
+package postgres
+
+// Queued returns how many changes wait for the transaction under way.
+func (s *Store) Queued() int {
+	s.queueMu.Lock()
+	defer s.queueMu.Unlock()
+	return len(s.queue)
+}
