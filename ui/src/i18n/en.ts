@@ -129,6 +129,17 @@ export default {
     whatIf: 'What if the settings were others', examine: 'Examine', result: 'How the client IP comes about', clientIp: 'Client IP', none: 'There is no client IP.', ifOnly: 'with other settings',
     believed: 'believed', ignored: 'counts for nothing', advice: 'What to check', readHeader: 'Header that is read', trustedProxies: 'Trusted proxies', proxiedBy: 'Named by', others: 'Other headers',
     errors: { no_peer: 'The connection has no address.', missing: 'The trusted proxy did not send the header.', repeated: 'The trusted proxy sent the header more than once.', malformed: 'What the trusted proxy sent is no plain address.' },
+    tips: {
+      noPeer: 'Have Sentinel listen on TCP, or check what stands between.', set: 'Have the proxy {peer} set {header}.', names: 'The proxy sends {names}. If it sets one of these itself, name that one in SENTINEL_REAL_IP_HEADER.',
+      takeOut: 'If {peer} is a client and no proxy, take it out of TRUSTED_PROXY_IPS.', overwrite: 'Have the proxy {peer} overwrite {header} rather than add a line to what the client sent.',
+      list: '{header} holds a list. If the proxy appends addresses, set SENTINEL_REAL_IP_HEADER=X-Forwarded-For.', plain: 'Have the proxy {peer} write a plain address into {header}.',
+      nat: '{ip} is not a public address. If clients come from the internet, something in between replaces their address without telling: the NAT of a container network (publish the port with the network of the host), or a TCP load balancer (switch on its PROXY protocol, and SENTINEL_PROXY_PROTOCOL).',
+      addProxy: '{peer} is not a public address and sends {names}: it looks like a proxy. If it is yours, add it to TRUSTED_PROXY_IPS; until then everybody behind it counts as {peer}.', thenSet: 'Then see that the proxy sets {header}, or name the header that it sets in SENTINEL_REAL_IP_HEADER.',
+      claims: '{names} came from {peer} and counted for nothing. That is right if {peer} is the client; if it is your proxy or CDN, add its networks to TRUSTED_PROXY_IPS.',
+      inside: '{ip} is itself inside TRUSTED_PROXY_IPS. Either the request began on that proxy, or a proxy hides whom it speaks for, or the setting is too wide and has clients in it, who could then forge their address.',
+      oneMore: '{ip} is not a public address. If clients come from the internet, it is that of one more proxy: add it to TRUSTED_PROXY_IPS and set SENTINEL_REAL_IP_HEADER=X-Forwarded-For, or have it pass the address of the client on.',
+      alsoSends: 'The proxy {peer} also sends {names}, which counts for nothing. If the client IP is wrong, see whether one of these is right and set by the proxy itself, and name it in SENTINEL_REAL_IP_HEADER.',
+    },
     why: {
       noPeer: 'The connection has no address.', trusted: '{ip} is a trusted proxy ({by}): its {header} header is read.', client: '{ip} is no trusted proxy: it is the client IP, and no header counts.',
       single: 'A trusted proxy says so: {ip} is the client IP.', stop: '{ip} is the first from the right that is no trusted proxy: it is the client IP. What stands left of it is its own claim.',

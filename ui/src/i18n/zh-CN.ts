@@ -130,6 +130,17 @@ const messages: Messages = {
     whatIf: '假设采用其他设置', examine: '诊断', result: '客户端 IP 的来历', clientIp: '客户端 IP', none: '无法确定客户端 IP。', ifOnly: '假设设置',
     believed: '采信', ignored: '不采信', advice: '检查建议', readHeader: '读取的请求头', trustedProxies: '受信任的代理', proxiedBy: '由其告知', others: '其他请求头',
     errors: { no_peer: '连接没有地址。', missing: '受信任的代理没有发送该请求头。', repeated: '受信任的代理多次发送了该请求头。', malformed: '受信任的代理发送的不是单个地址。' },
+    tips: {
+      noPeer: '请让 Sentinel 监听 TCP，或检查中间的环节。', set: '请让代理 {peer} 设置 {header}。', names: '该代理发送了 {names}。如果其中某个由它自己设置，请在 SENTINEL_REAL_IP_HEADER 中指定。',
+      takeOut: '如果 {peer} 是客户端而不是代理，请将它从 TRUSTED_PROXY_IPS 中移除。', overwrite: '请让代理 {peer} 覆盖 {header}，而不是在客户端发送的内容之外再加一行。',
+      list: '{header} 中是一个列表。如果代理会追加地址，请设置 SENTINEL_REAL_IP_HEADER=X-Forwarded-For。', plain: '请让代理 {peer} 在 {header} 中只写一个地址。',
+      nat: '{ip} 不是公网地址。如果客户端来自互联网，说明中间有环节替换了其地址：容器网络的 NAT（请使用主机网络发布端口），或 TCP 负载均衡（请开启其 PROXY 协议以及 SENTINEL_PROXY_PROTOCOL）。',
+      addProxy: '{peer} 不是公网地址，却发送了 {names}，看起来是代理。如果是您的代理，请将它加入 TRUSTED_PROXY_IPS；在此之前，它后面的所有人都算作 {peer}。', thenSet: '然后确认代理设置了 {header}，或在 SENTINEL_REAL_IP_HEADER 中指定它所设置的请求头。',
+      claims: '{peer} 发送了 {names}，没有采信。如果 {peer} 就是客户端，这是正确的；如果它是您的代理或 CDN，请将其网段加入 TRUSTED_PROXY_IPS。',
+      inside: '{ip} 本身在 TRUSTED_PROXY_IPS 之内。可能是请求由该代理发起，或代理隐藏了它所代表的客户端，或该设置范围过宽，把客户端也包括在内，使其可以伪造地址。',
+      oneMore: '{ip} 不是公网地址。如果客户端来自互联网，它应是另一层代理：请将它加入 TRUSTED_PROXY_IPS 并设置 SENTINEL_REAL_IP_HEADER=X-Forwarded-For，或让它传递客户端地址。',
+      alsoSends: '代理 {peer} 还发送了 {names}，没有采信。如果客户端 IP 不对，请检查其中是否有正确且由代理自己设置的，并在 SENTINEL_REAL_IP_HEADER 中指定。',
+    },
     why: {
       noPeer: '连接没有地址。', trusted: '{ip} 是受信任的代理（{by}），读取其 {header} 请求头。', client: '{ip} 不是受信任的代理，它就是客户端 IP，不采信任何请求头。',
       single: '受信任的代理表明客户端 IP 是 {ip}。', stop: '{ip} 是从右起第一个不受信任的地址，即客户端 IP；其左边的内容由它自己声称。',
