@@ -201,7 +201,7 @@ func TestNetworkIsRemoved(t *testing.T) {
 	}
 	g.use(owner, key, http.StatusOK)
 	g.use(member, key, http.StatusOK)
-	if _, stderr := g.run(exitRefused, "", "networks", "delete", "office"); !strings.Contains(stderr, "1 bindings") {
+	if _, stderr := g.run(exitRefused, "", "networks", "delete", "office"); !strings.Contains(stderr, "rule of one binding") {
 		t.Errorf("got %q", stderr)
 	}
 	if _, stderr := g.run(exitOK, "", "networks", "delete", "office", "--rules", "drop"); !strings.Contains(stderr, "SENTINEL_BIND_RULE still names it") {
