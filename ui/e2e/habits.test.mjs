@@ -16,14 +16,15 @@ inConsole('the browser’s language is taken, another can be chosen and stays', 
 }, { locale: 'zh-CN' })
 
 inConsole('the system’s theme is followed, another can be chosen and stays', async ({ page }) => {
-  const dark = () => page.evaluate(() => document.documentElement.classList.contains('dark'))
-  assert.equal(await dark(), true)
+  // The page hears of the system's theme a moment after it has changed.
+  const isDark = (want) => page.waitForFunction((w) => document.documentElement.classList.contains('dark') === w, want)
+  await isDark(true)
   await page.emulateMedia({ colorScheme: 'light' })
-  assert.equal(await dark(), false)
+  await isDark(false)
   await page.keyboard.press('t')
-  assert.equal(await dark(), true)
+  await isDark(true)
   await page.reload()
-  assert.equal(await dark(), true)
+  await isDark(true)
 }, { colorScheme: 'dark' })
 
 inConsole('a server that goes is said, and one that comes back is used', async ({ page, site }) => {
