@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/key-ip-sentinel/sentinel/store"
+	"github.com/key-ip-sentinel/sentinel/store/postgres"
 	"github.com/key-ip-sentinel/sentinel/store/storetest"
 )
 
@@ -30,9 +31,15 @@ func TestPoisonedRow(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := s.PutSetting(context.Background(), "first", nil); err != nil {
+			t.Errorf("the one that waits: %v", err)
+		}
+	})
+	eventually(t, "the committer waits for the lock", waitsForLock(t, s, true))
 	const keys = 50
 	errs := make([]error, keys)
-	var wg sync.WaitGroup
 	for n := range keys {
 		wg.Go(func() {
 			b := storetest.Binding(n)
@@ -49,7 +56,7 @@ func TestPoisonedRow(t *testing.T) {
 			}
 		})
 	}
-	eventually(t, "all but the one that waits are queued", func() bool { return s.Queued() >= keys/2 })
+	eventually(t, "all but the one that waits are queued", func() bool { return s.Queued() == keys })
 	if _, err := blocker.Exec(t.Context(), `commit`); err != nil {
 		t.Fatal(err)
 	}
@@ -111,19 +118,12 @@ func TestCallersLeave(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	left := make(chan error, 1)
 	go func() { left <- s.PutSetting(ctx, "mode", nil) }()
-	waiting := func(want bool) func() bool {
-		return func() bool {
-			var isSo bool
-			const sql = `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database())`
-			return stalledQuery(t, s, sql, &isSo) == nil && isSo == want
-		}
-	}
-	eventually(t, "it waits for the lock", waiting(true))
+	eventually(t, "it waits for the lock", waitsForLock(t, s, true))
 	cancel()
 	if err := <-left; !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
-	eventually(t, "nothing waits any more", waiting(false))
+	eventually(t, "nothing waits any more", waitsForLock(t, s, false))
 	if _, err := blocker.Exec(t.Context(), `commit`); err != nil {
 		t.Fatal(err)
 	}
@@ -132,5 +132,15 @@ func TestCallersLeave(t *testing.T) {
 	}
 	if _, err := s.Setting(t.Context(), "mode"); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("what was given up: %v", err)
+	}
+}
+
+// waitsForLock tells whether somebody waits for a lock of the database of s, or, if
+// that is wanted, whether nobody does.
+func waitsForLock(t *testing.T, s *postgres.Store, want bool) func() bool {
+	return func() bool {
+		var isSo bool
+		const sql = `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database())`
+		return stalledQuery(t, s, sql, &isSo) == nil && isSo == want
 	}
 }

@@ -6,3 +6,6 @@ func (s *Store) Queued() int {
 	defer s.queueMu.Unlock()
 	return len(s.queue)
 }
+
+// Connections returns how many connections calls share at the moment.
+func (s *Store) Connections() int { return int(s.pool.Stat().TotalConns()) }
