@@ -160,6 +160,7 @@ func (a *API) register() {
 	a.registerBindingEdits()
 	a.registerRebindLinks()
 	a.registerBulk()
+	a.registerBulkUndo()
 	a.registerReplay()
 	a.registerSuspicions()
 	a.registerImport()

@@ -175,6 +175,8 @@ type bindingChange struct {
 	Note   *string       `json:"note,omitempty"`
 	Status *store.Status `json:"status,omitempty"`
 	Rule   *ruleBody     `json:"rule,omitempty"`
+	// Revision is what the change has made of it, where one entry tells of many.
+	Revision uint64 `json:"revision,omitempty"`
 }
 
 func differences(before, after store.Binding) (was, is bindingChange) {

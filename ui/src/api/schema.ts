@@ -429,6 +429,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/admin/api/bindings/bulk/{id}/undo": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Take a change of many bindings back
+         * @description Gives every binding back what the change took from it, as the audit trail has it, within 24 hours. Bindings that have changed since are left as they are, and counted. Keys that were unbound are bound as they were, if nobody has bound them anew; their usage begins anew, and exceptions that ended with the binding stay ended.
+         */
+        post: operations["undo-change-bindings"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/admin/api/bindings/export": {
         parameters: {
             query?: never;
@@ -2296,6 +2316,8 @@ export interface components {
             failed: number;
             /** @description Why the first one failed. */
             firstError?: string;
+            /** @description Names the change, for undo; absent if nothing was changed. */
+            id?: string;
             /**
              * Format: int64
              * @description Distinct keys given, or chosen by the filter.
@@ -2313,6 +2335,25 @@ export interface components {
             unchanged: number;
             /** @description What is odd about the rule that was sent, such as a prefix that adds nothing; absent if nothing is. */
             warnings?: string[];
+        };
+        BulkUndoResult: {
+            /**
+             * Format: int64
+             * @description Left as they are, since they have changed meanwhile.
+             */
+            changedSince: number;
+            /**
+             * Format: int64
+             * @description Not restored because of an error.
+             */
+            failed: number;
+            /** @description Why the first one failed. */
+            firstError?: string;
+            /**
+             * Format: int64
+             * @description As they were before.
+             */
+            restored: number;
         };
         ChangeAccountInBody: {
             /** @description Whether it is kept from signing in. */
@@ -7471,6 +7512,92 @@ export interface operations {
             };
             /** @description Unsupported Media Type */
             415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "undo-change-bindings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The id that the answer to the change had. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BulkUndoResult"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
