@@ -65,7 +65,7 @@ type bulkResult struct {
 	DryRun     bool   `json:"dryRun" doc:"Whether this was a dry run, which has changed nothing."`
 	ID         string `json:"id,omitempty" doc:"Names the change, for undo; absent if nothing was changed."`
 
-	Warnings []string `json:"warnings,omitempty" doc:"What is odd about the rule that was sent, such as a prefix that adds nothing; absent if nothing is."`
+	Warnings []warning `json:"warnings,omitempty" doc:"What is odd about the rule that was sent, such as a prefix that adds nothing; absent if nothing is."`
 }
 
 func (r *bulkResult) add(part engine.BulkResult) {
@@ -99,7 +99,7 @@ func (a *API) bulk(ctx context.Context, c *call, in *struct{ Body bulkInput }) (
 		if err := a.opts.Engine.Networks().Check(*act.Edit.Rule); err != nil { // rather than once for each binding
 			return nil, locate(err, "body.edit.")
 		}
-		result.Warnings = ruleWarnings(*act.Edit.Rule)
+		result.Warnings = warningsOf(ruleWarnings(*act.Edit.Rule))
 	}
 	run := bulkRun{ID: rand.Text(), Act: in.Body.Act}
 	for chunk := range slices.Chunk(hashes, bulkChunk) {

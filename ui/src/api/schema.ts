@@ -2168,7 +2168,7 @@ export interface components {
              */
             total: number;
             /** @description What is odd about the list, such as a network that adds nothing; absent if nothing is. */
-            warnings?: string[];
+            warnings?: components["schemas"]["Warning"][];
         };
         BlockedBody: {
             /**
@@ -2334,7 +2334,7 @@ export interface components {
              */
             unchanged: number;
             /** @description What is odd about the rule that was sent, such as a prefix that adds nothing; absent if nothing is. */
-            warnings?: string[];
+            warnings?: components["schemas"]["Warning"][];
         };
         BulkUndoResult: {
             /**
@@ -2433,7 +2433,7 @@ export interface components {
              */
             updatedAt: string;
             /** @description What is odd about the rule that was sent, such as a prefix that adds nothing; absent if nothing is. */
-            warnings?: string[];
+            warnings?: components["schemas"]["Warning"][];
         };
         ChangedNetwork: {
             /**
@@ -2470,7 +2470,7 @@ export interface components {
              */
             updatedAt: string;
             /** @description What is odd about the prefixes, such as one that adds nothing; absent if nothing is. */
-            warnings?: string[];
+            warnings?: components["schemas"]["Warning"][];
         };
         ChannelBody: {
             /**
@@ -2787,7 +2787,7 @@ export interface components {
              */
             changed: number;
             /** @description What still names it; absent if nothing does. */
-            warnings?: string[];
+            warnings?: components["schemas"]["Warning"][];
         };
         DeliveryBody: {
             /** @description Of what. */
@@ -3290,12 +3290,21 @@ export interface components {
         };
         FieldFault: {
             /**
+             * @description Which text the message is, for who says it in another language; absent if it is none of the fixed ones.
+             * @example prefix_host_bits
+             */
+            code?: string;
+            /**
              * @description Which field.
              * @example body.rule.prefixes[0]
              */
             location: string;
             /** @description What is wrong with it. */
             message: string;
+            /** @description What stands in the message, by name. */
+            params?: {
+                [key: string]: string;
+            };
         };
         HeaderLines: {
             /** @description Its lines in their order: at most 20, of each at most 200 bytes. */
@@ -3410,7 +3419,7 @@ export interface components {
              */
             skipped: number;
             /** @description What is odd about single rows, such as a prefix that adds nothing, up to 100; absent if nothing is. */
-            warnings?: string[];
+            warnings?: components["schemas"]["RowWarning"][];
         };
         InterceptBody: {
             /**
@@ -3947,6 +3956,8 @@ export interface components {
             detail?: string;
             /** @description What is wrong with single fields. */
             errors?: components["schemas"]["FieldFault"][];
+            /** @description Which text detail is, where code alone does not say it. */
+            reason?: components["schemas"]["Wording"];
             /** @description Names this request in the log and in the audit trail. */
             requestId?: string;
             /**
@@ -4184,6 +4195,24 @@ export interface components {
              */
             purgeDays: number;
         };
+        RowWarning: {
+            /**
+             * @description Which text the message is, for who says it in another language; absent if it is none of the fixed ones.
+             * @example prefix_host_bits
+             */
+            code?: string;
+            /** @description What is odd about it. */
+            message: string;
+            /** @description What stands in the message, by name. */
+            params?: {
+                [key: string]: string;
+            };
+            /**
+             * Format: int64
+             * @description Which row; the header is none.
+             */
+            row: number;
+        };
         RuleBody: {
             /**
              * @description One prefix, several prefixes and networks, any source, or those and what the key is first used from.
@@ -4356,10 +4385,19 @@ export interface components {
             value: string;
         };
         SettingWarning: {
+            /**
+             * @description Which text the message is, for who says it in another language; absent if it is none of the fixed ones.
+             * @example prefix_host_bits
+             */
+            code?: string;
             /** @description What is doubtful about it. */
             message: string;
             /** @description Which setting. */
             name: string;
+            /** @description What stands in the message, by name. */
+            params?: {
+                [key: string]: string;
+            };
         };
         SettingsOutBody: {
             /** @description Every setting, in the order of the documentation. */
@@ -4769,6 +4807,30 @@ export interface components {
              * @description How many bindings.
              */
             total: number;
+        };
+        Warning: {
+            /**
+             * @description Which text the message is, for who says it in another language; absent if it is none of the fixed ones.
+             * @example prefix_host_bits
+             */
+            code?: string;
+            /** @description What is odd, for people to read. */
+            message: string;
+            /** @description What stands in the message, by name. */
+            params?: {
+                [key: string]: string;
+            };
+        };
+        Wording: {
+            /**
+             * @description Which text the message is, for who says it in another language; absent if it is none of the fixed ones.
+             * @example prefix_host_bits
+             */
+            code?: string;
+            /** @description What stands in the message, by name. */
+            params?: {
+                [key: string]: string;
+            };
         };
     };
     responses: never;
