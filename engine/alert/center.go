@@ -86,7 +86,7 @@ type Center struct {
 	sender    sender
 	label     func(ctx context.Context, hash store.KeyHash) string
 
-	inputs chan func()
+	inputs chan sighting
 	wake   chan struct{} // of the keeper
 
 	watchers, lanesRunning sync.WaitGroup
@@ -116,7 +116,7 @@ type Center struct {
 	refused    *window.Counter[store.KeyHash, Evidence]
 	unknown    *window.Counter[subject, Evidence]
 	distinct   map[Kind]*window.Distinct // of those that share a collective alert
-	health     map[Kind]*health
+	health     map[watched]*health
 	dropped    uint64
 	toldDrops  uint64
 	complained time.Time
@@ -154,7 +154,7 @@ func newCenter(opts Options, sealer *sealer) *Center {
 	c := &Center{
 		documents: opts.Documents, logger: opts.Logger, now: opts.Now, node: opts.Node, console: opts.ConsoleURL,
 		sealer: sealer, sender: opts.sender, label: opts.Label, settings: opts.Settings,
-		inputs: make(chan func(), maxQueued), wake: make(chan struct{}, 1),
+		inputs: make(chan sighting, maxQueued), wake: make(chan struct{}, 1),
 		stopWatching: make(chan struct{}), stopKeeping: make(chan struct{}), kept: make(chan struct{}),
 		editing: make(chan struct{}, 1),
 		open:    make(map[subject]*row[alertRecord]), openOf: make(map[Kind]int),
@@ -162,7 +162,7 @@ func newCenter(opts Options, sealer *sealer) *Center {
 		refused:  window.New[store.KeyHash, Evidence](maxCounted),
 		unknown:  window.New[subject, Evidence](maxCounted),
 		distinct: make(map[Kind]*window.Distinct),
-		health:   map[Kind]*health{StoreFailing: {}, DownstreamFailing: {}},
+		health:   make(map[watched]*health),
 	}
 	if c.now == nil {
 		c.now = time.Now
