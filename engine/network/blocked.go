@@ -272,8 +272,9 @@ func (l *Blocklist) removeChanging(ctx context.Context, prefixes []netip.Prefix)
 }
 
 // End removes what is over, and returns it. Its cost is nothing as long as
-// nothing is.
-func (l *Blocklist) End(ctx context.Context) ([]Blocked, error) {
+// nothing is. Where another one removes it, as mayRemove tells, it is out of force at
+// once all the same.
+func (l *Blocklist) End(ctx context.Context, mayRemove func(context.Context) bool) ([]Blocked, error) {
 	now := l.now()
 	if next := l.nextEnd.Load(); next == 0 || now.UnixMilli() < next {
 		return nil, nil
@@ -288,6 +289,10 @@ func (l *Blocklist) End(ctx context.Context) ([]Blocked, error) {
 		}
 	}
 	l.mu.RUnlock()
+	if !mayRemove(ctx) {
+		l.endInMemory(over)
+		return nil, nil
+	}
 	gone, err := l.removeChanging(ctx, over)
 	if err != nil && !errors.Is(err, context.Canceled) {
 		l.endInMemory(over) // what was promised holds while the store is away too
