@@ -15,9 +15,11 @@ type NodeState struct {
 	Started time.Time `json:"started"`
 	Leader  bool      `json:"leader,omitempty"`
 
-	Position uint64    `json:"position"`         // revision up to which its copy has everything
-	Behind   uint64    `json:"behind"`           // revisions that it knows of and has not
-	LevelAt  time.Time `json:"levelAt,omitzero"` // when its copy was last known to be level
+	Position uint64 `json:"position"` // revision up to which its copy has everything
+	Behind   uint64 `json:"behind"`   // revisions that it knows of and has not
+	// Lag is how long ago its copy was known to be level. A node looks at least once a
+	// second, so that less means nothing. Negative: it never was.
+	Lag time.Duration `json:"lag"`
 	// Waiting is how many batches of what it has gathered are not delivered yet.
 	Waiting uint64 `json:"waiting,omitempty"`
 

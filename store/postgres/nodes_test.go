@@ -19,7 +19,7 @@ func TestRoster(t *testing.T) {
 	}
 	b := store.NodeState{
 		ID: "b/1", Name: "b", Version: "v1", Address: "[::1]:7000", Started: time.UnixMilli(1_700_000_000_000).UTC(), Leader: true,
-		Position: 1 << 62, Behind: 3, LevelAt: time.UnixMilli(1_700_000_001_000).UTC(), Waiting: 4,
+		Position: 1 << 62, Behind: 3, Lag: 1_500 * time.Millisecond, Waiting: 4,
 		Authority: store.Health{State: store.HealthGood}, Redis: store.Health{State: store.HealthAway, Error: "gone"},
 	}
 	for _, n := range []store.NodeState{{ID: "b/1", Name: "b"}, b, {ID: "b/0", Name: "b"}, {ID: "z", Name: "a"}} {
