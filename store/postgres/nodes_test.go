@@ -59,3 +59,28 @@ func TestNodesAreForgotten(t *testing.T) {
 		t.Errorf("nodes: %+v, %v", list, err)
 	}
 }
+
+func TestMailbox(t *testing.T) {
+	database := emptyDatabase(t)
+	s := openUntilEnd(t, postgres.Options{DSN: server.DSN(database)})
+	for _, body := range []string{"one", "two\x00\xff", ""} {
+		if err := s.Post(t.Context(), []byte(body)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first, err := s.Letters(t.Context(), 2)
+	if err != nil || len(first) != 2 || string(first[0].Body) != "one" || string(first[1].Body) != "two\x00\xff" || first[0].ID >= first[1].ID {
+		t.Fatalf("letters: %v, %v", first, err)
+	}
+	if err := s.RemoveLetters(t.Context(), []uint64{first[0].ID, first[0].ID, 1 << 63}); err != nil {
+		t.Fatal(err)
+	}
+	rest, err := s.Letters(t.Context(), 10)
+	if err != nil || len(rest) != 2 || rest[0].ID != first[1].ID {
+		t.Errorf("letters: %v, %v", rest, err)
+	}
+	server.Exec(t, database, `INSERT INTO sentinel.letters (body) SELECT 'x' FROM generate_series(1, 10000)`)
+	if err := s.Post(t.Context(), []byte("more")); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("into a full box: %v", err)
+	}
+}
