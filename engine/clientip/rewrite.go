@@ -74,9 +74,7 @@ func (r *Resolver) Rewrite(h http.Header, client netip.Addr, opts RewriteOptions
 // sees Sentinel's own address as the source.
 //
 // It must be called after the removal of hop-by-hop headers, so that a client's
-// "Connection: X-Real-Ip" cannot remove what is set here. A ReverseProxy with a
-// Rewrite function has taken X-Forwarded-Host and -Proto out by then: what is to
-// be kept must be copied from the incoming request first.
+// "Connection: X-Real-Ip" cannot remove what is set here.
 func Rewrite(h http.Header, client netip.Addr, opts RewriteOptions) {
 	for name, lines := range h {
 		if stripped.Has(name) || headername.Equal(name, opts.Header) || origin.Has(name) && !keeps(name, lines, opts) {

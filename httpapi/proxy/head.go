@@ -21,33 +21,49 @@ func headBytes(r *http.Request) int {
 	return n
 }
 
-// removeHopByHop removes what RFC 9110 section 7.6.1 keeps between two hops,
-// except Te, Trailer and, for a valid upgrade to WebSocket, the upgrade. It
-// reports whether the request is one. No other upgrade is passed on: h2c would
-// let requests through a connection that nobody reads here.
-func removeHopByHop(r *http.Request) (websocket bool) {
+// cleanHopByHop removes from a request what RFC 9110 section 7.6.1 keeps between
+// two hops, except a Te that asks for trailers and, for a valid upgrade to
+// WebSocket, the upgrade. It reports whether the request is one. No other upgrade
+// is passed on: h2c would let requests through a connection that nobody reads here.
+func cleanHopByHop(r *http.Request) (websocket bool) {
 	h := r.Header
-	upgrade := httpguts.HeaderValuesContainsToken(h["Connection"], "upgrade") && isWebSocket(h["Upgrade"])
-	for _, line := range h["Connection"] {
-		for name := range strings.SplitSeq(line, ",") {
-			removeNamed(h, strings.Trim(name, " \t"))
-		}
+	upgrade := isWebSocket(h["Upgrade"]) && httpguts.HeaderValuesContainsToken(h["Connection"], "upgrade")
+	trailers := httpguts.HeaderValuesContainsToken(h["Te"], "trailers")
+	removeHopByHop(h)
+	if trailers {
+		h["Te"] = []string{"trailers"}
 	}
-	delete(h, "Connection")
-	delete(h, "Upgrade")
-	delete(h, "Proxy-Connection")
-	delete(h, "Proxy-Authenticate")
-	delete(h, "Proxy-Authorization")
-	delete(h, "Keep-Alive")
-	delete(h, "Http2-Settings")
 	// RFC 6455 section 4.1: what a server must find in the handshake.
 	if !upgrade || r.Method != http.MethodGet || !r.ProtoAtLeast(1, 1) || r.ProtoMajor != 1 ||
 		h.Get("Sec-Websocket-Key") == "" || h.Get("Sec-Websocket-Version") != "13" || r.ContentLength != 0 {
 		return false
 	}
-	h.Set("Connection", "Upgrade")
-	h.Set("Upgrade", "websocket")
+	h["Connection"], h["Upgrade"] = []string{"Upgrade"}, []string{"websocket"}
 	return true
+}
+
+// removeHopByHop removes what RFC 9110 section 7.6.1 keeps between two hops.
+func removeHopByHop(h http.Header) {
+	for _, line := range h["Connection"] {
+		for name := range strings.SplitSeq(line, ",") {
+			removeNamed(h, strings.Trim(name, " \t"))
+		}
+	}
+	for name := range h {
+		if isHopByHop(name) {
+			delete(h, name)
+		}
+	}
+}
+
+// isHopByHop reports whether a header, by its canonical name, is of one hop alone.
+func isHopByHop(name string) bool {
+	switch name {
+	case "Connection", "Upgrade", "Keep-Alive", "Te", "Trailer", "Transfer-Encoding",
+		"Proxy-Connection", "Proxy-Authenticate", "Proxy-Authorization", "Http2-Settings":
+		return true
+	}
+	return false
 }
 
 func removeNamed(h http.Header, name string) {
