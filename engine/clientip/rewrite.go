@@ -81,13 +81,23 @@ func Rewrite(h http.Header, client netip.Addr, opts RewriteOptions) {
 			delete(h, name)
 		}
 	}
+	lines := make([]string, 4) // for all of them at once
 	if client.IsValid() {
 		text := client.String()
-		lines := []string{text, text}
-		h[realIP], h[forwardedFor] = lines[0:1:1], lines[1:2:2]
+		setLine(h, realIP, text, lines[0:1:1])
+		setLine(h, forwardedFor, text, lines[1:2:2])
 	}
-	setDefault(h, forwardedHost, opts.Host)
-	setDefault(h, forwardedProto, opts.Proto)
+	if opts.Host != "" && len(h[forwardedHost]) == 0 {
+		setLine(h, forwardedHost, opts.Host, lines[2:3:3])
+	}
+	if opts.Proto != "" && len(h[forwardedProto]) == 0 {
+		setLine(h, forwardedProto, opts.Proto, lines[3:4:4])
+	}
+}
+
+func setLine(h http.Header, name, value string, line []string) {
+	line[0] = value
+	h[name] = line
 }
 
 // Strip removes from h all that Rewrite removes, and sets nothing. It is for
@@ -104,10 +114,4 @@ func (r *Resolver) Strip(h http.Header) {
 // keeps reports whether an origin header stays.
 func keeps(name string, lines []string, opts RewriteOptions) bool {
 	return opts.TrustedPeer && len(lines) == 1 && lines[0] != "" && !origin.HasAlias(name)
-}
-
-func setDefault(h http.Header, name, value string) {
-	if value != "" && len(h[name]) == 0 {
-		h[name] = []string{value}
-	}
 }

@@ -13,7 +13,8 @@ var errUnasked = errors.New("downstream switched protocols unasked")
 
 // readHead reads the head of the answer, past informational ones, which it
 // reports. A plain head is read in place; every other is net/http's to read, so
-// that answers are understood as net/http understands them.
+// that answers are understood as net/http understands them, and then the
+// connection is not used again: RFC 9112 section 11.1 tells why.
 func (c *Call) readHead(pc *conn) error {
 	pc.headLeft = MaxHeadBytes
 	defer func() { pc.headLeft = -1 }()
@@ -21,7 +22,7 @@ func (c *Call) readHead(pc *conn) error {
 		c.Answer.Header = make(http.Header)
 	}
 	for {
-		if _, err := pc.read.Peek(1); err == nil && c.readPlainHead(pc.read) {
+		if c.readPlainHead(pc.read) {
 			return nil
 		}
 		res, err := http.ReadResponse(pc.read, &http.Request{Method: c.Method}) //nolint:bodyclose // Call.Read reads it, and there is nothing to close
@@ -49,26 +50,36 @@ func (c *Call) readHead(pc *conn) error {
 
 // take makes an answer that net/http has read the call's.
 func (c *Call) take(res *http.Response) {
-	c.Answer.StatusCode, c.Answer.ContentLength, c.Answer.Close = res.StatusCode, res.ContentLength, res.Close
-	c.Answer.Trailer = res.Trailer
-	c.left, c.from, c.general = 0, nil, nil
+	c.Answer.StatusCode, c.Answer.ContentLength, c.Answer.Trailer = res.StatusCode, res.ContentLength, res.Trailer
+	c.Answer.Close = true
+	c.form, c.general = noBody, res
 	if res.Body != http.NoBody {
-		c.from, c.general, c.chunked = res.Body, res, len(res.TransferEncoding) > 0
+		c.form = generalBody
 	}
 }
 
-// readPlainHead reads a head that is plain and all in the buffer; false: nothing
+// readPlainHead reads a head that is plain and fits into the buffer; false: nothing
 // was read.
 func (c *Call) readPlainHead(r *bufio.Reader) bool {
-	buf, _ := r.Peek(r.Buffered())
-	n := parseHead(buf, c.Method, &c.Answer)
-	if n == 0 {
-		return false
+	for wanted := 1; ; wanted = r.Buffered() + 1 {
+		_, err := r.Peek(wanted)
+		buf, _ := r.Peek(r.Buffered())
+		n, chunked := parseHead(buf, c.Method, &c.Answer)
+		if n == 0 && err == nil && mayBePlain(buf) {
+			continue
+		}
+		if n == 0 {
+			return false
+		}
+		_, _ = r.Discard(n) // they are in the buffer
+		switch {
+		case chunked:
+			c.form, c.chunks = chunkedBody, chunks{}
+		case c.Answer.ContentLength > 0 && hasBody(c.Method, c.Answer.StatusCode):
+			c.form, c.left = knownBody, c.Answer.ContentLength
+		default:
+			c.form = noBody
+		}
+		return true
 	}
-	_, _ = r.Discard(n) // they are in the buffer
-	c.from, c.left = nil, max(c.Answer.ContentLength, 0)
-	if !hasBody(c.Method, c.Answer.StatusCode) {
-		c.left = 0
-	}
-	return true
 }

@@ -1,13 +1,13 @@
 package downstream
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"sync"
+	"sync/atomic"
 )
 
 // Call is one request and its answer. The zero Call is ready, and so is one that
@@ -34,31 +34,45 @@ type Call struct {
 	// filled, and otherwise made.
 	Answer http.Response
 
-	from    io.Reader      // the body, if it is of no known length
-	left    int64          // of a body of known length
-	general *http.Response // that net/http has read; nil: it was read here
-	chunked bool           // the body is
+	form    bodyForm // of the answer
+	left    int64    // of a body of known length
+	chunks  chunks
+	general *http.Response // that net/http has read
+
+	sending  atomic.Pointer[sending] // the body of the request; nil: it has none
+	gone     atomic.Bool             // the request is out, if it has no body
+	headCame atomic.Bool
 
 	mu        sync.Mutex // held by the serving goroutine where it changes what follows, by others where they read it
 	conn      *conn      // of the exchange under way; nil: there is none
-	sending   *sending   // the body of the request; nil: it has none
-	gone      bool       // the request is out, if it has no body
-	headCame  bool
 	cancelled bool
 	cancel    func() // more to do on Cancel; nil: nothing
 }
 
+// bodyForm is how an answer's body is framed, and who reads it.
+type bodyForm int
+
+const (
+	noBody      bodyForm = iota
+	knownBody            // its length is
+	chunkedBody          // RFC 9112 section 7.1
+	generalBody          // net/http does
+)
+
 // Reset makes the call ready for another request. Nobody may cancel it any more.
 func (c *Call) Reset() {
 	c.Method, c.Target, c.Host, c.Header, c.Body, c.Length = "", "", "", nil, nil, 0
-	c.Answer, c.from, c.general, c.chunked = http.Response{}, nil, nil, false
-	c.sending, c.gone, c.headCame, c.cancelled, c.cancel = nil, false, false, false, nil
+	c.Answer, c.form, c.left, c.chunks, c.general = http.Response{}, noBody, 0, chunks{}, nil
+	c.sending.Store(nil)
+	c.gone.Store(false)
+	c.headCame.Store(false)
+	c.cancelled, c.cancel = false, nil
 }
 
 // IsUnusual reports whether a request is not for Do, but for an http.Transport.
 func IsUnusual(r *http.Request) bool {
 	return r.Method == http.MethodConnect || r.Trailer != nil ||
-		len(r.Header["Upgrade"]) > 0 || len(r.Header["Expect"]) > 0 || len(r.Header["Trailer"]) > 0
+		len(r.Header["Upgrade"]) > 0 || len(r.Header["Expect"]) > 0
 }
 
 // isRepeatable reports whether the request may be sent twice.
@@ -102,9 +116,11 @@ func (c *Call) OnCancel(do func()) {
 // Waits reports whether the request has gone out whole, and the head of its
 // answer has not come.
 func (c *Call) Waits() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return !c.headCame && (c.gone || c.sending != nil && c.sending.isSent())
+	if c.headCame.Load() {
+		return false
+	}
+	s := c.sending.Load()
+	return c.gone.Load() || s != nil && s.isSent()
 }
 
 // attach makes a connection the call's; false: it was cancelled.
@@ -127,13 +143,6 @@ func (c *Call) detach() (cancelled bool) {
 	return c.cancelled
 }
 
-// sent notes how the request goes out: in one piece, or with a body behind it.
-func (c *Call) sent(body *sending) {
-	c.mu.Lock()
-	c.gone, c.sending = body == nil, body
-	c.mu.Unlock()
-}
-
 // exchange sends the request and reads the head of its answer. The connection is
 // the answer's from then on.
 func (c *Call) exchange(pc *conn) error {
@@ -149,10 +158,8 @@ func (c *Call) exchange(pc *conn) error {
 		pc.close()
 		return err
 	}
-	c.mu.Lock()
-	c.headCame = true
-	c.mu.Unlock()
-	if c.left == 0 && c.from == nil {
+	c.headCame.Store(true)
+	if c.form == noBody {
 		c.finish(true) // nobody need read it to its end
 	}
 	return nil
@@ -166,7 +173,7 @@ func (c *Call) ask(pc *conn) error {
 	if err == nil {
 		return nil
 	}
-	if bodyErr := c.sending.bodyError(); bodyErr != nil {
+	if bodyErr := c.sending.Load().bodyError(); bodyErr != nil {
 		return bodyErr // why there was no answer
 	}
 	return err
@@ -174,53 +181,55 @@ func (c *Call) ask(pc *conn) error {
 
 // Read reads the body of the answer. It returns io.EOF only for a whole one.
 func (c *Call) Read(buf []byte) (int, error) {
-	switch {
-	case c.conn == nil:
+	if c.conn == nil {
 		return 0, io.EOF
-	case c.from != nil:
-		n, err := c.from.Read(buf)
-		return n, c.ended(err)
 	}
-	if int64(len(buf)) > c.left {
-		buf = buf[:c.left]
-	}
-	n, err := c.conn.read.Read(buf)
-	c.left -= int64(n)
-	switch {
-	case c.left == 0:
-		err = io.EOF
-	case errors.Is(err, io.EOF):
-		err = io.ErrUnexpectedEOF
-	}
-	return n, c.ended(err)
-}
-
-// ended ends the exchange at the end of the body, or where it breaks off.
-func (c *Call) ended(err error) error {
+	n, err := c.readBody(buf)
 	if err == nil {
-		return nil
+		return n, nil
 	}
-	if c.general != nil {
+	switch c.form {
+	case chunkedBody:
+		c.Answer.Trailer = c.chunks.trailer
+	case generalBody:
 		c.Answer.Trailer = c.general.Trailer
 	}
 	whole := errors.Is(err, io.EOF)
 	if cancelled := c.finish(whole); cancelled && !whole {
-		return context.Canceled
+		return n, context.Canceled
 	}
-	return err
+	return n, err
+}
+
+func (c *Call) readBody(buf []byte) (n int, err error) {
+	switch c.form {
+	case chunkedBody:
+		return c.chunks.read(c.conn.read, buf)
+	case generalBody:
+		return c.general.Body.Read(buf)
+	}
+	n, err = c.conn.read.Read(buf[:min(int64(len(buf)), c.left)])
+	c.left -= int64(n)
+	switch {
+	case c.left == 0:
+		return n, io.EOF
+	case errors.Is(err, io.EOF):
+		return n, io.ErrUnexpectedEOF
+	}
+	return n, err
 }
 
 // Ready reports whether Read has something without waiting.
 func (c *Call) Ready() bool {
-	if c.conn == nil {
+	switch {
+	case c.conn == nil:
 		return true // the end
+	case c.form == knownBody:
+		return c.conn.read.Buffered() > 0
+	case c.form == chunkedBody:
+		return c.chunks.isReady(c.conn.read)
 	}
-	buf, _ := c.conn.read.Peek(c.conn.read.Buffered())
-	if !c.chunked {
-		return len(buf) > 0
-	}
-	size := bytes.IndexByte(buf, '\n') // of the next chunk
-	return size >= 0 && len(buf) > size+1
+	return false // who knows
 }
 
 // Close ends the call, wherever it is.
@@ -240,6 +249,6 @@ func (c *Call) finish(whole bool) (cancelled bool) {
 		pc.close()
 		return cancelled
 	}
-	c.sending.answerEnded(pc)
+	c.sending.Load().answerEnded(pc)
 	return false
 }

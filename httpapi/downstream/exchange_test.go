@@ -98,12 +98,11 @@ func TestInformationalAnswersAndTrailers(t *testing.T) {
 
 func TestWhatIsUnusual(t *testing.T) {
 	for name, change := range map[string]func(*http.Request){
-		"upgrade":  func(r *http.Request) { r.Header.Set("Upgrade", "websocket") },
-		"expect":   func(r *http.Request) { r.Header.Set("Expect", "100-continue") },
-		"trailer":  func(r *http.Request) { r.Trailer = http.Header{"X": nil} },
-		"trailers": func(r *http.Request) { r.Header.Set("Trailer", "X") },
-		"connect":  func(r *http.Request) { r.Method = http.MethodConnect },
-		"":         func(*http.Request) {},
+		"upgrade": func(r *http.Request) { r.Header.Set("Upgrade", "websocket") },
+		"expect":  func(r *http.Request) { r.Header.Set("Expect", "100-continue") },
+		"trailer": func(r *http.Request) { r.Trailer = http.Header{"X": nil} },
+		"connect": func(r *http.Request) { r.Method = http.MethodConnect },
+		"":        func(*http.Request) {},
 	} {
 		r := httptest.NewRequest("POST", "/", strings.NewReader("body"))
 		change(r)

@@ -17,41 +17,64 @@ const (
 type field struct{ name, nameEnd, value, valueEnd uint16 }
 
 // parseHead reads the head of a final HTTP/1.1 answer from the start of buf into
-// a, if it is plain: all there, every line as RFC 9112 wants it, no more than one
-// length, and framed by it. It returns how many bytes it took; 0 means that it is
-// to be read, or refused, by net/http, and then a is as it was. What it takes,
-// net/http takes too, and in the same meaning: a fuzz test compares them.
-func parseHead(buf []byte, method string, a *http.Response) int {
+// a, if it is plain: every line as RFC 9112 wants it, and a length or chunks, not
+// both. It returns how many bytes it took and whether the body is in chunks; 0 means
+// that the head is to be read, or refused, by net/http, and then a is as it was. What
+// it takes, net/http takes too, and in the same meaning: a fuzz test compares them.
+func parseHead(buf []byte, method string, a *http.Response) (n int, chunked bool) {
 	end := bytes.Index(buf, []byte("\r\n\r\n"))
 	if end < 0 || end > maxPlainBytes {
-		return 0
+		return 0, false
 	}
 	text := buf[:end+len("\r\n")]
 	status, at := parseStatusLine(text)
 	if at == 0 {
-		return 0
+		return 0, false
 	}
-	var fields [maxPlainFields]field
-	n := 0
+	var lines [maxPlainFields]field
+	fields := lines[:0]
 	for at < len(text) {
-		if n == len(fields) {
-			return 0
+		if len(fields) == len(lines) {
+			return 0, false
 		}
-		if at = parseField(text, at, &fields[n]); at == 0 {
-			return 0
+		fields = fields[:len(fields)+1]
+		if at = parseField(text, at, &fields[len(fields)-1]); at == 0 {
+			return 0, false
 		}
-		n++
 	}
-	f, plain := framingOf(text, fields[:n])
-	if !plain || f.length < 0 && hasBody(method, status) {
-		return 0
+	f, plain := framingOf(text, fields)
+	if !plain || !f.fits(hasBody(method, status)) {
+		return 0, false
 	}
 	a.StatusCode, a.ContentLength, a.Close = status, f.length, f.closes
 	if method != http.MethodHead && !hasBody(method, status) {
 		a.ContentLength = 0
 	}
-	fill(a.Header, text, fields[:n], f.closes)
-	return end + len("\r\n\r\n")
+	fill(a.Header, text, fields, &f)
+	return end + len("\r\n\r\n"), f.chunked
+}
+
+// mayBePlain reports whether the rest of a plain head may follow.
+func mayBePlain(buf []byte) bool {
+	const proto = "HTTP/1.1 "
+	if string(buf[:min(len(buf), len(proto))]) != proto[:min(len(buf), len(proto))] || bytes.Contains(buf, []byte("\r\n\r\n")) {
+		return false
+	}
+	for rest := buf; ; {
+		end := bytes.IndexByte(rest, '\n')
+		if end < 0 {
+			break
+		}
+		if end == 0 || rest[end-1] != '\r' {
+			return false // the head may end here for others
+		}
+		rest = rest[end+1:]
+	}
+	if !bytes.Contains(buf, []byte("\n")) {
+		return true
+	}
+	_, next := parseStatusLine(buf)
+	return next > 0
 }
 
 // hasBody reports whether an answer has a body: RFC 9112 section 6.3.
@@ -107,8 +130,19 @@ func parseField(text []byte, at int, f *field) (next int) {
 
 // framing is what a head says of the length of its body.
 type framing struct {
-	length int64 // -1: nothing
-	closes bool  // the connection
+	length  int64 // -1: nothing
+	chunked bool
+	closes  bool // the connection
+	pragma  bool // there is a Pragma
+}
+
+// fits reports whether a framing says all, and no more, of an answer that has a
+// body or has none.
+func (f *framing) fits(body bool) bool {
+	if body {
+		return f.length >= 0 || f.chunked
+	}
+	return !f.chunked
 }
 
 // framingOf reads the fields that say where the answer ends, and whether that is
@@ -138,20 +172,22 @@ func framingOf(text []byte, fields []field) (f framing, plain bool) {
 				return f, false
 			}
 		case len("Transfer-Encoding"):
-			if bytes.EqualFold(name, []byte("Transfer-Encoding")) {
+			if !bytes.EqualFold(name, []byte("Transfer-Encoding")) {
+				continue
+			}
+			if f.chunked || !bytes.EqualFold(value, []byte("chunked")) {
 				return f, false
 			}
+			f.chunked = true
 		case len("Trailer"): // and Upgrade
 			if bytes.EqualFold(name, []byte("Trailer")) || bytes.EqualFold(name, []byte("Upgrade")) {
 				return f, false
 			}
-		case len("Pragma"): // for which net/http adds a Cache-Control
-			if bytes.EqualFold(name, []byte("Pragma")) {
-				return f, false
-			}
+		case len("Pragma"):
+			f.pragma = f.pragma || bytes.EqualFold(name, []byte("Pragma"))
 		}
 	}
-	return f, true
+	return f, f.length < 0 || !f.chunked
 }
 
 // maxLengthDigits keeps a length far below what an int64 holds.
@@ -172,17 +208,17 @@ func parseLength(value []byte) int64 {
 	return n
 }
 
-// fill puts the fields of a head into a header. All of them share one string and
-// one slice.
-func fill(h http.Header, text []byte, fields []field, closes bool) {
+// fill puts the fields of a head into a header, as net/http does: without those that
+// the framing stands for. All of them share one string and one slice.
+func fill(h http.Header, text []byte, fields []field, framed *framing) {
 	all, values := string(text), make([]string, len(fields))
 	for i, f := range fields {
 		name := all[f.name:f.nameEnd]
 		if !isCanonical(name) {
 			name = textproto.CanonicalMIMEHeaderKey(name)
 		}
-		if closes && name == "Connection" {
-			continue // as net/http does
+		if framed.closes && name == "Connection" || framed.chunked && name == "Transfer-Encoding" {
+			continue
 		}
 		values[i] = all[f.value:f.valueEnd]
 		if before, repeated := h[name]; repeated {
@@ -190,6 +226,9 @@ func fill(h http.Header, text []byte, fields []field, closes bool) {
 		} else {
 			h[name] = values[i : i+1 : i+1]
 		}
+	}
+	if framed.pragma && h["Pragma"][0] == "no-cache" && h["Cache-Control"] == nil {
+		h["Cache-Control"] = []string{"no-cache"} // RFC 9111 section 5.4
 	}
 }
 

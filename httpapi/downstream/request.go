@@ -40,11 +40,11 @@ func (c *Call) send(pc *conn) error {
 	if c.Body == nil {
 		_, err := pc.net.Write(head)
 		returnHead(buf, head)
-		c.sent(nil)
+		c.gone.Store(true)
 		return err
 	}
 	s := &sending{conn: pc, head: head, buf: buf, body: source{from: c.Body}, length: c.Length}
-	c.sent(s)
+	c.sending.Store(s)
 	go s.run()
 	return nil
 }

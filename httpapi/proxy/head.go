@@ -10,15 +10,28 @@ import (
 // MaxHeadBytes is how large the head of a request may be.
 const MaxHeadBytes = 64 << 10
 
-// headBytes counts what a request's head took in HTTP/1.1.
-func headBytes(r *http.Request) int {
+// survey counts what a request's head took in HTTP/1.1, and reports whether it has
+// headers that are not to be judged, nor sent: hop-by-hop ones, and other spellings
+// of those that may hold a key.
+func (p *Proxy) survey(r *http.Request) (bytes int, odd bool) {
 	n := len(r.Method) + len(r.RequestURI) + len(" HTTP/1.1\r\n ") + len("Host: \r\n") + len(r.Host) + len("\r\n")
 	for name, values := range r.Header {
 		for _, v := range values {
 			n += len(name) + len(v) + len(": \r\n")
 		}
+		odd = odd || isHopByHop(name) || p.credentials.HasAlias(name)
 	}
-	return n
+	return n, odd
+}
+
+// removeAliases removes headers that are taken for one with a key by some servers,
+// and not by others.
+func (p *Proxy) removeAliases(h http.Header) {
+	for name := range h {
+		if p.credentials.HasAlias(name) {
+			delete(h, name)
+		}
+	}
 }
 
 // cleanHopByHop removes from a request what RFC 9110 section 7.6.1 keeps between

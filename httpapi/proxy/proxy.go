@@ -145,7 +145,8 @@ func (p *Proxy) clean(x *exchange, r *http.Request) bool {
 		x.respond(http.StatusMethodNotAllowed, codeInvalidRequest, "CONNECT is not possible here.", 0)
 		return false
 	}
-	if headBytes(r) > MaxHeadBytes {
+	bytes, odd := p.survey(r)
+	if bytes > MaxHeadBytes {
 		p.engine.Count(engine.CountHeadTooLarge)
 		x.respond(http.StatusRequestHeaderFieldsTooLarge, codeHeadTooLarge, "The head of the request is larger than 64 KiB.", 0)
 		return false
@@ -159,11 +160,9 @@ func (p *Proxy) clean(x *exchange, r *http.Request) bool {
 	// so that another one, unjudged, decides downstream; or an alias of a
 	// credential header (X_Api_Key) is not judged here and read there. Answer:
 	// what is not sent is gone before the reading, and so are the aliases.
-	x.websocket = cleanHopByHop(r)
-	for name := range r.Header {
-		if p.credentials.HasAlias(name) {
-			delete(r.Header, name)
-		}
+	if odd {
+		x.websocket = cleanHopByHop(r)
+		p.removeAliases(r.Header)
 	}
 	if p.maxBody > 0 && r.ContentLength > p.maxBody {
 		p.engine.Count(engine.CountBodyTooLarge)
