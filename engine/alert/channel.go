@@ -11,7 +11,11 @@ import (
 )
 
 const (
-	channelKind = "channel"
+	// ChannelKind, AlertKind and DeliveryKind are the kinds of the documents; those of
+	// the latter two have a dot and Options.Scope behind them, if there is one.
+	ChannelKind  = "channel"
+	AlertKind    = "alert"
+	DeliveryKind = "delivery"
 	// EnvChannel is the channel that comes from Settings.WebhookURL.
 	EnvChannel = "env"
 	// MaxChannels is how many channels there may be beside that one.
