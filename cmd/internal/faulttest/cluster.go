@@ -186,14 +186,15 @@ func (n *node) toxic(kind string, attributes map[string]int) error {
 // cure takes all toxics away.
 func (n *node) cure(ctx context.Context) { n.link.Toxics.ResetToxics(ctx) }
 
-// awaitLevel waits until every node says that it is level with the authority, and
-// everything has been delivered to it.
+// awaitLevel waits until every node has all that the authority has at this moment, and
+// the authority all that the nodes have gathered.
 func (c *cluster) awaitLevel(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
+	from := time.Now()
 	for _, n := range c.nodes {
 		for {
-			isLevel, err := n.isLevel(ctx)
+			isLevel, err := n.isLevel(ctx, from)
 			if isLevel {
 				break
 			}
@@ -207,12 +208,22 @@ func (c *cluster) awaitLevel(ctx context.Context) error {
 	return nil
 }
 
-// isLevel reports whether the node has everything that the authority has, and the
-// authority all of its.
-func (n *node) isLevel(ctx context.Context) (bool, error) {
-	var ready struct{}
-	err := n.admin.Do(ctx, http.MethodGet, "/ready", nil, &ready)
-	return err == nil, err
+// isLevel reports whether the node has been level with the authority since some time,
+// and nothing waits to be delivered.
+func (n *node) isLevel(ctx context.Context, since time.Time) (bool, error) {
+	var dashboard struct {
+		Health struct {
+			Cluster struct {
+				Reachable bool
+				Behind    uint64
+				Level     time.Time
+				Outbox    struct{ Batches uint64 }
+			}
+		}
+	}
+	err := n.admin.Do(ctx, http.MethodGet, "/dashboard", nil, &dashboard)
+	c := dashboard.Health.Cluster
+	return c.Reachable && c.Behind == 0 && c.Level.After(since) && c.Outbox.Batches == 0, err
 }
 
 // use sends one request with a key, and returns the code of the refusal; "" means that

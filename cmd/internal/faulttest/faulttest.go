@@ -118,7 +118,10 @@ func Run(ctx context.Context, opts Options) (report Report, err error) {
 	}
 	defer func() { err = errors.Join(err, c.stop()) }()
 	r := &run{cluster: c, opts: opts, random: rand.New(rand.NewPCG(opts.Seed, opts.Seed))} // #nosec G404 -- a test that can be repeated
-	if err := errors.Join(r.introduce(ctx), r.measureBans(ctx)); err != nil {
+	if err := r.introduce(ctx); err != nil {
+		return r.report, err
+	}
+	if err := r.measureBans(ctx); err != nil {
 		return r.report, err
 	}
 	for _, f := range faults {

@@ -25,11 +25,11 @@ const (
 // introduce binds the known keys, by one node after the other, and waits until every
 // node answers them by its own copy.
 func (r *run) introduce(ctx context.Context) error {
-	group, ctx := errgroup.WithContext(ctx)
+	group, bindCtx := errgroup.WithContext(ctx)
 	group.SetLimit(workers)
 	for i := range r.opts.Keys {
 		group.Go(func() error {
-			return r.ask(ctx, r.nodes[i%len(r.nodes)], wire.Key(knownSeries, i))
+			return r.ask(bindCtx, r.nodes[i%len(r.nodes)], wire.Key(knownSeries, i))
 		})
 	}
 	if err := group.Wait(); err != nil {
