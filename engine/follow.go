@@ -89,6 +89,6 @@ func (e *Engine) FollowedSettings() map[string]follow.Reload {
 		// It is looked at before the engine is there, and another one stops the start.
 		secretMark: follow.Nothing,
 		// It is of each node.
-		clockMark: follow.Nothing,
+		ClockMark: follow.Nothing,
 	}
 }

@@ -27,8 +27,6 @@ const (
 	authorityWait = 3 * time.Second
 	// waitingNotice is how often it says that it waits.
 	waitingNotice = 10 * time.Second
-	// clockMarkSetting is of each node: each has a clock.
-	clockMarkSetting = "internal.clock_mark"
 	// scopeDigits of the number of a data file tell nodes of one name apart.
 	scopeDigits = 8
 )
@@ -54,7 +52,7 @@ func (n *node) openData(ctx context.Context) error {
 	}
 	n.follower = follow.New(n.logger)
 	n.cluster, err = replica.Open(ctx, replica.Options{
-		Local: n.file, Node: n.name(), MaxStaleness: n.cfg.MaxStaleness, OwnSettings: []string{clockMarkSetting}, Logger: n.logger,
+		Local: n.file, Node: n.name(), MaxStaleness: n.cfg.MaxStaleness, OwnSettings: []string{engine.ClockMark}, Logger: n.logger,
 		Connect: func(ctx context.Context) (store.Authority, error) {
 			authority, err := postgres.Open(ctx, options)
 			if err != nil {
