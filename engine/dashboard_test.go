@@ -204,6 +204,28 @@ func TestTopRefused(t *testing.T) {
 	})
 }
 
+// TestTopRefusedOfNodes: each node stores what it has counted, and shows that of all.
+func TestTopRefusedOfNodes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newRig(t).bound(keyA)
+		b := newRig(t, func(s *setup) { s.reuse, s.NodeID = a.store.Store, "other" })
+		for range 3 { // each writes after the other
+			wantReason(t, "refused by a", a.use(elsewhere, keyA), engine.IPNotAllowed)
+			wantReason(t, "refused by b", b.use(elsewhere, keyA), engine.IPNotAllowed)
+			time.Sleep(10 * time.Second)
+			synctest.Wait()
+		}
+		for name, r := range map[string]*rig{"a": a, "b": b} {
+			keys := r.mustDashboard().TopRefused.Last24Hours.Keys
+			if len(keys) != 1 || keys[0].Count != 6 {
+				t.Errorf("%s: got %+v, want one key with 6", name, keys)
+			}
+		}
+		b.close()
+		a.close()
+	})
+}
+
 // TestOldRankingsGo: those of hours after two days, those of days with the
 // counters.
 func TestOldRankingsGo(t *testing.T) {
@@ -223,7 +245,7 @@ func TestOldRankingsGo(t *testing.T) {
 		}
 		wantReason(t, "refused", r.use(elsewhere, keyA), engine.IPNotAllowed)
 		start := days.now().UTC()
-		hour, dayID := start.Format("2006-01-02T15"), start.Format("2006-01-02")
+		hour, dayID := start.Format("2006-01-02T15")+"/local", start.Format("2006-01-02")+"/local"
 		days.forward(47 * time.Hour)
 		r.mustHousekeep()
 		if got, want := ids(), dayID+" "+hour; got != want {

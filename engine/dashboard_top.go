@@ -19,17 +19,10 @@ func (e *Engine) topRefused(ctx context.Context, now time.Time) (t TopRefused, e
 	for i := range days {
 		days[i] = now.AddDate(0, 0, -i).Format(dayLayout)
 	}
-	read := make(map[string]storedRanking, len(hours)+len(days))
-	err = e.onWriter(ctx, func(context.Context) error {
-		for _, id := range append(hours[:len(hours):len(hours)], days...) {
-			r, err := e.rankingOf(ctx, id)
-			if err != nil {
-				return err
-			}
-			read[id] = r
-		}
-		e.keepOldRankings(read, hours[0], days[0])
-		return nil
+	var read map[string][]storedRanking
+	err = e.onWriter(ctx, func(context.Context) (err error) {
+		read, err = e.rankingsOf(ctx, append(hours[:len(hours):len(hours)], days...))
+		return err
 	})
 	labels := make(map[store.KeyHash]string)
 	for _, p := range []struct {
@@ -46,17 +39,6 @@ func (e *Engine) topRefused(ctx context.Context, now time.Time) (t TopRefused, e
 	return t, err
 }
 
-// keepOldRankings remembers those that do not change any more.
-func (e *Engine) keepOldRankings(read map[string]storedRanking, growing ...string) {
-	e.oldRankings = make(map[string]storedRanking, len(read))
-	for id, r := range read {
-		e.oldRankings[id] = r
-	}
-	for _, id := range growing {
-		delete(e.oldRankings, id)
-	}
-}
-
 func (e *Engine) labelOf(ctx context.Context, known map[store.KeyHash]string, hash store.KeyHash) (string, error) {
 	if label, ok := known[hash]; ok {
 		return label, nil
@@ -70,17 +52,19 @@ func (e *Engine) labelOf(ctx context.Context, known map[store.KeyHash]string, ha
 }
 
 // topLists adds up rankings.
-func topLists(read map[string]storedRanking, ids []string) TopLists {
+func topLists(read map[string][]storedRanking, periods []string) TopLists {
 	keys, addresses, networks := make(sums[refusedKey]), make(sums[netip.Addr]), make(sums[netip.Prefix])
-	for _, id := range ids {
-		for _, k := range read[id].Keys {
-			keys.add(k.count())
-		}
-		for _, a := range read[id].Addresses {
-			addresses.add(a.count())
-		}
-		for _, n := range read[id].Networks {
-			networks.add(n.count())
+	for _, period := range periods {
+		for _, r := range read[period] {
+			for _, k := range r.Keys {
+				keys.add(k.count())
+			}
+			for _, a := range r.Addresses {
+				addresses.add(a.count())
+			}
+			for _, n := range r.Networks {
+				networks.add(n.count())
+			}
 		}
 	}
 	lists := TopLists{Keys: []TopKey{}, Addresses: []TopAddress{}, Networks: []TopNetwork{}}

@@ -83,10 +83,10 @@ type Engine struct {
 	watcher  Watcher
 	onShut   func(ctx context.Context, hash store.KeyHash) // may be nil
 
-	rankings    rankings
-	oldRankings map[string]storedRanking // of the goroutine that writes usage
-	minutes     minutes
-	told        perSecond // intercepts; of the goroutine that records
+	rankings     rankings
+	readRankings map[string]readRanking // by ID of the document; of the goroutine that writes usage
+	minutes      minutes
+	told         perSecond // intercepts; of the goroutine that records
 
 	retention    atomic.Pointer[Retention]
 	housekept    atomic.Pointer[housekept]

@@ -21,8 +21,8 @@ const (
 	rankingStored = 100
 	// rankingShown is how many of each the dashboard has.
 	rankingShown = 20
-	// rankingKind is the kind of the documents; their IDs are the hour or the
-	// day, as these layouts have it.
+	// rankingKind is the kind of the documents; their IDs are the hour or the day, as
+	// these layouts have it, a slash and the ID of the node.
 	rankingKind = "top"
 	hourLayout  = "2006-01-02T15"
 	dayLayout   = "2006-01-02"
@@ -43,7 +43,7 @@ func (n rankedNetwork) count() top.Count[netip.Prefix] { return count(n.Network,
 
 // ranking is who was refused most in one hour or on one day.
 type ranking struct {
-	id        string
+	id        string // the hour or the day
 	keys      *top.Sketch[refusedKey]
 	addresses *top.Sketch[netip.Addr]
 	networks  *top.Sketch[netip.Prefix]

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/key-ip-sentinel/sentinel/store"
@@ -63,17 +65,22 @@ func (e *Engine) writeRanking(ctx context.Context, r *ranking) error {
 	return err
 }
 
+// documentOf returns the ID of the document of a ranking: each node has its own, which
+// nobody else writes.
+func (e *Engine) documentOf(r *ranking) string { return r.id + "/" + e.nodeID }
+
 func (e *Engine) putRanking(ctx context.Context, r *ranking, stored storedRanking) error {
+	id := e.documentOf(r)
 	body, err := json.Marshal(stored)
 	if err != nil {
 		return fmt.Errorf("write who was refused most in %s: %w", r.id, err)
 	}
-	d, err := e.store.PutDocument(ctx, store.Document{Kind: rankingKind, ID: r.id, Revision: r.revision, Body: body})
+	d, err := e.store.PutDocument(ctx, store.Document{Kind: rankingKind, ID: id, Revision: r.revision, Body: body})
 	if errors.Is(err, store.ErrConflict) {
 		// A write that failed may have happened. What is there is older than r,
 		// which holds all of it.
-		if d, err = e.store.Document(ctx, rankingKind, r.id); err == nil {
-			d, err = e.store.PutDocument(ctx, store.Document{Kind: rankingKind, ID: r.id, Revision: d.Revision, Body: body})
+		if d, err = e.store.Document(ctx, rankingKind, id); err == nil {
+			d, err = e.store.PutDocument(ctx, store.Document{Kind: rankingKind, ID: id, Revision: d.Revision, Body: body})
 		}
 	}
 	if err != nil {
@@ -89,7 +96,7 @@ func (e *Engine) loadRanking(ctx context.Context, r *ranking) error {
 	if r.loaded {
 		return nil
 	}
-	d, err := e.store.Document(ctx, rankingKind, r.id)
+	d, err := e.store.Document(ctx, rankingKind, e.documentOf(r))
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return fmt.Errorf("look up who was refused most in %s: %w", r.id, err)
 	}
@@ -116,8 +123,9 @@ func (e *Engine) removeRankings(ctx context.Context, now time.Time, days int) (r
 	hoursBefore := now.Add(-keepHourRankings)
 	daysBefore, goes := before(now, days)
 	for _, d := range list {
-		hour, hourErr := time.Parse(hourLayout, d.ID)
-		day, dayErr := time.Parse(dayLayout, d.ID)
+		period, _, _ := strings.Cut(d.ID, "/")
+		hour, hourErr := time.Parse(hourLayout, period)
+		day, dayErr := time.Parse(dayLayout, period)
 		old := hourErr == nil && hour.Before(hoursBefore) || dayErr == nil && goes && day.Before(daysBefore)
 		if !old {
 			continue
@@ -130,38 +138,65 @@ func (e *Engine) removeRankings(ctx context.Context, now time.Time, days int) (r
 	return removed, nil
 }
 
-// rankingOf returns a ranking as it is now, for the goroutine that writes usage:
-// one that grows, or what is stored of one that has ended.
-func (e *Engine) rankingOf(ctx context.Context, id string) (storedRanking, error) {
+// readRanking is a document that has been read.
+type readRanking struct {
+	revision uint64
+	storedRanking
+}
+
+// rankingsOf returns the rankings of periods as they are now, of all nodes, for the
+// goroutine that writes usage: those of this node that grow, and what is stored of the
+// others.
+func (e *Engine) rankingsOf(ctx context.Context, periods []string) (map[string][]storedRanking, error) {
+	found := make(map[string][]storedRanking, len(periods))
+	growing, err := e.growingRankings(ctx, periods)
+	if err != nil {
+		return nil, err
+	}
+	list, err := e.store.ListDocuments(ctx, rankingKind)
+	if err != nil {
+		return nil, fmt.Errorf("list who was refused most: %w", err)
+	}
+	read := make(map[string]readRanking, len(list))
+	for _, d := range list {
+		period, node, _ := strings.Cut(d.ID, "/")
+		if _, grows := growing[period]; grows && node == e.nodeID || !slices.Contains(periods, period) {
+			continue
+		}
+		r, ok := e.readRankings[d.ID]
+		if !ok || r.revision != d.Revision {
+			r.revision = d.Revision
+			if r.storedRanking, err = parseRanking(d); err != nil {
+				e.logger.Warn("list of who was refused most is left out", "error", err)
+			}
+		}
+		read[d.ID] = r
+		found[period] = append(found[period], r.storedRanking)
+	}
+	e.readRankings = read
+	for period, stored := range growing {
+		found[period] = append(found[period], stored)
+	}
+	return found, nil
+}
+
+// growingRankings returns those of this node that are not all in the store, by period.
+func (e *Engine) growingRankings(ctx context.Context, periods []string) (map[string]storedRanking, error) {
 	rs := &e.rankings
 	rs.mu.Lock()
-	var growing *ranking
-	for _, r := range append([]*ranking{rs.hour, rs.day}, rs.ended...) {
-		if r != nil && r.id == id {
-			growing = r
-		}
-	}
+	list := append([]*ranking{rs.hour, rs.day}, rs.ended...)
 	rs.mu.Unlock()
-	if growing != nil {
-		if err := e.loadRanking(ctx, growing); err != nil {
-			return storedRanking{}, err
+	growing := make(map[string]storedRanking)
+	for _, r := range list {
+		if r == nil || !slices.Contains(periods, r.id) {
+			continue
+		}
+		if err := e.loadRanking(ctx, r); err != nil {
+			return nil, err
 		}
 		rs.mu.Lock()
-		defer rs.mu.Unlock()
-		return growing.stored(), nil
+		growing[r.id] = r.stored()
+		rs.mu.Unlock()
 	}
-	if r, ok := e.oldRankings[id]; ok {
-		return r, nil
-	}
-	d, err := e.store.Document(ctx, rankingKind, id)
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		return storedRanking{}, fmt.Errorf("look up who was refused most in %s: %w", id, err)
-	}
-	var stored storedRanking
-	if err == nil {
-		if stored, err = parseRanking(d); err != nil {
-			e.logger.Warn("list of who was refused most is left out", "error", err)
-		}
-	}
-	return stored, nil
+	return growing, nil
 }
