@@ -57,13 +57,12 @@ func (r *run) awaitBan(ctx context.Context, key string, acknowledged time.Time) 
 				asked := time.Now()
 				code, err := use(ctx, c, key)
 				switch delays[i] = max(0, asked.Sub(acknowledged)); {
-				case err != nil:
-					return fmt.Errorf("%s: %w", n.name, err)
 				case code == "key_banned":
 					return nil
 				case delays[i] > patience:
-					return fmt.Errorf("%s answers a key that has been banned for %v", n.name, patience)
+					return fmt.Errorf("%s answers a key that has been banned for %v: %w", n.name, patience, err)
 				}
+				// An error is that of a request that the ban has cut off.
 				time.Sleep(askEvery)
 			}
 		})
