@@ -236,14 +236,17 @@ func unexpected(err error) error {
 }
 
 // AppendRequest appends a request with an API key to buf. A request with a body
-// is a POST of JSON, another is a GET.
-func AppendRequest(buf []byte, path, key, body string) []byte {
+// is a POST of JSON, another is a GET. Further headers are lines without their end.
+func AppendRequest(buf []byte, path, key, body string, headers ...string) []byte {
 	method := "GET "
 	if body != "" {
 		method = "POST "
 	}
 	buf = append(append(append(buf, method...), path...), " HTTP/1.1\r\nHost: gateway.test\r\nAuthorization: Bearer "...)
 	buf = append(append(buf, key...), "\r\nAccept: application/json\r\nUser-Agent: wire/1\r\n"...)
+	for _, h := range headers {
+		buf = append(append(buf, h...), "\r\n"...)
+	}
 	if body != "" {
 		buf = append(buf, "Content-Type: application/json\r\nContent-Length: "...)
 		buf = append(strconv.AppendInt(buf, int64(len(body)), 10), "\r\n"...)
