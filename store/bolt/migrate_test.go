@@ -326,7 +326,7 @@ func TestNewerFormatIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = s.write(t.Context(), func(w *writeTx) error {
-		return w.put(bucketMeta, keyFormat, be.AppendUint64(nil, currentFormat+7))
+		return putFormat(w, currentFormat+7, "v9.8.7")
 	})
 	if err := errors.Join(err, s.Close()); err != nil {
 		t.Fatal(err)
@@ -336,8 +336,8 @@ func TestNewerFormatIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = Open(path, Options{})
-	if !errors.Is(err, store.ErrNewer) || !strings.Contains(err.Error(), "format 11") || !strings.Contains(err.Error(), "up to 4") {
-		t.Errorf("got %v, want ErrNewer with both formats", err)
+	if !errors.Is(err, store.ErrNewer) || !strings.Contains(err.Error(), "format 11") || !strings.HasSuffix(err.Error(), "up to 4; use v9.8.7, which wrote it, or a later one") {
+		t.Errorf("got %v, want ErrNewer with both formats and the version that wrote it", err)
 	}
 	if after, err := os.ReadFile(path); err != nil || !bytes.Equal(after, before) {
 		t.Errorf("the file was changed, or %v", err)
