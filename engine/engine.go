@@ -46,7 +46,10 @@ type Options struct {
 	Watcher      Watcher            // default: nobody
 	// OnShut is told of each key that was unbound or banned, once that is durable
 	// and before the act is acknowledged. It may write to the store.
-	OnShut   func(ctx context.Context, hash store.KeyHash)
+	OnShut func(ctx context.Context, hash store.KeyHash)
+	// OnMoved is told of each key whose binding has got another hash, once that is
+	// durable. It may write to the store.
+	OnMoved  func(ctx context.Context, from, to store.KeyHash)
 	NodeName string // shown on the dashboard; default "local"
 	Version  string // likewise
 	// Gateways are the addresses that clients seem to have who come through a
@@ -77,7 +80,9 @@ type Engine struct {
 	unnamed  *clientip.UnnamedProxy
 	events   *event.Bus
 	watcher  Watcher
-	onShut   func(ctx context.Context, hash store.KeyHash) // may be nil
+	onShut   func(ctx context.Context, hash store.KeyHash)     // may be nil
+	onMoved  func(ctx context.Context, from, to store.KeyHash) // likewise
+	older    olderHashes
 
 	rankings    rankings
 	oldRankings map[string]storedRanking // of the goroutine that writes usage
@@ -143,7 +148,7 @@ func New(opts Options) (*Engine, error) {
 		logger: opts.Logger, now: opts.Now,
 		networks: networks, blocked: blocked, exceptions: exceptions, sharing: shared,
 		cache: cache, flights: newFlights(), usage: newUsage(),
-		unnamed: new(clientip.UnnamedProxy), events: event.NewBus(opts.Now), watcher: opts.Watcher, onShut: opts.OnShut,
+		unnamed: new(clientip.UnnamedProxy), events: event.NewBus(opts.Now), watcher: opts.Watcher, onShut: opts.OnShut, onMoved: opts.OnMoved,
 		node:        Node{Name: opts.NodeName, Version: opts.Version, Started: store.StoredTime(start)},
 		storeHealth: newStoreHealth(start), housekeeping: make(chan struct{}, 1), replays: make(chan struct{}, 1),
 		jobs: make(chan job), stop: make(chan struct{}),
@@ -152,6 +157,10 @@ func New(opts Options) (*Engine, error) {
 	e.firstUses.init(opts.Gateways)
 	e.policy.Store(&opts.Policy)
 	e.retention.Store(&opts.Retention)
+	if err := e.openOlder(ctx); err != nil {
+		cache.Close()
+		return nil, err
+	}
 	e.recorder, err = record.New(record.Options{
 		Writer: opts.Store, Logger: opts.Logger, Now: opts.Now, Written: e.recorded, Dropped: e.notRecorded,
 	})
@@ -186,6 +195,7 @@ func (e *Engine) start() {
 	e.stopped.Go(func() { e.runWriter(writing) })
 	e.stopped.Go(e.keepHouse)
 	e.stopped.Go(func() { e.endWhatIsOver(writing) })
+	e.stopped.Go(func() { e.runMover(writing) })
 }
 
 // Policy returns what decisions follow now.

@@ -154,10 +154,12 @@ func (e *Engine) writeUsage(ctx context.Context) error {
 		s.mu.Unlock()
 		for _, entry := range touched {
 			t := entry.TakeUsage(now)
+			t.Hash = e.older.current(t.Hash)
 			e.watchSharing(entry, t)
 			u.lost.Add(u.unwritten.addTouch(t))
 		}
 	}
+	e.older.forgetMoved(now)
 	if u.unwritten.empty() {
 		return nil
 	}

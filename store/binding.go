@@ -74,7 +74,7 @@ type Binding struct {
 	ArchivedBefore time.Time `json:"archivedBefore,omitzero"`
 
 	// HashedWith tells which secret, and which spelling of the key, Hash was made with,
-	// as engine.HashedWith has it; 0: not known.
+	// as credential.HashedWith has it; 0: not known.
 	HashedWith uint32 `json:"hashedWith,omitempty"`
 
 	// Revision is given by the store: every change of any binding takes a

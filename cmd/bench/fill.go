@@ -33,7 +33,7 @@ func fill(ctx context.Context, dataDir string, n int, to netip.Addr) (err error)
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	if err := engine.CheckSecret(ctx, s, []byte(secret)); err != nil {
+	if err := engine.NoteSecret(ctx, s, engine.Secrets{Current: []byte(secret)}); err != nil {
 		return err
 	}
 	bindings, err := makeBindings(ctx, secret, n, to)

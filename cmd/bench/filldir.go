@@ -59,7 +59,7 @@ func (o fillOptions) fill(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	if err := engine.CheckSecret(ctx, s, []byte(o.secret)); err != nil {
+	if err := engine.NoteSecret(ctx, s, engine.Secrets{Current: []byte(o.secret)}); err != nil {
 		return err
 	}
 	bindings, err := makeBindings(ctx, o.secret, o.bindings, home)

@@ -33,7 +33,7 @@ func fillData(t *testing.T, path string, secret secretText, n int) {
 	t.Helper()
 	s, err := bolt.Open(path, bolt.Options{})
 	must(t, err)
-	must(t, engine.CheckSecret(t.Context(), s, []byte(secret.Reveal())))
+	must(t, engine.NoteSecret(t.Context(), s, engine.Secrets{Current: []byte(secret.Reveal())}))
 	for i := range n {
 		now := time.Now()
 		rule := store.Rule{Kind: store.RuleSingle, Prefixes: []netip.Prefix{netip.MustParsePrefix("10.0.0.7/32")}}
