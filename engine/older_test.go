@@ -119,6 +119,7 @@ func TestOnlyAcceptedRequestsMove(t *testing.T) {
 			s.reuse, s.keys.Secret, s.keys.Previous = r.store.Store, other, [][]byte{secret}
 		})
 		wantReason(t, "observed", r.use(elsewhere, keyA), "")
+		wantReason(t, "with a banned key, observed", r.serve(atHome, both, true), "")
 		r.wantMoved(keyA, oldA, false)
 		wantReason(t, "let pass", r.use(atHome, keyA), "")
 		r.wantMoved(keyA, oldA, true)
