@@ -74,7 +74,7 @@ func newEngineCollector(a *API) *engineCollector {
 		housekept: gauge("sentinel_housekeeping_last_seconds", "When housekeeping last ended, in Unix time."),
 	}
 	c.hashes = prometheus.NewDesc("sentinel_bindings_of_other_hashes",
-		"Bindings and entries of the archive that are not under the key hash of today, by what they are under; not there where the HMAC secret was never changed.",
+		"Bindings and entries of the archive that are not under the key hash of today, by what they are under.",
 		[]string{"under"}, nil)
 	for _, k := range countersOf {
 		var labels []string
@@ -123,10 +123,7 @@ func (c *engineCollector) Collect(ch chan<- prometheus.Metric) {
 }
 
 func (c *engineCollector) collectHashes(ch chan<- prometheus.Metric) {
-	left, isCounted := c.api.opts.Engine.HashesLeft()
-	if !isCounted {
-		return
-	}
+	left, _ := c.api.opts.Engine.HashesLeft() // none where the secret was never changed
 	for under, n := range map[string]int{"previous": left.Previous, "as_sent": left.AsSent, "unknown": left.Unknown, "archived": left.Archived} {
 		ch <- prometheus.MustNewConstMetric(c.hashes, prometheus.GaugeValue, float64(n), under)
 	}
