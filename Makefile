@@ -85,7 +85,7 @@ ui/node_modules/.package-lock.json: ui/package.json ui/package-lock.json | need-
 	@touch $@
 
 unit: need-cc need-postgres sdk
-	SENTINEL_REQUIRE_SERVERS=1 go test -race -timeout 20m ./...
+	SENTINEL_REQUIRE_SERVERS=1 GORACE=atexit_sleep_ms=0 go test -race -timeout 20m ./...
 
 sdk: $(SDK)/node_modules/.package-lock.json
 

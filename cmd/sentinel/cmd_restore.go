@@ -126,7 +126,7 @@ func (r *restoration) lock() (unlock func() error, err error) {
 	if missing(r.target) {
 		return nothing, nil
 	}
-	s, err := bolt.Open(r.target, bolt.Options{})
+	s, err := bolt.Open(r.target, bolt.Options{Program: currentBuild().Version})
 	switch {
 	case errors.Is(err, store.ErrLocked):
 		return nil, fmt.Errorf("restore: a sentinel runs on data directory %s: stop it first", r.dir)
@@ -181,7 +181,7 @@ func (r *restoration) examine(ctx context.Context, file *fileWriter, secrets eng
 // noteRestore puts the restore onto the audit trail of what is restored: from
 // there on, the trail goes on from an earlier time.
 func noteRestore(ctx context.Context, path, from string) error {
-	s, err := bolt.Open(path, bolt.Options{})
+	s, err := bolt.Open(path, bolt.Options{Program: currentBuild().Version})
 	if err != nil {
 		return err
 	}

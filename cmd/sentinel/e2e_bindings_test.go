@@ -390,7 +390,7 @@ func (c commandLine) brokenPipe(t *testing.T) {
 func startCommandWith(t *testing.T, path string, stdout *os.File, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), path, args...)
-	cmd.Dir, cmd.Env, cmd.Stdout = t.TempDir(), []string{}, stdout
+	cmd.Dir, cmd.Env, cmd.Stdout = t.TempDir(), []string{raceOptions}, stdout
 	must(t, cmd.Start())
 	return cmd
 }

@@ -198,7 +198,7 @@ func makeDataDir(dir string) error {
 }
 
 func openStore(dir string, logger *slog.Logger) (*bolt.Store, error) {
-	s, err := bolt.Open(filepath.Join(dir, dataFileName), bolt.Options{Logger: logger})
+	s, err := bolt.Open(filepath.Join(dir, dataFileName), bolt.Options{Program: currentBuild().Version, Logger: logger})
 	if errors.Is(err, store.ErrLocked) {
 		return nil, fmt.Errorf("%w: stop the other sentinel, or set SENTINEL_DATA_DIR to another directory than %s", err, dir)
 	}

@@ -30,7 +30,7 @@ type snapshot struct {
 // older format is brought to the current one. Errors are those of bolt.Open, and
 // engine.ErrOtherSecret.
 func examineSnapshot(ctx context.Context, path string, secrets engine.Secrets, tell func(done, total int)) (snapshot, error) {
-	s, err := bolt.Open(path, bolt.Options{})
+	s, err := bolt.Open(path, bolt.Options{Program: currentBuild().Version})
 	if err != nil {
 		return snapshot{}, err
 	}
