@@ -51,7 +51,11 @@ type Options struct {
 	// durable. It may write to the store.
 	OnMoved  func(ctx context.Context, from, to store.KeyHash)
 	NodeName string // shown on the dashboard; default "local"
-	Version  string // likewise
+	// NodeID tells the node from all others that share the store; default NodeName.
+	NodeID  string
+	Version string // shown on the dashboard
+	// Authority is what the nodes of a cluster share; nil: this is none of a cluster.
+	Authority Authority
 	// Gateways are the addresses that clients seem to have who come through a
 	// container's network.
 	Gateways []netip.Addr
@@ -96,6 +100,8 @@ type Engine struct {
 	replays      chan struct{} // likewise
 
 	node        Node
+	nodeID      string
+	authority   Authority // may be nil
 	storeHealth *storeHealth
 	downstream  downstream
 	dashboard   atomic.Pointer[kept]
@@ -149,7 +155,8 @@ func New(opts Options) (*Engine, error) {
 		networks: networks, blocked: blocked, exceptions: exceptions, sharing: shared,
 		cache: cache, flights: newFlights(), usage: newUsage(),
 		unnamed: new(clientip.UnnamedProxy), events: event.NewBus(opts.Now), watcher: opts.Watcher, onShut: opts.OnShut, onMoved: opts.OnMoved,
-		node:        Node{Name: opts.NodeName, Version: opts.Version, Started: store.StoredTime(start)},
+		node:   Node{Name: opts.NodeName, Version: opts.Version, Started: store.StoredTime(start)},
+		nodeID: opts.NodeID, authority: opts.Authority,
 		storeHealth: newStoreHealth(start), housekeeping: make(chan struct{}, 1), replays: make(chan struct{}, 1),
 		jobs: make(chan job), stop: make(chan struct{}),
 		idPrefix: strings.ToLower(rand.Text()[:8]) + "-",
@@ -184,6 +191,9 @@ func (opts Options) withDefaults() Options {
 	}
 	if opts.NodeName == "" {
 		opts.NodeName = "local"
+	}
+	if opts.NodeID == "" {
+		opts.NodeID = opts.NodeName
 	}
 	return opts
 }

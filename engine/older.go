@@ -28,6 +28,8 @@ import (
 //     other hash is written under the new one (writeUsage). So do exceptions, in the same
 //     step, and the entry of the archive, also where there is no binding any more: a
 //     first use finds it (moveArchived).
+//     Another node of a cluster has the binding under its new hash a moment before it has
+//     read the exceptions again: what rests on one alone may be refused in between.
 //   - Re-bind links and suspicions follow right after it. A crash in between ends the
 //     link, which fails closed, and leaves a suspicion that can be dismissed.
 //   - Intercepts, alerts, rankings and the audit trail tell what has happened, and keep
@@ -83,7 +85,7 @@ func (e *Engine) findOlder(ctx context.Context, x *Exchange, i int) (*bindcache.
 		return nil, err
 	}
 	if hash.IsZero() {
-		return e.cache.Get(ctx, x.keys.Hash(i)) // it may have been moved in between
+		return e.lookUp(ctx, x.keys.Hash(i)) // it may have been moved in between
 	}
 	e.registerOlder(x, i, hash)
 	return e.entryOf(ctx, x, i)
@@ -92,19 +94,19 @@ func (e *Engine) findOlder(ctx context.Context, x *Exchange, i int) (*bindcache.
 // entryOf looks up key i under the hash that it was found by, and if there is nothing
 // any more under that of today: it was moved.
 func (e *Engine) entryOf(ctx context.Context, x *Exchange, i int) (*bindcache.Entry, error) {
-	entry, err := e.cache.Get(ctx, x.hash(i))
+	entry, err := e.lookUp(ctx, x.hash(i))
 	if err != nil || entry != nil || x.older(i) < 0 {
 		return entry, err
 	}
 	x.forgetOlder(i)
-	return e.cache.Get(ctx, x.keys.Hash(i))
+	return e.lookUp(ctx, x.keys.Hash(i))
 }
 
 // boundOf returns which of several hashes of one key is bound: one that is banned, or
 // else the first; the zero hash if none is.
 func (e *Engine) boundOf(ctx context.Context, hashes []store.KeyHash) (found store.KeyHash, err error) {
 	for _, hash := range hashes {
-		entry, err := e.cache.Get(ctx, hash)
+		entry, err := e.lookUp(ctx, hash)
 		switch {
 		case err != nil:
 			return store.KeyHash{}, err
@@ -127,7 +129,7 @@ func (e *Engine) FindKey(ctx context.Context, key string) (hash store.KeyHash, h
 	hashes := e.credentials.AppendOlder([]store.KeyHash{hash}, key, e.older.asSent.Load())
 	for range 2 { // it may be moved in between
 		bound := store.KeyHash{}
-		if entry, err := e.cache.Get(ctx, hash); err != nil || entry != nil {
+		if entry, err := e.lookUp(ctx, hash); err != nil || entry != nil {
 			return hash, hint, errors.Join(err)
 		}
 		if bound, err = e.boundOf(ctx, hashes[1:]); err != nil {

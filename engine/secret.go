@@ -7,8 +7,10 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/key-ip-sentinel/sentinel/engine/credential"
 	"github.com/key-ip-sentinel/sentinel/store"
@@ -69,7 +71,7 @@ func CheckSecret(ctx context.Context, s store.Store, secrets Secrets) (isNew boo
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return false, fmt.Errorf("check HMAC secret: %w", err)
 	}
-	if err == nil && bytes.Equal(stored, markOf(secrets.Current)) {
+	if err == nil && bytes.Equal(stored, markOf(secretMark, secrets.Current)) {
 		return false, nil
 	}
 	if secrets.previous(stored) != nil {
@@ -93,7 +95,7 @@ func NoteSecret(ctx context.Context, s store.Settings, secrets Secrets) error {
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return fmt.Errorf("note HMAC secret: %w", err)
 	}
-	current := markOf(secrets.Current)
+	current := markOf(secretMark, secrets.Current)
 	isChanged := err == nil && !bytes.Equal(stored, current)
 	unmarked := credential.HashedWith(secrets.Current, credential.SpellingCanonical)
 	if isChanged {
@@ -108,6 +110,9 @@ func NoteSecret(ctx context.Context, s store.Settings, secrets Secrets) error {
 	}
 	if err == nil && !bytes.Equal(stored, current) {
 		err = s.PutSetting(ctx, secretMark, current)
+	}
+	if errors.Is(err, store.ErrUnavailable) && bytes.Equal(stored, current) {
+		return nil // what the nodes of a cluster share is away: another start notes it
 	}
 	if err != nil {
 		return fmt.Errorf("note HMAC secret: %w", err)
@@ -135,17 +140,11 @@ func NoteHashesAsSent(ctx context.Context, s store.Settings) error {
 // previous returns the secret that has a mark; nil if it is none of those before.
 func (s Secrets) previous(mark []byte) []byte {
 	for _, secret := range s.Previous {
-		if len(mark) > 0 && bytes.Equal(mark, markOf(secret)) {
+		if len(mark) > 0 && bytes.Equal(mark, markOf(secretMark, secret)) {
 			return secret
 		}
 	}
 	return nil
-}
-
-func markOf(secret []byte) []byte {
-	mac := hmac.New(sha256.New, secret)
-	mac.Write([]byte(secretMark))
-	return mac.Sum(nil)
 }
 
 // shownMark returns what names a secret; "none" if it was never noted.
@@ -170,4 +169,134 @@ func HasSecret(ctx context.Context, s store.Store) (bool, error) {
 		return false, fmt.Errorf("look for HMAC secret: %w", err)
 	}
 	return n > 0, nil
+}
+
+// SecretKind is the kind of the documents by which the nodes of a cluster find out whether
+// they have the same secrets. Of a secret, they hold a digest keyed with it.
+const SecretKind = "secretMark"
+
+const (
+	hmacMarkID    = "hmac"
+	sessionMarkID = "session"
+
+	markWait = 10 * time.Second
+	markLook = 10 * time.Millisecond
+)
+
+// ClaimSecret is CheckSecret of a node of a cluster: of any number of nodes that are
+// started at once with different secrets on an empty store, those of one secret get past.
+// There, another secret is refused also while there are no bindings.
+func ClaimSecret(ctx context.Context, s store.Store, secrets Secrets) (isNew bool, err error) {
+	mark := markOf(secretMark, secrets.Current)
+	switch stored, err := s.Setting(ctx, secretMark); {
+	case err == nil && bytes.Equal(stored, mark):
+		return false, nil
+	case err == nil && (secrets.previous(stored) != nil || secrets.Abandon == shownMark(stored)):
+		return true, nil
+	case err == nil:
+		n, err := s.CountBindings(ctx)
+		return false, errors.Join(&OtherSecretError{Bindings: n, Mark: shownMark(stored)}, err)
+	case !errors.Is(err, store.ErrNotFound):
+		return false, fmt.Errorf("check HMAC secret: %w", err)
+	}
+	return true, claimMark(ctx, s, mark)
+}
+
+// claimMark notes the mark of the first node's secret.
+func claimMark(ctx context.Context, s store.Store, mark []byte) error {
+	// A setting is stored whatever is there; of a new document, one comes first.
+	doc, err := secretDocument(hmacMarkID, mark)
+	if err != nil {
+		return err
+	}
+	_, err = s.PutDocument(ctx, doc)
+	if errors.Is(err, store.ErrConflict) {
+		var first store.Document
+		if first, err = awaitMark(ctx, s, hmacMarkID); err == nil && !bytes.Equal(first.Body, doc.Body) {
+			return ErrOtherSecret
+		}
+	}
+	if err == nil {
+		err = s.PutSetting(ctx, secretMark, mark)
+	}
+	if err != nil {
+		return fmt.Errorf("note HMAC secret: %w", err)
+	}
+	return nil
+}
+
+// awaitMark returns a mark that another node has just noted: a copy of the store may be a
+// moment behind.
+func awaitMark(ctx context.Context, s store.Documents, id string) (store.Document, error) {
+	ctx, cancel := context.WithTimeout(ctx, markWait)
+	defer cancel()
+	for {
+		d, err := s.Document(ctx, SecretKind, id)
+		if !errors.Is(err, store.ErrNotFound) {
+			return d, err
+		}
+		select {
+		case <-time.After(markLook):
+		case <-ctx.Done():
+			return d, fmt.Errorf("%w: the mark that another node has made is not to be seen", store.ErrUnavailable)
+		}
+	}
+}
+
+// NoteSessionSecret notes which secret sessions are signed with, and reports whether it
+// was another one so far: it may be replaced, one node after the other.
+func NoteSessionSecret(ctx context.Context, s store.Documents, secret []byte) (isOther bool, err error) {
+	mark := markOf(sessionMarkID, secret)
+	doc, err := secretDocument(sessionMarkID, mark)
+	if err != nil {
+		return false, err
+	}
+	there, err := s.Document(ctx, SecretKind, sessionMarkID)
+	switch {
+	case err == nil && bytes.Equal(there.Body, doc.Body):
+		return false, nil
+	case err != nil && !errors.Is(err, store.ErrNotFound):
+		return false, fmt.Errorf("look at the secret of sessions: %w", err)
+	}
+	isOther = err == nil
+	doc.Revision = there.Revision
+	if _, err = s.PutDocument(ctx, doc); err != nil && !errors.Is(err, store.ErrConflict) {
+		return isOther, fmt.Errorf("note the secret of sessions: %w", err)
+	}
+	if err != nil { // another node was faster
+		return IsOtherSessionSecret(ctx, s, secret)
+	}
+	return isOther, nil
+}
+
+// IsOtherSessionSecret reports whether another secret was noted than the one given.
+func IsOtherSessionSecret(ctx context.Context, s store.Documents, secret []byte) (bool, error) {
+	return isOtherMark(ctx, s, sessionMarkID, markOf(sessionMarkID, secret))
+}
+
+func isOtherMark(ctx context.Context, s store.Documents, id string, mark []byte) (bool, error) {
+	doc, err := secretDocument(id, mark)
+	if err != nil {
+		return false, err
+	}
+	there, err := s.Document(ctx, SecretKind, id)
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look at the mark of a secret: %w", err)
+	}
+	return !bytes.Equal(there.Body, doc.Body), nil
+}
+
+func secretDocument(id string, mark []byte) (store.Document, error) {
+	body, err := json.Marshal(mark)
+	return store.Document{Kind: SecretKind, ID: id, Body: body}, err
+}
+
+// markOf returns what tells a secret from others, and nothing of it.
+func markOf(what string, secret []byte) []byte {
+	mac := hmac.New(sha256.New, secret)
+	mac.Write([]byte(what))
+	return mac.Sum(nil)
 }

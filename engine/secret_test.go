@@ -98,3 +98,32 @@ func TestSecretOfABrokenStore(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestSecretOfACluster: there, another secret is refused also while there is no binding.
+func TestSecretOfACluster(t *testing.T) {
+	s := newRig(t).store
+	claim := func(secrets engine.Secrets) (bool, error) { return engine.ClaimSecret(t.Context(), s, secrets) }
+	if isNew, err := claim(engine.Secrets{Current: secret}); !isNew || err != nil {
+		t.Fatalf("the first one: %v, %v", isNew, err)
+	}
+	_, err := claim(engine.Secrets{Current: other})
+	refused := (*engine.OtherSecretError)(nil)
+	if !errors.As(err, &refused) || len(refused.Mark) != 8 {
+		t.Fatalf("another one: %v", err)
+	}
+	both := engine.Secrets{Current: other, Previous: [][]byte{secret}}
+	for _, secrets := range []engine.Secrets{both, {Current: other, Abandon: refused.Mark}} {
+		if isNew, err := claim(secrets); !isNew || err != nil {
+			t.Errorf("with the one before, or given up: %v, %v", isNew, err)
+		}
+	}
+	must(t, engine.NoteSecret(t.Context(), s, both))
+	if isNew, err := claim(engine.Secrets{Current: other}); isNew || err != nil {
+		t.Errorf("then: %v, %v", isNew, err)
+	}
+	s.Fail(errBroken) // as if the authority was away
+	defer s.Fail(nil)
+	if _, err := claim(both); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("got %v", err)
+	}
+}

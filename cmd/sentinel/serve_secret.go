@@ -9,6 +9,7 @@ import (
 
 	"github.com/key-ip-sentinel/sentinel/engine"
 	"github.com/key-ip-sentinel/sentinel/engine/seal"
+	"github.com/key-ip-sentinel/sentinel/store"
 )
 
 const (
@@ -47,24 +48,28 @@ func (n *node) hmacSecrets() engine.Secrets {
 func (n *node) checkSecret(ctx context.Context) error {
 	_, err := engine.CheckSecret(ctx, n.store, n.hmacSecrets())
 	if refused := (*engine.OtherSecretError)(nil); errors.As(err, &refused) {
-		return fmt.Errorf("SENTINEL_HMAC_SECRET does not fit the data in %s: %w. If it is to take the place of the one before, "+
-			"give that in SENTINEL_HMAC_SECRET_PREVIOUS; if it was changed by mistake, change it back; if the one before is lost, "+
-			"SENTINEL_HMAC_SECRET_LOST=%s starts all the same: then every key is unknown, banned ones too, and bound anew by whoever uses it first",
-			n.cfg.DataDir, err, refused.Mark)
+		return fmt.Errorf("SENTINEL_HMAC_SECRET does not fit the data in %s: %w. If it was changed by mistake, change it back. %s",
+			n.cfg.DataDir, err, waysOn(refused))
 	}
 	return err
+}
+
+// waysOn says what else a start with another secret can be.
+func waysOn(refused *engine.OtherSecretError) string {
+	return fmt.Sprintf("If it is to take the place of the one before, give that in SENTINEL_HMAC_SECRET_PREVIOUS; if that is lost, "+
+		"SENTINEL_HMAC_SECRET_LOST=%s starts all the same: then every key is unknown, banned ones too, and bound anew by whoever uses it first", refused.Mark)
 }
 
 // turnToSecret has everything be of the secret in use that is not found by it.
 func (n *node) turnToSecret(ctx context.Context) error {
 	secrets := n.hmacSecrets()
 	if len(secrets.Previous) > 0 {
-		factors, err := n.accounts.Reseal(ctx)
-		if err != nil {
-			return err
-		}
-		channels, err := n.alerts.Reseal(ctx)
-		if err != nil {
+		factors, factorErr := n.accounts.Reseal(ctx)
+		channels, channelErr := n.alerts.Reseal(ctx)
+		switch err := errors.Join(factorErr, channelErr); {
+		case errors.Is(err, store.ErrUnavailable) && n.cluster != nil:
+			n.logger.Warn("not all is sealed with the new HMAC secret yet: the next start does the rest", "error", err)
+		case err != nil:
 			return err
 		}
 		if factors+channels > 0 {

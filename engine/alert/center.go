@@ -177,8 +177,8 @@ func newCenter(opts Options, sealer *sealer) *Center {
 		suffix = "." + opts.Scope
 	}
 	gate := &gate{}
-	c.alerts = newLedger[alertRecord](opts.Documents, "alert"+suffix, c.now, &c.mu, gate)
-	c.deliveries = newLedger[deliveryRecord](opts.Documents, "delivery"+suffix, c.now, &c.mu, gate)
+	c.alerts = newLedger[alertRecord](opts.Documents, AlertKind+suffix, c.now, &c.mu, gate)
+	c.deliveries = newLedger[deliveryRecord](opts.Documents, DeliveryKind+suffix, c.now, &c.mu, gate)
 	c.startedAt = c.stamp()
 	c.life, c.endLife = context.WithCancel(context.Background())
 	return c
@@ -192,7 +192,7 @@ func (c *Center) load(ctx context.Context) error {
 	if err := c.deliveries.load(ctx, c.logger); err != nil {
 		return err
 	}
-	list, err := c.documents.ListDocuments(ctx, channelKind)
+	list, err := c.documents.ListDocuments(ctx, ChannelKind)
 	if err != nil {
 		return fmt.Errorf("read channels: %w", err)
 	}

@@ -99,7 +99,14 @@ func (a *API) faultOf(ctx context.Context, err error) *faultError {
 		return faultf(http.StatusUnprocessableEntity, "invalid", "%s", err)
 	case errors.Is(err, store.ErrUnavailable):
 		a.opts.Logger.Error("store does not answer", "request_id", callOf(ctx).requestID, "error", err)
-		f := faultf(http.StatusServiceUnavailable, "store_unavailable", "the store does not answer; whether the change was made is uncertain")
+		text := "the store does not answer; whether the change was made is uncertain"
+		switch {
+		case errors.Is(err, store.ErrNotAsked):
+			text = "PostgreSQL cannot be reached: nothing was changed, nor can be until it is back; keys are decided by what this node knows"
+		case a.opts.Engine.Authority() != nil:
+			text = "PostgreSQL does not answer; whether the change was made is uncertain"
+		}
+		f := faultf(http.StatusServiceUnavailable, "store_unavailable", "%s", text)
 		f.retryAfter = storeRetryAfter
 		return f
 	case errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded):

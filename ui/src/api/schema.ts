@@ -2570,6 +2570,26 @@ export interface components {
             /** @description User name. */
             username?: string;
         };
+        Cluster: {
+            /**
+             * Format: int64
+             * @description How many changes this node is known not to have yet.
+             */
+            behind: number;
+            /** @description Why not. */
+            lastError?: string;
+            /**
+             * Format: date-time
+             * @description When this node last had all changes; absent: never.
+             */
+            level?: string;
+            /** @description What this node has gathered and PostgreSQL does not have yet. */
+            outbox: components["schemas"]["OutboxSize"];
+            /** @description Whether this node reaches PostgreSQL. */
+            reachable: boolean;
+            /** @description Whether that was so long ago that keys are not decided by what this node has, but as the failsafe mode says. */
+            stale: boolean;
+        };
         CodeInBody: {
             /**
              * @description What the authenticator shows now.
@@ -3296,6 +3316,8 @@ export interface components {
         Health: {
             /** @description Alerts, and the channels that they are sent to. */
             alerts: components["schemas"]["AlertHealth"];
+            /** @description How this node stands to PostgreSQL, which the nodes of a cluster share; absent: this is none of a cluster. */
+            cluster?: components["schemas"]["Cluster"];
             /** @description The downstream. */
             downstream: components["schemas"]["DownstreamHealth"];
             /** @description The Sentinels. */
@@ -3776,6 +3798,23 @@ export interface components {
             started: string;
             /** @description Its version. */
             version?: string;
+        };
+        OutboxSize: {
+            /**
+             * Format: int64
+             * @description Batches that wait.
+             */
+            batches: number;
+            /**
+             * Format: int64
+             * @description Size of them.
+             */
+            bytes: number;
+            /**
+             * Format: int64
+             * @description Records that there was no room for.
+             */
+            dropped: number;
         };
         PageAlertBody: {
             /** @description In the order asked for. */

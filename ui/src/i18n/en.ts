@@ -210,6 +210,7 @@ export default {
     health: {
       title: 'Health', store: 'Store', downstream: 'Gateway', live: 'Live updates', ok: 'answers', failing: 'failing', answered: 'answered', unknown: 'no request yet',
       up: 'up since', connected: 'connected', connecting: 'connecting…',
+      level: 'all changes are here', byCopy: 'away: keys are decided by the copy of this node', stale: 'away for too long: keys are treated as the failsafe mode says',
     },
   },
   bindings: {

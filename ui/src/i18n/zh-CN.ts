@@ -210,6 +210,7 @@ const messages: Messages = {
     health: {
       title: '运行状况', store: '存储', downstream: '网关', live: '实时更新', ok: '正常', failing: '故障', answered: '最近应答', unknown: '尚无请求',
       up: '启动于', connected: '已连接', connecting: '连接中…',
+      level: '变更已全部同步', byCopy: '无法连接：按本节点的副本判定密钥', stale: '断开过久：密钥按故障保护模式处理',
     },
   },
   bindings: {
