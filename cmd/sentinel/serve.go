@@ -156,6 +156,9 @@ func (n *node) open(ctx context.Context) error {
 	if err := n.openAccounts(ctx); err != nil {
 		return err
 	}
+	if err := n.turnToSecret(ctx); err != nil {
+		return err
+	}
 	return n.openHandlers(ctx, certificate)
 }
 

@@ -141,10 +141,11 @@ func (n *node) awaitAuthority(ctx context.Context) error {
 
 // claimSecrets checks that this node has the secrets of the others.
 func (n *node) claimSecrets(ctx context.Context) error {
-	switch err := engine.ClaimSecret(ctx, n.store, []byte(n.secrets.HMACSecret.Reveal())); {
-	case errors.Is(err, engine.ErrOtherSecret):
-		return fmt.Errorf("SENTINEL_HMAC_SECRET is not that of the cluster: %w; give this node the same one as the others", err)
-	case err != nil:
+	_, err := engine.ClaimSecret(ctx, n.store, n.hmacSecrets())
+	if refused := (*engine.OtherSecretError)(nil); errors.As(err, &refused) {
+		return fmt.Errorf("SENTINEL_HMAC_SECRET is not that of the cluster: %w; give this node the same one as the others. %s", err, waysOn(refused))
+	}
+	if err != nil {
 		return err
 	}
 	isOther, err := engine.NoteSessionSecret(ctx, n.store, []byte(n.secrets.AdminJWTSecret.Reveal()))
