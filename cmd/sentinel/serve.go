@@ -307,6 +307,7 @@ func (n *node) close() error {
 	if n.alerts != nil { // hears of the engine's last records
 		errs = append(errs, n.alerts.Close(ctx))
 	}
+	errs = n.tolerateAway(errs)
 	if n.store != nil {
 		errs = append(errs, n.store.Close())
 	}

@@ -200,6 +200,18 @@ func (n *node) followed() follow.Parts {
 	}
 }
 
+// tolerateAway returns the errors of an end. While PostgreSQL is away, what could not be
+// written there is no reason to call a stop a failure: what must not get lost is in the
+// outbox, and comes with the next start.
+func (n *node) tolerateAway(errs []error) []error {
+	err := errors.Join(errs...)
+	if n.cluster == nil || n.cluster.Away() == nil || err == nil {
+		return errs
+	}
+	n.logger.Warn("stopped while PostgreSQL is away: counts of the last minutes, and changes of alerts, are not written", "error", err)
+	return nil
+}
+
 // name returns what this server is called.
 func (n *node) name() string {
 	if n.cfg.NodeName != "" {
