@@ -54,8 +54,7 @@ func (c *Counts) Add(ctx context.Context, window time.Duration, add map[string]u
 	err := c.client.call(ctx, func(ctx context.Context, db goredis.UniversalClient) error {
 		p := db.Pipeline()
 		for name, n := range add {
-			key := c.client.name(c.kind, fmt.Sprint(window.Milliseconds(), " ", name))
-			answers[name] = p.Eval(ctx, scriptCount, []string{key}, window.Milliseconds(), n)
+			answers[name] = p.Eval(ctx, scriptCount, []string{c.key(window, name)}, window.Milliseconds(), n)
 		}
 		_, err := p.Exec(ctx)
 		return err
@@ -72,4 +71,9 @@ func (c *Counts) Add(ctx context.Context, window time.Duration, add map[string]u
 		totals[name] = n
 	}
 	return totals, nil
+}
+
+// key returns the name of a record: parts of another window are others.
+func (c *Counts) key(window time.Duration, name string) string {
+	return c.client.name(c.kind, fmt.Sprint(window.Milliseconds(), " ", name))
 }

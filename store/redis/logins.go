@@ -105,9 +105,18 @@ func (l *Logins) Succeeded(ctx context.Context, pair string) error {
 // Count counts more of what is counted by a name, such as the failures of an account from
 // anywhere, and returns how many there are within the window.
 func (l *Logins) Count(ctx context.Context, name string, more int) (int, error) {
-	counts, err := l.client.Counts("logins").Add(ctx, l.limits.Window, map[string]uint64{name: uint64(max(more, 0))}) // #nosec G115 -- not negative
-	return int(counts[name]), err                                                                                     // #nosec G115 -- few
+	counts, err := l.counts().Add(ctx, l.limits.Window, map[string]uint64{name: uint64(max(more, 0))}) // #nosec G115 -- not negative
+	return int(counts[name]), err                                                                      // #nosec G115 -- few
 }
+
+// Forget forgets what was counted by a name.
+func (l *Logins) Forget(ctx context.Context, name string) error {
+	return l.client.call(ctx, func(ctx context.Context, db goredis.UniversalClient) error {
+		return db.Del(ctx, l.counts().key(l.limits.Window, name)).Err()
+	})
+}
+
+func (l *Logins) counts() *Counts { return l.client.Counts("logins") }
 
 func (l *Logins) eval(ctx context.Context, script, pair string, args ...any) (n int64, err error) {
 	err = l.client.call(ctx, func(ctx context.Context, db goredis.UniversalClient) error {

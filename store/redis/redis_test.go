@@ -361,6 +361,17 @@ func TestLoginsOfAllNodes(t *testing.T) {
 	if !fail(b, "q") {
 		t.Error("not locked by the third failure")
 	}
+	for i, want := range []int{2, 4} {
+		if got, err := []*redis.Logins{a, b}[i].Count(t.Context(), "n", 2); err != nil || got != want {
+			t.Errorf("counted %d, %v; want %d", got, err, want)
+		}
+	}
+	if err := a.Forget(t.Context(), "n"); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := b.Count(t.Context(), "n", 0); err != nil || got != 0 {
+		t.Errorf("counted %d, %v after it was forgotten", got, err)
+	}
 	// A success forgets.
 	if fail(a, "r") || fail(b, "r") {
 		t.Error("locked by two failures")
