@@ -167,7 +167,7 @@ func learns(b store.Binding, now time.Time) bool {
 // judgeBound judges a key that has just been bound, by this exchange or by a
 // faster one.
 func (e *Engine) judgeBound(ctx context.Context, policy *Policy, x *Exchange, i int) Decision {
-	entry, err := e.cache.Get(ctx, x.keys.Hash(i))
+	entry, err := e.lookUp(ctx, x.keys.Hash(i))
 	if err != nil {
 		return e.failsafe(policy, x, "look up key", err)
 	}

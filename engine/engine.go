@@ -48,7 +48,11 @@ type Options struct {
 	// and before the act is acknowledged. It may write to the store.
 	OnShut   func(ctx context.Context, hash store.KeyHash)
 	NodeName string // shown on the dashboard; default "local"
-	Version  string // likewise
+	// NodeID tells the node from all others that share the store; default NodeName.
+	NodeID  string
+	Version string // shown on the dashboard
+	// Authority is what the nodes of a cluster share; nil: this is none of a cluster.
+	Authority Authority
 	// Leadership says whether this node does what is to be done once for all that share
 	// the store; default: store.Alone. See doc.go for what that is.
 	Leadership Leadership
@@ -106,6 +110,8 @@ type Engine struct {
 	allTold    func(ctx context.Context) error
 
 	node        Node
+	nodeID      string
+	authority   Authority // may be nil
 	storeHealth *storeHealth
 	downstream  downstream
 	dashboard   atomic.Pointer[kept]
@@ -159,8 +165,9 @@ func New(opts Options) (*Engine, error) {
 		networks: networks, blocked: blocked, exceptions: exceptions, sharing: shared,
 		cache: cache, flights: newFlights(), usage: newUsage(),
 		unnamed: new(clientip.UnnamedProxy), events: event.NewBus(opts.Now), watcher: opts.Watcher, onShut: opts.OnShut,
+		node:   Node{Name: opts.NodeName, Version: opts.Version, Started: store.StoredTime(start)},
+		nodeID: opts.NodeID, authority: opts.Authority,
 		leadership: opts.Leadership, allTold: opts.AllTold,
-		node:        Node{Name: opts.NodeName, Version: opts.Version, Started: store.StoredTime(start)},
 		storeHealth: newStoreHealth(start), housekeeping: make(chan struct{}, 1), replays: make(chan struct{}, 1),
 		jobs: make(chan job), stop: make(chan struct{}),
 		idPrefix: strings.ToLower(rand.Text()[:8]) + "-",
@@ -197,6 +204,9 @@ func (opts Options) withDefaults() Options {
 	}
 	if opts.NodeName == "" {
 		opts.NodeName = "local"
+	}
+	if opts.NodeID == "" {
+		opts.NodeID = opts.NodeName
 	}
 	return opts
 }

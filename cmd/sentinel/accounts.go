@@ -135,6 +135,9 @@ func openStoredAccounts(ctx context.Context, dir string) (*storedAccounts, error
 	if err != nil {
 		return nil, err
 	}
+	if err := refuseCopy(ctx, s, dir); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
 	// Nothing that is done here opens or makes a second factor, so any key will
 	// do: that of the server may be in an environment that is not here.
 	key := make([]byte, accountKeyBytes)

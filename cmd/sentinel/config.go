@@ -84,7 +84,10 @@ type Config struct {
 	CounterDays      int
 	AuditDays        int
 
-	PostgresDSN             secretText
+	PostgresDSN             secretText // empty: this is none of a cluster
+	PostgresListenDSN       secretText // empty: PostgresDSN
+	NodeName                string     // empty: that of the host
+	MaxStaleness            time.Duration
 	RedisAddr               secretText
 	RedisPassword           secretText
 	AlertWebhookURL         secretText

@@ -20,6 +20,7 @@ func (r *reading) check(c *Config) {
 	r.checkClientIP(c)
 	r.checkProfile(c)
 	r.checkFirstUses(c)
+	r.checkCluster(c)
 	r.warnUnused()
 }
 
@@ -138,6 +139,14 @@ func (r *reading) checkFirstUses(c *Config) {
 	for _, rule := range c.BindRules {
 		if rule.Pattern == "" && rule.Rule.Kind == store.RuleAll {
 			r.warnf("SENTINEL_BIND_RULE: every new key may be used from anywhere: its binding protects nothing")
+		}
+	}
+}
+
+func (r *reading) checkCluster(c *Config) {
+	for _, name := range []string{"SENTINEL_PG_LISTEN_DSN", "SENTINEL_MAX_STALENESS"} {
+		if r.isGiven(name) && c.PostgresDSN == "" {
+			r.warnf("%s has no effect without PG_DSN: this is no node of a cluster", name)
 		}
 	}
 }

@@ -74,6 +74,7 @@ var (
 	publicURLs     = form[string]{text{"URL", "URL"}, "http:// or https://, a host and perhaps a path", checkedBy(parseDownstreamURL), plainText}
 	webhookURLs    = form[secretText]{text{"URL", "URL"}, "an http:// or https:// URL", parseWebhookURL, hiddenText}
 	postgresURLs   = form[secretText]{text{"URL", "URL"}, "a postgresql:// URL with a host", parsePostgresURL, hiddenText}
+	nodeNames      = form[string]{text{"name", "名称"}, "up to 64 letters, digits, dots, hyphens and underscores", parseNodeName, plainText}
 	redisAddrs     = form[secretText]{text{"host:port", "主机:端口"}, "host:port or a redis:// URL", parseRedisAddr, hiddenText}
 	listenAddrs    = form[string]{text{"host:port", "主机:端口"}, "host:port or :port", parseListen, plainText}
 	prefixLists    = form[[]netip.Prefix]{text{"list of prefixes", "网段列表"}, "addresses or prefixes, separated by commas", parsePrefixes, textList}
@@ -253,6 +254,24 @@ func parsePostgresURL(value string) (secretText, error) {
 		return "", errors.New("has no host")
 	}
 	return secretText(value), nil
+}
+
+func parseNodeName(value string) (string, error) { return value, checkNodeName(value) }
+
+const maxNodeName = 64
+
+// checkNodeName returns why a text cannot be the name of a node. Host names can.
+func checkNodeName(name string) error {
+	isOther := func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune(".-_", r)
+	}
+	switch {
+	case name == "" || len(name) > maxNodeName:
+		return fmt.Errorf("has %d bytes, and may have up to %d", len(name), maxNodeName)
+	case strings.ContainsFunc(name, isOther):
+		return errors.New("has other characters")
+	}
+	return nil
 }
 
 func parseRedisAddr(value string) (secretText, error) {

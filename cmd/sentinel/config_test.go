@@ -318,7 +318,8 @@ func TestWarnings(t *testing.T) {
 		{"nothing is a burst", "", []string{"SENTINEL_BIND_BURST_ACTION=hold", "SENTINEL_BIND_BURST=0"}, []string{"no effect with SENTINEL_BIND_BURST=0"}},
 		{"new keys from anywhere", "", []string{"SENTINEL_BIND_RULE=sk-ci*=learn:3/24h, all"}, []string{"its binding protects nothing"}},
 		{"some new keys from anywhere", "", []string{"SENTINEL_BIND_RULE=sk-ci*=all"}, nil},
-		{"earlier deployment", "", []string{"PG_DSN=postgresql://u:p@db/x", "REDIS_ADDR=redis:6379", "REDIS_PASSWORD=", "UVICORN_WORKERS=4"}, []string{"PG_DSN, REDIS_ADDR: set, and not used: this version runs as a single node", "UVICORN_WORKERS: set, and not used: one process"}},
+		{"cluster settings without a cluster", "", []string{"SENTINEL_MAX_STALENESS=5m", "SENTINEL_PG_LISTEN_DSN=postgresql://u:p@db/x"}, []string{"SENTINEL_PG_LISTEN_DSN has no effect without PG_DSN", "SENTINEL_MAX_STALENESS has no effect without PG_DSN"}},
+		{"earlier deployment", "", []string{"PG_DSN=postgresql://u:p@db/x", "REDIS_ADDR=redis:6379", "REDIS_PASSWORD=", "UVICORN_WORKERS=4"}, []string{"REDIS_ADDR: set, and not used: this version connects to no Redis", "UVICORN_WORKERS: set, and not used: one process"}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -367,8 +368,8 @@ ARCHIVE_SCHEDULER_LOCK_KEY=2026030502
 			t.Errorf("got %q, want %q", pair[0], pair[1])
 		}
 	}
-	if !slices.ContainsFunc(warnings, func(w string) bool { return strings.Contains(w, "single node") }) {
-		t.Errorf("got %q, want to be warned that nothing is shared", warnings)
+	if !slices.ContainsFunc(warnings, func(w string) bool { return strings.Contains(w, "connects to no Redis") }) {
+		t.Errorf("got %q, want to be warned of what is not used", warnings)
 	}
 }
 

@@ -19,11 +19,14 @@ import (
 	"github.com/key-ip-sentinel/sentinel/engine/account"
 	"github.com/key-ip-sentinel/sentinel/engine/alert"
 	"github.com/key-ip-sentinel/sentinel/engine/clientip"
+	"github.com/key-ip-sentinel/sentinel/engine/follow"
 	"github.com/key-ip-sentinel/sentinel/engine/rebind"
 	"github.com/key-ip-sentinel/sentinel/httpapi"
+	"github.com/key-ip-sentinel/sentinel/httpapi/admin"
 	"github.com/key-ip-sentinel/sentinel/httpapi/proxy"
 	"github.com/key-ip-sentinel/sentinel/store"
 	"github.com/key-ip-sentinel/sentinel/store/bolt"
+	"github.com/key-ip-sentinel/sentinel/store/replica"
 )
 
 const (
@@ -89,9 +92,12 @@ type node struct {
 	logger *slog.Logger
 
 	public   net.Listener
-	admin    net.Listener // nil: the admin API is on the public address
-	local    net.Listener // nil: the socket could not be made
-	store    *bolt.Store
+	admin    net.Listener   // nil: the admin API is on the public address
+	local    net.Listener   // nil: the socket could not be made
+	file     *bolt.Store    // in the data directory
+	store    store.Store    // file, or cluster
+	cluster  *replica.Store // nil: none
+	follower *follow.Follower
 	secrets  secrets
 	settings *runtimeSettings
 	bindings int
@@ -102,6 +108,7 @@ type node struct {
 	proxy    *proxy.Proxy
 	resolver *clientip.Resolver
 	api      *httpapi.API
+	adminAPI *admin.API
 	servers  []*server
 	// endStreams ends what listens to events, which no grace period should wait for.
 	endStreams func()
@@ -131,7 +138,7 @@ func (n *node) open(ctx context.Context) error {
 	if err := makeDataDir(n.cfg.DataDir); err != nil {
 		return err
 	}
-	if n.store, err = openStore(n.cfg.DataDir, n.logger); err != nil {
+	if err := n.openData(ctx); err != nil {
 		return err
 	}
 	if err := n.loadSecrets(ctx); err != nil {
@@ -282,6 +289,9 @@ func (n *node) close() error {
 	defer cancel()
 	n.cancelBase()
 	var errs []error
+	if n.follower != nil {
+		n.follower.Close()
+	}
 	if n.proxy != nil {
 		n.proxy.Close()
 	}

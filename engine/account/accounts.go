@@ -12,6 +12,12 @@ import (
 	"github.com/key-ip-sentinel/sentinel/store"
 )
 
+// The kinds of the documents.
+const (
+	AccountKind = "account"
+	TokenKind   = "token"
+)
+
 // keyBytes is how long Options.Key has to be.
 const keyBytes = seal.KeyBytes
 
@@ -84,8 +90,8 @@ func New(ctx context.Context, opts Options) (*Accounts, error) {
 		opts.cost = defaultCost
 	}
 	a := &Accounts{
-		accounts: newShelf[accountRecord](opts.Documents, "account", opts.Now),
-		tokens:   newShelf[tokenRecord](opts.Documents, "token", opts.Now),
+		accounts: newShelf[accountRecord](opts.Documents, AccountKind, opts.Now),
+		tokens:   newShelf[tokenRecord](opts.Documents, TokenKind, opts.Now),
 		hasher:   newHasher(opts.cost), sealer: sealer,
 		guard:  newGuard(opts.Now),
 		issuer: opts.Issuer, logger: opts.Logger, now: opts.Now, onLockout: opts.OnLockout,
@@ -104,6 +110,13 @@ func New(ctx context.Context, opts Options) (*Accounts, error) {
 // Close writes the last uses of API tokens that are not written yet, and stops
 // writing them. A second call does nothing.
 func (a *Accounts) Close(ctx context.Context) error { return a.uses.close(ctx) }
+
+// Changed has accounts and tokens read again before they are next gone by: others have
+// changed some. It does not wait.
+func (a *Accounts) Changed() {
+	a.accounts.expire()
+	a.tokens.expire()
+}
 
 // storedNow is the time as documents have it.
 func (a *Accounts) storedNow() time.Time { return store.StoredTime(a.now()) }

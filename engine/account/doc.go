@@ -5,7 +5,8 @@
 // An account is a document of the kind "account", a token one of the kind
 // "token", in the store. The list of each kind is kept in memory, in step with
 // the changes that this process makes, and read again once it is older than a
-// second: what another node of a cluster changes counts here within that second.
+// second, or Changed was called: what another node of a cluster changes counts here
+// within that second.
 // If it cannot be read again, sessions and tokens are not judged by the old list
 // but answered with the store's error, so that nobody outlives a revocation.
 //

@@ -164,6 +164,7 @@ func (a *API) register() {
 	a.registerBindingEdits()
 	a.registerRebindLinks()
 	a.registerBulk()
+	a.registerBulkUndo()
 	a.registerReplay()
 	a.registerSuspicions()
 	a.registerNodes()

@@ -190,11 +190,13 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	if s.node, err = s.nodeID(ctx); err != nil {
 		return nil, fmt.Errorf("open copy: %w", err)
 	}
+	s.state.stale.Store(s.state.isOlder(opts.MaxStaleness))
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.link.down = errNotConnected
 	s.running.Go(s.follow)
 	s.running.Go(s.listen)
 	s.running.Go(s.deliver)
+	s.running.Go(s.watchAge)
 	return s, nil
 }
 

@@ -82,9 +82,9 @@ func (s *Store) whyNotSure(ctx context.Context) error {
 		return err
 	}
 	if err := s.Away(); err != nil {
-		return unavailable(err)
+		return notAsked(err)
 	}
-	return errNotSure
+	return notAsked(errNotSure)
 }
 
 // regressed has changes fail until the follower has found out what became of the
