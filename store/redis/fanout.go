@@ -176,7 +176,7 @@ func isTimeout(err error) bool {
 // hear does as a message says, unless it is of this node or cannot be read.
 func (c *Client) hear(channel string, message []byte) {
 	n, size := binary.Uvarint(message)
-	if size <= 0 || n > uint64(len(message)-size) {
+	if size <= 0 || n > uint64(len(message)-size) { // #nosec G115 -- not negative: size is of the message
 		return
 	}
 	node, text := string(message[size:size+int(n)]), message[size+int(n):] // #nosec G115 -- of the message's length

@@ -47,6 +47,11 @@ func (s Server) Validate() error {
 	return err
 }
 
+// IsTLS reports whether it is connected to by TLS.
+func (s Server) IsTLS() bool {
+	return s.TLS || strings.HasPrefix(strings.ToLower(s.Addresses), "rediss://")
+}
+
 func invalid(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", store.ErrInvalid, fmt.Sprintf(format, args...))
 }
