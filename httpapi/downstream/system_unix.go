@@ -3,6 +3,7 @@
 package downstream
 
 import (
+	"errors"
 	"io"
 	"syscall"
 )
@@ -36,7 +37,7 @@ func (s *system) init(c *conn) {
 	s.raw = raw
 	s.peek = func(fd uintptr) {
 		_, _, err := syscall.Recvfrom(int(fd), s.one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		s.quiet = err == syscall.EAGAIN || err == syscall.EWOULDBLOCK
+		s.quiet = errors.Is(err, syscall.EAGAIN)
 	}
 	s.read = func(fd uintptr) bool { return s.tryRead(int(fd), c) }
 }
@@ -48,11 +49,11 @@ func (s *system) tryRead(fd int, c *conn) bool {
 	buf := c.read.buf[:c.allowed(len(c.read.buf))]
 	for {
 		s.n, s.err = syscall.Read(fd, buf)
-		if s.err != syscall.EINTR {
+		if !errors.Is(s.err, syscall.EINTR) {
 			break
 		}
 	}
-	if s.err == syscall.EAGAIN || s.err == syscall.EWOULDBLOCK {
+	if errors.Is(s.err, syscall.EAGAIN) {
 		c.read.release()
 		return false
 	}
