@@ -61,7 +61,8 @@ func (c *Client) Close() error {
 	return conn.Close()
 }
 
-// Do sends a request and reads the whole answer. Nothing is ever sent twice. On
+// Do sends a request and reads the whole answer, until the deadline of ctx, if that
+// comes before the one that every request has. Nothing is ever sent twice. On
 // an error the connection is closed, and the answer holds what had come until
 // then: a Status other than 0 means that the head of the final answer had begun.
 func (c *Client) Do(ctx context.Context, request []byte) (Answer, error) {
@@ -81,7 +82,11 @@ func (c *Client) do(ctx context.Context, request []byte) (a Answer, keep bool, e
 		c.conn = conn
 		c.r.Reset(conn)
 	}
-	if err := c.conn.SetDeadline(time.Now().Add(answerTimeout)); err != nil {
+	deadline := time.Now().Add(answerTimeout)
+	if earlier, isSet := ctx.Deadline(); isSet && earlier.Before(deadline) {
+		deadline = earlier
+	}
+	if err := c.conn.SetDeadline(deadline); err != nil {
 		return Answer{}, false, err
 	}
 	if _, err := c.conn.Write(request); err != nil {
