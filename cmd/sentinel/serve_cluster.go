@@ -60,7 +60,7 @@ func (n *node) openData(ctx context.Context) error {
 			}
 			return authority, nil
 		},
-		OnChange: n.follower.Changed, OnReplace: n.follower.Replaced,
+		OnChange: n.follower.Changed, OnReplace: n.follower.Replaced, OnWritten: n.tellRevision,
 	})
 	if err != nil {
 		return err
@@ -187,9 +187,8 @@ func (n *node) followed() follow.Parts {
 	documents[account.AccountKind] = quick(n.accounts.Changed)
 	documents[account.TokenKind] = quick(n.accounts.Changed)
 	documents[alert.ChannelKind] = n.alerts.ReloadChannels
-	// A node raises and delivers alerts of its own.
-	documents[alert.AlertKind] = follow.Nothing
-	documents[alert.DeliveryKind] = follow.Nothing
+	documents[alert.AlertKind] = n.shared.Reload
+	documents[alert.DeliveryKind] = n.shared.Reload
 	documents[rebind.DocumentKind] = n.links.Reload
 	documents[admin.EndedKind] = quick(n.adminAPI.SessionsChanged)
 	documents[runtimeKind] = n.settings.Reload
