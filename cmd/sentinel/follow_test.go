@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -20,9 +19,7 @@ import (
 // others.
 func TestEveryRecordIsFollowed(t *testing.T) {
 	downstream, _ := slowDownstream(t)
-	n := &node{cfg: configFrom(t, settingsFor(downstream, t.TempDir())), failed: make(chan struct{})}
-	n.logger = newLogger(n.cfg, &n.level, io.Discard)
-	n.base, n.cancelBase = context.WithCancel(t.Context())
+	n := newNode(configFrom(t, settingsFor(downstream, t.TempDir())), io.Discard)
 	must(t, n.open(t.Context()))
 	defer func() { must(t, n.close()) }()
 	parts := n.followed()
