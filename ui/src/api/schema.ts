@@ -1218,6 +1218,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/admin/api/nodes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the nodes of the cluster
+         * @description Each node tells every 3 seconds how it is. One that was not heard of for 15 seconds is lost, and after a day it is not listed any more. A Sentinel that runs alone lists itself.
+         */
+        get: operations["list-nodes"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/admin/api/openapi.json": {
         parameters: {
             query?: never;
@@ -3346,6 +3366,15 @@ export interface components {
             /** @description The store. */
             store: components["schemas"]["StoreHealth"];
         };
+        HealthBody: {
+            /** @description Why it is away. */
+            error?: string;
+            /**
+             * @description none: it is not set to use one.
+             * @enum {string}
+             */
+            state: "none" | "ok" | "away";
+        };
         HousekeepingResult: {
             /**
              * Format: int64
@@ -3819,6 +3848,70 @@ export interface components {
             started: string;
             /** @description Its version. */
             version?: string;
+        };
+        NodeBody: {
+            /** @description Where it takes requests. */
+            address: string;
+            /**
+             * Format: int64
+             * @description How many changes it knows of and does not have.
+             */
+            behind: number;
+            /** @description Tells nodes apart, also those of one name; the same after a restart. */
+            id: string;
+            /**
+             * Format: double
+             * @description How long ago its copy was level with the authority. A node looks once a second, so that less means nothing. Null: it never was.
+             */
+            lagSeconds: number | null;
+            /** @description Whether it does what is to be done once in the cluster. */
+            leader: boolean;
+            /** @description What the node is called. */
+            name: string;
+            /**
+             * Format: int64
+             * @description Up to which change its copy has everything; 0 for one that runs alone.
+             */
+            position: number;
+            /** @description As this node sees it. */
+            postgresql: components["schemas"]["HealthBody"];
+            /** @description As this node sees it. */
+            redis: components["schemas"]["HealthBody"];
+            /**
+             * Format: date-time
+             * @description When it was last heard of.
+             */
+            seenAt: string;
+            /** @description Whether it is the one that answers. */
+            self: boolean;
+            /**
+             * Format: date-time
+             * @description When it was started.
+             */
+            startedAt: string;
+            /**
+             * @description lost: not heard of for 15 seconds.
+             * @enum {string}
+             */
+            state: "here" | "lost";
+            /** @description Of the program. */
+            version: string;
+            /**
+             * Format: int64
+             * @description Batches of what it has counted and recorded that PostgreSQL does not have yet.
+             */
+            waiting: number;
+        };
+        NodesOutputBody: {
+            /** @description false: PostgreSQL is away from the node that answers, and the others are as they were last heard of. */
+            current: boolean;
+            /** @description All nodes, in the order of their names. */
+            items: components["schemas"]["NodeBody"][];
+            /**
+             * Format: int64
+             * @description How many there are.
+             */
+            total: number;
         };
         OutboxSize: {
             /**
@@ -12559,6 +12652,80 @@ export interface operations {
             };
             /** @description Precondition Failed */
             412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "list-nodes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NodesOutputBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -1,0 +1,140 @@
+//go:build linux
+
+package faulttest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+
+	"github.com/Shopify/toxiproxy/v2"
+)
+
+// fault is something that happens to a cluster.
+type fault struct {
+	name string
+	// begin has it happen; what it returns ends it.
+	begin func(ctx context.Context, r *run) (end func(ctx context.Context) error, err error)
+	// cutsOff means that nodes do not hear of changes until it is over.
+	cutsOff bool
+	// losesRecords means that a node may end with records that it had no time to keep.
+	losesRecords bool
+}
+
+var faults = []fault{
+	{name: "none", begin: nothing},
+	{name: "postgres-killed", begin: killPostgres, cutsOff: true},
+	{name: "postgres-frozen", begin: freezePostgres, cutsOff: true},
+	{name: "postgres-slow", begin: slowPostgres, cutsOff: true},
+	{name: "postgres-read-only", begin: readOnlyPostgres, cutsOff: true},
+	{name: "postgres-full", begin: fillPostgres, cutsOff: true},
+	{name: "postgres-failover", begin: failOver, cutsOff: true},
+	{name: "node-cut-off", begin: cutOffNode, cutsOff: true},
+	{name: "node-black-hole", begin: blackHoleNode, cutsOff: true},
+	{name: "node-killed", begin: killNode, cutsOff: true, losesRecords: true},
+	{name: "node-frozen", begin: freezeNode, cutsOff: true},
+}
+
+func nothing(context.Context, *run) (func(context.Context) error, error) {
+	return func(context.Context) error { return nil }, nil
+}
+
+// killPostgres is kill -9 of all its processes, and a restart.
+func killPostgres(_ context.Context, r *run) (func(context.Context) error, error) {
+	r.postgres.Kill()
+	return func(context.Context) error { return r.postgres.Restart() }, nil
+}
+
+// freezePostgres stops all its processes: connections hang and do not fail.
+func freezePostgres(_ context.Context, r *run) (func(context.Context) error, error) {
+	r.postgres.Freeze()
+	return func(context.Context) error { r.postgres.Thaw(); return nil }, nil
+}
+
+// slowPostgres has everything take two seconds longer, each way one.
+func slowPostgres(ctx context.Context, r *run) (func(context.Context) error, error) {
+	var errs []error
+	for _, n := range r.nodes {
+		errs = append(errs, n.toxic("latency", map[string]int{"latency": 1_000}))
+	}
+	return func(context.Context) error {
+		for _, n := range r.nodes {
+			n.cure(ctx)
+		}
+		return nil
+	}, errors.Join(errs...)
+}
+
+// readOnlyPostgres is a server that takes no changes, such as one whose disk is full.
+func readOnlyPostgres(_ context.Context, r *run) (func(context.Context) error, error) {
+	set := func(value string) error {
+		return errors.Join(
+			r.postgres.Do(database, "ALTER SYSTEM SET default_transaction_read_only = "+value),
+			r.postgres.Do(database, "SELECT pg_reload_conf()"))
+	}
+	return func(context.Context) error { return set("off") }, set("on")
+}
+
+// fillPostgres takes all connections, and ends those of the nodes.
+func fillPostgres(ctx context.Context, r *run) (func(context.Context) error, error) {
+	release, err := r.postgres.Fill(ctx, database)
+	return func(context.Context) error { return release() }, err
+}
+
+// failOver kills the server, and has the nodes find another one in its place that has
+// all its commits.
+func failOver(_ context.Context, r *run) (func(context.Context) error, error) {
+	r.postgres.Kill()
+	return func(context.Context) error {
+		if err := r.postgres.Move(); err != nil {
+			return err
+		}
+		for _, n := range r.nodes {
+			other := toxiproxy.Proxy{Listen: n.link.Listen, Upstream: hostOf(r.postgres.TCP(database)), Enabled: true}
+			if err := n.link.Update(&other); err != nil {
+				return fmt.Errorf("lead %s to the other server: %w", n.name, err)
+			}
+		}
+		return nil
+	}, nil
+}
+
+// cutOffNode refuses one node the way to PostgreSQL.
+func cutOffNode(_ context.Context, r *run) (func(context.Context) error, error) {
+	n := r.nodes[len(r.nodes)-1]
+	n.link.Stop()
+	return func(context.Context) error { return n.link.Start() }, nil
+}
+
+// blackHoleNode has nothing come through between one node and PostgreSQL, and no
+// connection end.
+func blackHoleNode(_ context.Context, r *run) (func(context.Context) error, error) {
+	n := r.nodes[len(r.nodes)-1]
+	return func(ctx context.Context) error { n.cure(ctx); return nil }, n.toxic("timeout", map[string]int{"timeout": 0})
+}
+
+// killNode is kill -9 of one node, and a start.
+func killNode(_ context.Context, r *run) (func(context.Context) error, error) {
+	n := r.nodes[0]
+	n.isOut.Store(true)
+	return func(ctx context.Context) error {
+		if err := n.start(ctx); err != nil {
+			return err
+		}
+		n.isOut.Store(false)
+		return nil
+	}, n.process.Kill()
+}
+
+// freezeNode stops one node, and lets it go on: it has a copy of another time then, and
+// does not know.
+func freezeNode(_ context.Context, r *run) (func(context.Context) error, error) {
+	n := r.nodes[len(r.nodes)-1]
+	n.isOut.Store(true)
+	return func(context.Context) error {
+		err := syscall.Kill(n.process.PID(), syscall.SIGCONT)
+		n.isOut.Store(false)
+		return err
+	}, syscall.Kill(n.process.PID(), syscall.SIGSTOP)
+}
