@@ -3,11 +3,13 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 
 	"github.com/key-ip-sentinel/sentinel/engine/bindcache"
 	"github.com/key-ip-sentinel/sentinel/engine/clientip"
 	"github.com/key-ip-sentinel/sentinel/engine/credential"
+	"github.com/key-ip-sentinel/sentinel/store"
 )
 
 // Arrive begins an exchange: it finds the client IP and holds it against the
@@ -149,7 +151,10 @@ func (e *Engine) register(x *Exchange) {
 func (e *Engine) judgeAll(ctx context.Context, policy *Policy, x *Exchange) Decision {
 	var bound [credential.MaxKeys]*bindcache.Entry
 	for i := range x.keys.Len() {
-		entry, err := e.cache.Get(ctx, x.keys.Hash(i))
+		entry, err := e.lookUp(ctx, x.keys.Hash(i))
+		if entry == nil && err == nil && e.triesOlder() {
+			entry, err = e.findOlder(ctx, x, i)
+		}
 		switch {
 		case err != nil:
 			if d := e.lookupFailed(ctx, policy, x, err); !d.Passes() {
@@ -180,9 +185,12 @@ func (e *Engine) judgeAll(ctx context.Context, policy *Policy, x *Exchange) Deci
 	if x.degraded {
 		e.usage.count(CountFailsafeOpen)
 	}
-	for _, entry := range bound[:x.keys.Len()] {
+	for i, entry := range bound[:x.keys.Len()] {
 		if entry != nil {
 			e.usage.touch(entry, x.ClientIP)
+		}
+		if entry != nil && x.olderKeys != nil && x.Observed == "" {
+			e.moveLater(x, i)
 		}
 	}
 	return Decision{}
@@ -225,8 +233,28 @@ func (e *Engine) prepareBinding(ctx context.Context, policy *Policy, x *Exchange
 	case policy.BindOn == BindOnRequest:
 		return e.bind(ctx, policy, x)
 	}
+	if away := e.authorityAway(); away != nil {
+		// What could not be bound afterwards is not asked for: the downstream would have
+		// done the work, and the client not have its answer.
+		d := e.failsafe(policy, x, "bind key", away)
+		if d.Passes() {
+			e.usage.count(CountFailsafeOpen)
+		}
+		return d
+	}
 	x.pending = true
 	return Decision{}
+}
+
+// errDoubted is why no key is looked up at a node that was cut off for too long.
+var errDoubted = fmt.Errorf("%w: this node was cut off from the authority for too long to go by what it knows", store.ErrUnavailable)
+
+// lookUp returns the entry that a key is decided by, or nil if it has no binding.
+func (e *Engine) lookUp(ctx context.Context, hash store.KeyHash) (*bindcache.Entry, error) {
+	if e.authority != nil && e.authority.IsStale() {
+		return nil, errDoubted
+	}
+	return e.cache.Get(ctx, hash)
 }
 
 // lookupFailed is the answer where a key could not be looked up: for want of the
@@ -270,7 +298,10 @@ func (e *Engine) Done(x *Exchange) {
 	for i := range x.flying {
 		e.flights.remove(x.flight(i))
 	}
-	x.flying, x.more = 0, nil
+	for _, f := range x.olderFlights {
+		e.flights.remove(f)
+	}
+	x.flying, x.more, x.olderFlights = 0, nil, nil
 	_, cut := x.Cut()
 	switch {
 	case cut && !x.settled:

@@ -10,9 +10,9 @@ import (
 )
 
 const (
-	// clockMark is the setting that tells when housekeeping last looked at the
+	// ClockMark is the setting that tells when housekeeping last looked at the
 	// clock.
-	clockMark = "internal.clock_mark"
+	ClockMark = "internal.clock_mark"
 	// clockStride is how far the clock may have gone since then to be believed.
 	clockStride = 24 * time.Hour
 	// clockDoubt is how long housekeeping waits for a clock that went further.
@@ -29,7 +29,7 @@ const (
 func (e *Engine) doubtsClock(ctx context.Context) (bool, error) {
 	now := e.now().UTC().Round(0) // the wall clock's, which is what may be wrong
 	var last time.Time
-	stored, err := e.store.Setting(ctx, clockMark)
+	stored, err := e.store.Setting(ctx, ClockMark)
 	if err == nil {
 		err = last.UnmarshalText(stored)
 	}
@@ -49,7 +49,7 @@ func (e *Engine) doubtsClock(ctx context.Context) (bool, error) {
 	e.doubtSince = time.Time{}
 	text, err := now.MarshalText()
 	if err == nil {
-		err = e.store.PutSetting(ctx, clockMark, text)
+		err = e.store.PutSetting(ctx, ClockMark, text)
 	}
 	if err != nil {
 		return true, fmt.Errorf("note the clock: %w", err)

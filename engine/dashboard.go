@@ -128,6 +128,7 @@ type Health struct {
 	Store      StoreHealth      `json:"store"`
 	Downstream DownstreamHealth `json:"downstream"`
 	Nodes      []Node           `json:"nodes"`
+	Cluster    *Cluster         `json:"cluster,omitempty"` // nil: this is none of a cluster
 }
 
 // Node is one Sentinel.
@@ -193,6 +194,11 @@ func (e *Engine) makeDashboard(ctx context.Context) (Dashboard, error) {
 	d.Health = Health{
 		Store: e.storeHealth.get(), Downstream: e.downstream.look(now),
 		Nodes: []Node{e.node},
+	}
+	c, inCluster, err := e.Cluster(ctx)
+	check("look at the outbox", err)
+	if inCluster {
+		d.Health.Cluster = &c
 	}
 	if e.life.Err() != nil {
 		return Dashboard{}, errClosing

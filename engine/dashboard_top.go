@@ -29,7 +29,7 @@ func (e *Engine) topRefused(ctx context.Context, now time.Time) (t TopRefused, e
 			read[id] = r
 		}
 		e.keepOldRankings(read, hours[0], days[0])
-		return nil
+		return e.addOtherRankings(ctx, read)
 	})
 	labels := make(map[store.KeyHash]string)
 	for _, p := range []struct {

@@ -74,13 +74,18 @@ func (h *storeHealth) get() StoreHealth {
 	return h.now
 }
 
-// probeStore finds out whether a store that failed works again.
+// probeStore finds out whether a store that failed works again, and on a node of a
+// cluster whether the authority is there.
 func (e *Engine) probeStore(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, flushEvery)
+	defer cancel()
+	if away := e.authorityAway(); away != nil {
+		e.storeFailed("reach the authority", away)
+		return
+	}
 	if e.storeHealth.get().OK {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, flushEvery)
-	defer cancel()
 	if err := e.store.Probe(ctx); err != nil {
 		e.storeFailed("probe", err)
 		return
@@ -88,7 +93,12 @@ func (e *Engine) probeStore(ctx context.Context) {
 	e.storeWorks(e.now())
 }
 
+// storeWorks notes that the store has taken something, which on a node of a cluster says
+// nothing of the authority.
 func (e *Engine) storeWorks(now time.Time) {
+	if e.authorityAway() != nil {
+		return
+	}
 	e.storeHealth.worked(now)
 	e.watcher.StoreHealth(nil)
 }

@@ -14,7 +14,7 @@ import (
 )
 
 // minutesKind is the kind of the documents that hold the minutes of one hour of
-// one node; their IDs are the hour, a slash and the node's name.
+// one node; their IDs are the hour, a slash and the ID of the node.
 const minutesKind = "minutes"
 
 // storedMinutes is one document. Counters that are 0 throughout are left out.
@@ -24,7 +24,7 @@ type storedMinutes struct {
 }
 
 func (e *Engine) minutesID(hour time.Time) string {
-	return hour.Format(hourLayout) + "/" + e.node.Name
+	return hour.Format(hourLayout) + "/" + e.nodeID
 }
 
 // writeMinutes stores the minutes since the last time, once a minute and at the
@@ -195,7 +195,7 @@ func (e *Engine) readMinutes(ctx context.Context, now time.Time) (minuteCounts, 
 		}
 		list, err := e.store.ListDocuments(ctx, minutesKind)
 		for _, d := range list {
-			if _, node, _ := strings.Cut(d.ID, "/"); node == e.node.Name {
+			if _, node, _ := strings.Cut(d.ID, "/"); node == e.nodeID {
 				continue
 			}
 			others, err := parseMinutes(d)

@@ -22,7 +22,7 @@ const (
 	// rankingShown is how many of each the dashboard has.
 	rankingShown = 20
 	// rankingKind is the kind of the documents; their IDs are the hour or the
-	// day, as these layouts have it.
+	// day, as these layouts have it, and of a node of a cluster a slash and its ID.
 	rankingKind = "top"
 	hourLayout  = "2006-01-02T15"
 	dayLayout   = "2006-01-02"

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/key-ip-sentinel/sentinel/store"
@@ -68,12 +70,12 @@ func (e *Engine) putRanking(ctx context.Context, r *ranking, stored storedRankin
 	if err != nil {
 		return fmt.Errorf("write who was refused most in %s: %w", r.id, err)
 	}
-	d, err := e.store.PutDocument(ctx, store.Document{Kind: rankingKind, ID: r.id, Revision: r.revision, Body: body})
+	d, err := e.store.PutDocument(ctx, store.Document{Kind: rankingKind, ID: e.rankingDocument(r.id), Revision: r.revision, Body: body})
 	if errors.Is(err, store.ErrConflict) {
 		// A write that failed may have happened. What is there is older than r,
 		// which holds all of it.
-		if d, err = e.store.Document(ctx, rankingKind, r.id); err == nil {
-			d, err = e.store.PutDocument(ctx, store.Document{Kind: rankingKind, ID: r.id, Revision: d.Revision, Body: body})
+		if d, err = e.store.Document(ctx, rankingKind, e.rankingDocument(r.id)); err == nil {
+			d, err = e.store.PutDocument(ctx, store.Document{Kind: rankingKind, ID: e.rankingDocument(r.id), Revision: d.Revision, Body: body})
 		}
 	}
 	if err != nil {
@@ -89,7 +91,7 @@ func (e *Engine) loadRanking(ctx context.Context, r *ranking) error {
 	if r.loaded {
 		return nil
 	}
-	d, err := e.store.Document(ctx, rankingKind, r.id)
+	d, err := e.store.Document(ctx, rankingKind, e.rankingDocument(r.id))
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return fmt.Errorf("look up who was refused most in %s: %w", r.id, err)
 	}
@@ -116,8 +118,9 @@ func (e *Engine) removeRankings(ctx context.Context, now time.Time, days int) (r
 	hoursBefore := now.Add(-keepHourRankings)
 	daysBefore, goes := before(now, days)
 	for _, d := range list {
-		hour, hourErr := time.Parse(hourLayout, d.ID)
-		day, dayErr := time.Parse(dayLayout, d.ID)
+		of, _, _ := strings.Cut(d.ID, "/")
+		hour, hourErr := time.Parse(hourLayout, of)
+		day, dayErr := time.Parse(dayLayout, of)
 		old := hourErr == nil && hour.Before(hoursBefore) || dayErr == nil && goes && day.Before(daysBefore)
 		if !old {
 			continue
@@ -130,7 +133,42 @@ func (e *Engine) removeRankings(ctx context.Context, now time.Time, days int) (r
 	return removed, nil
 }
 
-// rankingOf returns a ranking as it is now, for the goroutine that writes usage:
+// rankingDocument returns the ID of the document of an hour or a day: nodes that share a
+// store count for themselves.
+func (e *Engine) rankingDocument(id string) string {
+	if e.authority == nil {
+		return id
+	}
+	return id + "/" + e.nodeID
+}
+
+// addOtherRankings adds what other nodes have stored.
+func (e *Engine) addOtherRankings(ctx context.Context, to map[string]storedRanking) error {
+	if e.authority == nil {
+		return nil
+	}
+	list, err := e.store.ListDocuments(ctx, rankingKind)
+	if err != nil {
+		return fmt.Errorf("list who was refused most: %w", err)
+	}
+	for _, d := range list {
+		id, node, _ := strings.Cut(d.ID, "/")
+		sum, wanted := to[id]
+		if !wanted || node == e.nodeID {
+			continue
+		}
+		other, err := parseRanking(d)
+		if err != nil {
+			e.logger.Debug("list of who was refused most by another node is left out", "error", err)
+		}
+		to[id] = storedRanking{
+			slices.Concat(sum.Keys, other.Keys), slices.Concat(sum.Addresses, other.Addresses), slices.Concat(sum.Networks, other.Networks),
+		}
+	}
+	return nil
+}
+
+// rankingOf returns a ranking of this node as it is now, for the goroutine that writes usage:
 // one that grows, or what is stored of one that has ended.
 func (e *Engine) rankingOf(ctx context.Context, id string) (storedRanking, error) {
 	rs := &e.rankings
@@ -153,7 +191,7 @@ func (e *Engine) rankingOf(ctx context.Context, id string) (storedRanking, error
 	if r, ok := e.oldRankings[id]; ok {
 		return r, nil
 	}
-	d, err := e.store.Document(ctx, rankingKind, id)
+	d, err := e.store.Document(ctx, rankingKind, e.rankingDocument(id))
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return storedRanking{}, fmt.Errorf("look up who was refused most in %s: %w", id, err)
 	}

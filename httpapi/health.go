@@ -60,18 +60,23 @@ type state struct {
 	Status     string `json:"status"`
 	Store      string `json:"store,omitempty"`
 	Downstream string `json:"downstream,omitempty"`
+	Authority  string `json:"authority,omitempty"` // of a node of a cluster
+	Redis      string `json:"redis,omitempty"`
 }
 
 const (
 	stateOK          = "ok"
 	stateUnavailable = "unavailable"
 	stateUnreachable = "unreachable"
+	stateDegraded    = "degraded"
+	stateStale       = "stale"
 )
 
 // health answers GET /health and GET /ready. The first says that the process
 // serves; the second whether it should be sent requests: without the store,
 // unknown keys cannot be bound nor changes made. What it says of the downstream
-// does not make it unready unless Options say so.
+// does not make it unready unless Options say so. A node of a cluster is ready without the
+// authority, as long as its copy is believed, and without Redis.
 func (a *API) health(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
@@ -86,6 +91,27 @@ func (a *API) health(w http.ResponseWriter, r *http.Request) {
 	if err := a.store.get(); err != nil {
 		a.opts.Logger.Warn("not ready: the store does not answer", "error", err)
 		status, s.Status, s.Store = http.StatusServiceUnavailable, stateUnavailable, stateUnavailable
+	}
+	if known := a.opts.Engine.Authority(); known != nil {
+		isReady := status == http.StatusOK
+		switch s.Authority = stateOK; {
+		case known.IsStale():
+			status, s.Status, s.Authority = http.StatusServiceUnavailable, stateUnavailable, stateStale
+		case known.Away() != nil:
+			s.Authority = stateUnreachable
+			if isReady {
+				s.Status = stateDegraded
+			}
+		}
+	}
+	if a.opts.Redis != nil {
+		s.Redis = stateOK
+		if a.opts.Redis().State == store.HealthAway {
+			s.Redis = stateUnreachable
+			if s.Status == stateOK {
+				s.Status = stateDegraded
+			}
+		}
 	}
 	if a.downstream != nil {
 		s.Downstream = stateOK

@@ -13,6 +13,9 @@ var (
 	// ErrUnavailable means that the medium does not answer or does not take
 	// writes: disk full, connection lost, store closed.
 	ErrUnavailable = errors.New("store unavailable")
+	// ErrNotAsked goes with ErrUnavailable where the medium was known not to answer, and
+	// so was not asked: nothing was changed.
+	ErrNotAsked = errors.New("nothing was changed")
 	// ErrLocked means that another process has the store open.
 	ErrLocked = errors.New("in use by another process")
 	// ErrForeign means that the file is not one of Sentinel's.

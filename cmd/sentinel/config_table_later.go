@@ -9,10 +9,6 @@ import (
 // with: accepted and checked, so that the file can be used unchanged, and warned
 // of, so that nobody relies on it.
 var (
-	noCluster = text{
-		"this version runs as a single node, with its own data directory, and connects to no PostgreSQL or Redis",
-		"此版本为单节点运行，使用自己的数据目录，不连接 PostgreSQL 或 Redis",
-	}
 	noWorkers = text{"one process uses every core", "单个进程即可使用全部核心"}
 )
 
@@ -48,27 +44,20 @@ var clusterGroup = &group{text{"Cluster", "集群"}}
 
 var clusterSettings = []*setting{
 	{
-		name: "PG_DSN", group: clusterGroup, example: "postgresql://sentinel@db.example.com/sentinel", secrecy: hidden, legacy: true, unused: noCluster,
+		name: "PG_DSN", group: clusterGroup, example: "postgresql://sentinel@db.example.com/sentinel", secrecy: hidden, legacy: true,
 		value: into(postgresURLs, func(c *Config) *secretText { return &c.PostgresDSN }),
 		help: text{
-			"The PostgreSQL database that several Sentinels share. The form postgresql+asyncpg:// is read too.",
-			"多个 Sentinel 共用的 PostgreSQL 数据库。也接受 postgresql+asyncpg:// 形式。",
+			"The PostgreSQL database that several Sentinels share: it makes this one a node of a cluster, with a copy of everything in its data directory. The nodes need the same SENTINEL_HMAC_SECRET and ADMIN_JWT_SECRET. The form postgresql+asyncpg:// is read too.",
+			"多个 Sentinel 共用的 PostgreSQL 数据库：设置后，此实例成为集群节点，数据目录中保存完整副本。各节点的 SENTINEL_HMAC_SECRET 和 ADMIN_JWT_SECRET 必须相同。也接受 postgresql+asyncpg:// 形式。",
 		},
 	},
 	{
-		name: "REDIS_ADDR", group: clusterGroup, example: "redis.example.com:6379", secrecy: hidden, legacy: true, unused: noCluster,
-		value: into(redisAddrs, func(c *Config) *secretText { return &c.RedisAddr }),
-		help:  text{"The Redis server over which they tell each other of changes.", "它们互相通知更改所用的 Redis 服务器。"},
-	},
-	{
-		name: "REDIS_PASSWORD", group: clusterGroup, example: "the password of the Redis server", secrecy: verbatim, legacy: true, unused: noCluster,
-		value: into(foreignSecrets, func(c *Config) *secretText { return &c.RedisPassword }),
-		help:  text{"The password of that server.", "该服务器的密码。"},
-	},
-	{
-		name: "ARCHIVE_SCHEDULER_LOCK_KEY", group: clusterGroup, def: "2026030502", example: "2026030502", legacy: true, unused: noCluster,
+		name: "ARCHIVE_SCHEDULER_LOCK_KEY", group: clusterGroup, def: "2026030502", example: "2026030502", legacy: true,
 		value: into(lockKeys, func(c *Config) *int64 { return &c.ArchiveSchedulerLockKey }),
-		help:  text{"The number of the PostgreSQL advisory lock that lets one of them archive and remove at a time.", "PostgreSQL advisory lock 的编号，使同一时间只有一个节点归档和清理。"},
+		help: text{
+			"The number of the PostgreSQL advisory lock whose holder is the leader: the node that archives, removes what is old and sends alerts. The nodes of a cluster have the same number, and nothing else in that database may use it.",
+			"PostgreSQL advisory lock 的编号，持有者为主节点：由它归档、清理过期数据并发送告警。集群各节点必须使用相同的编号，且该数据库中不得有其他用途占用它。",
+		},
 	},
 	{
 		name: "UVICORN_WORKERS", group: clusterGroup, example: "4", legacy: true, unused: noWorkers,

@@ -317,7 +317,7 @@ func TestChannelSecretsFromTheEnvironment(t *testing.T) {
 	path, err := binary()
 	must(t, err)
 	cmd := exec.Command(path, "alerts", "channels", "add", "ops", "--type", "webhook", "--data-dir", s.data)
-	cmd.Env = []string{channelURLVariable + "=" + r.URL, channelSecretVariable + "=" + hookSecret}
+	cmd.Env = []string{channelURLVariable + "=" + r.URL, channelSecretVariable + "=" + hookSecret, raceOptions}
 	read, write, err := os.Pipe() // on which nothing ever comes
 	must(t, err)
 	defer func() { _, _ = read.Close(), write.Close() }()

@@ -31,7 +31,7 @@ func startForCommands(t *testing.T) commandLine {
 	dir := t.TempDir()
 	s, err := bolt.Open(filepath.Join(dir, dataFileName), bolt.Options{})
 	must(t, err)
-	must(t, engine.CheckSecret(t.Context(), s, []byte(longSecret))) // which notes it in an empty store
+	must(t, engine.NoteSecret(t.Context(), s, engine.Secrets{Current: []byte(longSecret)}))
 	long := time.Now().AddDate(0, 0, -200)
 	for i := range 2 {
 		_, _, err := s.Bind(t.Context(), store.Binding{
@@ -390,7 +390,7 @@ func (c commandLine) brokenPipe(t *testing.T) {
 func startCommandWith(t *testing.T, path string, stdout *os.File, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), path, args...)
-	cmd.Dir, cmd.Env, cmd.Stdout = t.TempDir(), []string{}, stdout
+	cmd.Dir, cmd.Env, cmd.Stdout = t.TempDir(), []string{raceOptions}, stdout
 	must(t, cmd.Start())
 	return cmd
 }

@@ -25,7 +25,7 @@ func runSentinel(t *testing.T, stdin string, args ...string) (code int, stdout, 
 	defer cancel()
 	var out, errs bytes.Buffer
 	cmd := exec.CommandContext(ctx, path, args...)
-	cmd.Dir, cmd.Env = t.TempDir(), []string{}
+	cmd.Dir, cmd.Env = t.TempDir(), []string{raceOptions}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &out, &errs
 	if err := cmd.Run(); cmd.ProcessState == nil {
 		t.Fatal(err)

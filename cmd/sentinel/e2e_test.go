@@ -44,6 +44,10 @@ var binary = sync.OnceValues(func() (path string, err error) {
 	return path, nil
 })
 
+// raceOptions has a binary with the race detector end when it is done, not a second
+// later, as those that are built with it do.
+const raceOptions = "GORACE=atexit_sleep_ms=0"
+
 var usedBinary bool // set by startProcess; tests of this package do not run in parallel
 
 // requireServers says that what is not installed is a failure.
@@ -93,7 +97,7 @@ func startCommand(t *testing.T, environ []string, change func(cmd *exec.Cmd), ar
 	must(t, err)
 	p := &process{t: t, cmd: exec.Command(path, args...), stdout: newLogBuffer(), stderr: newLogBuffer(), ended: make(chan struct{})}
 	p.cmd.Dir = t.TempDir()
-	p.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + p.cmd.Dir}, environ...)
+	p.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + p.cmd.Dir, raceOptions}, environ...)
 	p.cmd.Stdout, p.cmd.Stderr = p.stdout, p.stderr
 	if change != nil {
 		change(p.cmd)
@@ -105,6 +109,9 @@ func startCommand(t *testing.T, environ []string, change func(cmd *exec.Cmd), ar
 	}()
 	t.Cleanup(func() {
 		_ = p.stop() // a test that cares has called it
+		if strings.Contains(p.stderr.String(), "WARNING: DATA RACE") {
+			t.Errorf("%s has a data race", strings.Join(args, " "))
+		}
 		if t.Failed() {
 			t.Logf("%s wrote:\n%s%s", strings.Join(args, " "), p.stdout, p.stderr)
 		}

@@ -70,6 +70,25 @@ func (r *runtimeSettings) applyWith(apply func(*Config) error) {
 	r.apply = apply
 }
 
+// Reload has in force what is kept, which another node may have changed.
+func (r *runtimeSettings) Reload(ctx context.Context) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	kept, _, err := r.read(ctx)
+	if err != nil {
+		return err
+	}
+	next, _ := r.over(kept) // who changed it was told what does not count
+	if maps.Equal(next.given, r.Config().given) {
+		return nil
+	}
+	if err := r.apply(next); err != nil {
+		return fmt.Errorf("apply settings: %w", err)
+	}
+	r.inForce.Store(next)
+	return nil
+}
+
 // read returns what is kept, by name, and its revision.
 func (r *runtimeSettings) read(ctx context.Context) (kept map[string]string, revision uint64, err error) {
 	d, err := r.documents.Document(ctx, runtimeKind, runtimeID)

@@ -48,12 +48,18 @@ type keptSecrets struct {
 // secret already, so is one that is not there.
 //
 // No password is made: one that nobody chose is one that nobody guards.
+//
+// The nodes of a cluster share their secrets, so that none is made there.
 func loadSecrets(dataDir string, cfg *Config, hasData bool) (secrets, error) {
 	s := secrets{HMACSecret: cfg.HMACSecret, AdminJWTSecret: cfg.AdminJWTSecret}
 	path := filepath.Join(dataDir, secretsName)
 	kept, err := readSecrets(path)
 	if err != nil {
 		return secrets{}, err
+	}
+	if cfg.PostgresDSN != "" && (s.HMACSecret == "" && kept.HMACSecret == "" || s.AdminJWTSecret == "" && kept.AdminJWTSecret == "") {
+		return secrets{}, fmt.Errorf("PG_DSN: the nodes of a cluster share SENTINEL_HMAC_SECRET and ADMIN_JWT_SECRET: give each node the same ones, "+
+			"such as openssl rand -hex 32 makes; a sentinel that ran alone has its own in %s", path)
 	}
 	if s.HMACSecret == "" && kept.HMACSecret == "" && hasData {
 		return secrets{}, fmt.Errorf("the HMAC secret that the data in %s was made with is missing: restore %s from a backup, or set SENTINEL_HMAC_SECRET to it",

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -19,11 +20,17 @@ import (
 	"github.com/key-ip-sentinel/sentinel/engine/account"
 	"github.com/key-ip-sentinel/sentinel/engine/alert"
 	"github.com/key-ip-sentinel/sentinel/engine/clientip"
+	"github.com/key-ip-sentinel/sentinel/engine/follow"
+	"github.com/key-ip-sentinel/sentinel/engine/ratelimit"
 	"github.com/key-ip-sentinel/sentinel/engine/rebind"
+	"github.com/key-ip-sentinel/sentinel/engine/roster"
 	"github.com/key-ip-sentinel/sentinel/httpapi"
+	"github.com/key-ip-sentinel/sentinel/httpapi/admin"
 	"github.com/key-ip-sentinel/sentinel/httpapi/proxy"
 	"github.com/key-ip-sentinel/sentinel/store"
 	"github.com/key-ip-sentinel/sentinel/store/bolt"
+	"github.com/key-ip-sentinel/sentinel/store/redis"
+	"github.com/key-ip-sentinel/sentinel/store/replica"
 )
 
 const (
@@ -44,14 +51,15 @@ type serveEnv struct {
 
 // serve runs Sentinel until ctx ends, and then lets what is under way finish.
 func serve(ctx context.Context, cfg *Config, env serveEnv) error {
-	n := &node{cfg: cfg, failed: make(chan struct{})}
-	n.level.Set(cfg.LogLevel)
-	n.logger = newLogger(cfg, &n.level, env.stderr)
+	n := newNode(cfg, env.stderr)
 	// net/http writes what a downstream sends out of turn to the standard logger.
 	log.SetOutput(slog.NewLogLogger(n.logger.Handler(), slog.LevelDebug).Writer())
 	log.SetFlags(0)
-	n.base, n.cancelBase = context.WithCancel(context.Background())
 	if err := n.open(ctx); err != nil {
+		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+			n.logger.Info("stopped before requests were served")
+			err = nil
+		}
 		return errors.Join(err, n.close())
 	}
 	n.start()
@@ -72,6 +80,15 @@ func serve(ctx context.Context, cfg *Config, env serveEnv) error {
 	return err
 }
 
+// newNode returns a node of which nothing is open yet.
+func newNode(cfg *Config, stderr io.Writer) *node {
+	n := &node{cfg: cfg, failed: make(chan struct{}), started: store.StoredTime(time.Now()), endTogether: func() {}}
+	n.level.Set(cfg.LogLevel)
+	n.logger = newLogger(cfg, &n.level, stderr)
+	n.base, n.cancelBase = context.WithCancel(context.Background())
+	return n
+}
+
 func (n *node) logStart() {
 	about := []any{"version", currentBuild().Version, "address", n.public.Addr().String()}
 	if n.admin != nil {
@@ -89,22 +106,38 @@ type node struct {
 	logger *slog.Logger
 
 	public   net.Listener
-	admin    net.Listener // nil: the admin API is on the public address
-	local    net.Listener // nil: the socket could not be made
-	store    *bolt.Store
-	secrets  secrets
-	settings *runtimeSettings
-	bindings int
-	alerts   *alert.Center
-	accounts *account.Accounts
-	engine   *engine.Engine
-	links    *rebind.Links
-	proxy    *proxy.Proxy
-	resolver *clientip.Resolver
-	api      *httpapi.API
-	servers  []*server
+	admin    net.Listener   // nil: the admin API is on the public address
+	local    net.Listener   // nil: the socket could not be made
+	file     *bolt.Store    // in the data directory
+	store    store.Store    // file, or cluster
+	cluster  *replica.Store // nil: none
+	follower *follow.Follower
+	// leadership is of a cluster, or store.Alone. shared are the alerts of a cluster.
+	leadership store.Leadership
+	shared     *alert.Shared
+	roster     *roster.Roster
+	leads      atomic.Bool // as far as this node knows
+	started    time.Time
+	redis      *redis.Client                // nil: there is none
+	told       atomic.Pointer[redis.Client] // redis, once it is there
+	limiter    atomic.Pointer[ratelimit.Limiter]
+	secrets    secrets
+	settings   *runtimeSettings
+	bindings   int
+	alerts     alerts
+	accounts   *account.Accounts
+	engine     *engine.Engine
+	links      *rebind.Links
+	proxy      *proxy.Proxy
+	resolver   *clientip.Resolver
+	api        *httpapi.API
+	adminAPI   *admin.API
+	servers    []*server
 	// endStreams ends what listens to events, which no grace period should wait for.
 	endStreams func()
+
+	together    sync.WaitGroup // what the nodes of a cluster do together
+	endTogether context.CancelFunc
 
 	base       context.Context // of every request
 	cancelBase context.CancelFunc
@@ -131,7 +164,7 @@ func (n *node) open(ctx context.Context) error {
 	if err := makeDataDir(n.cfg.DataDir); err != nil {
 		return err
 	}
-	if n.store, err = openStore(n.cfg.DataDir, n.logger); err != nil {
+	if err := n.openData(ctx); err != nil {
 		return err
 	}
 	if err := n.loadSecrets(ctx); err != nil {
@@ -140,6 +173,10 @@ func (n *node) open(ctx context.Context) error {
 	if err := n.openSettings(ctx); err != nil {
 		return err
 	}
+	if err := errors.Join(n.openLeadership(), n.openRedis()); err != nil {
+		return err
+	}
+	n.openRoster()
 	if n.bindings, err = n.store.CountBindings(ctx); err != nil {
 		return err
 	}
@@ -147,6 +184,9 @@ func (n *node) open(ctx context.Context) error {
 		return err
 	}
 	if err := n.openAccounts(ctx); err != nil {
+		return err
+	}
+	if err := n.turnToSecret(ctx); err != nil {
 		return err
 	}
 	return n.openHandlers(ctx, certificate)
@@ -195,7 +235,7 @@ func makeDataDir(dir string) error {
 }
 
 func openStore(dir string, logger *slog.Logger) (*bolt.Store, error) {
-	s, err := bolt.Open(filepath.Join(dir, dataFileName), bolt.Options{Logger: logger})
+	s, err := bolt.Open(filepath.Join(dir, dataFileName), bolt.Options{Program: currentBuild().Version, Logger: logger})
 	if errors.Is(err, store.ErrLocked) {
 		return nil, fmt.Errorf("%w: stop the other sentinel, or set SENTINEL_DATA_DIR to another directory than %s", err, dir)
 	}
@@ -282,6 +322,9 @@ func (n *node) close() error {
 	defer cancel()
 	n.cancelBase()
 	var errs []error
+	if n.follower != nil {
+		n.follower.Close()
+	}
 	if n.proxy != nil {
 		n.proxy.Close()
 	}
@@ -291,9 +334,18 @@ func (n *node) close() error {
 	if n.engine != nil {
 		errs = append(errs, n.engine.Close(ctx))
 	}
+	n.endTogether()
+	n.together.Wait()
 	if n.alerts != nil { // hears of the engine's last records
 		errs = append(errs, n.alerts.Close(ctx))
 	}
+	if n.roster != nil {
+		n.roster.Close()
+	}
+	if n.redis != nil {
+		errs = append(errs, n.redis.Close())
+	}
+	errs = n.tolerateAway(errs)
 	if n.store != nil {
 		errs = append(errs, n.store.Close())
 	}

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/hkdf"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net"
@@ -27,10 +25,6 @@ const (
 	// firstAccount is the account whose password ADMIN_PASSWORD is.
 	firstAccount = "admin"
 
-	accountKeyBytes = 32
-	accountKeyUse   = "key-ip-sentinel: second factors of accounts"
-	alertKeyUse     = "key-ip-sentinel: secrets of alert channels"
-
 	systemActor = "system"
 )
 
@@ -50,13 +44,10 @@ func (n *node) loadSecrets(ctx context.Context) error {
 	if len(n.secrets.Made) > 0 {
 		n.logger.Info("secrets made and kept: back them up with the data", "file", filepath.Join(n.cfg.DataDir, secretsName), "settings", n.secrets.Made)
 	}
-	if err := engine.CheckSecret(ctx, n.store, []byte(n.secrets.HMACSecret.Reveal())); errors.Is(err, engine.ErrOtherSecret) {
-		return fmt.Errorf("SENTINEL_HMAC_SECRET does not fit the data in %s: %w; give the one that it was made with, or another SENTINEL_DATA_DIR",
-			n.cfg.DataDir, err)
-	} else if err != nil {
-		return err
+	if n.cluster != nil {
+		return n.claimSecrets(ctx)
 	}
-	return nil
+	return n.checkSecret(ctx)
 }
 
 // openSettings puts the runtime values that the store keeps over the settings of
@@ -90,35 +81,35 @@ func (n *node) applySettings(c *Config) error {
 
 // openAlerts opens what raises alerts and delivers them.
 func (n *node) openAlerts(ctx context.Context) error {
-	key, err := hkdf.Key(sha256.New, []byte(n.secrets.HMACSecret.Reveal()), nil, alertKeyUse, accountKeyBytes)
+	key, oldKeys, err := n.sealKeys(alertKeyUse)
 	if err != nil {
 		return fmt.Errorf("key of alert channels: %w", err)
 	}
-	n.alerts, err = alert.New(ctx, alert.Options{
-		Documents: n.store, Logger: n.logger, Node: nodeName(), Key: key, Settings: alertSettingsOf(n.settings.Config()),
+	options := alert.Options{
+		Documents: n.store, Logger: n.logger, Node: n.name(), Key: key, OldKeys: oldKeys, Settings: alertSettingsOf(n.settings.Config()),
 		Label: func(ctx context.Context, hash store.KeyHash) string {
 			b, _ := n.store.Binding(ctx, hash) // without it the alert has the hint
 			return b.Label
 		},
-	})
+	}
+	if n.cluster != nil {
+		return n.openSharedAlerts(ctx, options)
+	}
+	center, err := alert.New(ctx, options)
+	if err == nil {
+		n.alerts = center
+	}
 	return err
-}
-
-// accountKey returns the key that second factors are sealed with. It comes of the
-// HMAC secret, which stays as long as the data does, and not of that of sessions,
-// which may be replaced to end them all.
-func accountKey(hmacSecret secretText) ([]byte, error) {
-	return hkdf.Key(sha256.New, []byte(hmacSecret.Reveal()), nil, accountKeyUse, accountKeyBytes)
 }
 
 // openAccounts opens the accounts, and gives the first one the password of the
 // settings.
 func (n *node) openAccounts(ctx context.Context) error {
-	key, err := accountKey(n.secrets.HMACSecret)
+	key, oldKeys, err := n.sealKeys(accountKeyUse)
 	if err != nil {
 		return fmt.Errorf("key of accounts: %w", err)
 	}
-	n.accounts, err = account.New(ctx, account.Options{Documents: n.store, Key: key, Logger: n.logger, OnLockout: n.alerts.Lockout})
+	n.accounts, err = account.New(ctx, account.Options{Documents: n.store, Key: key, OldKeys: oldKeys, Logger: n.logger, OnLockout: n.alerts.Lockout, Failures: n.failures()})
 	if err != nil {
 		return err
 	}
@@ -126,6 +117,10 @@ func (n *node) openAccounts(ctx context.Context) error {
 		return nil
 	}
 	changed, err := n.accounts.EnsurePassword(ctx, firstAccount, n.cfg.AdminPassword.Reveal())
+	if n.cluster != nil && errors.Is(err, store.ErrUnavailable) {
+		n.logger.Warn("the account may not have the password of ADMIN_PASSWORD: the authority is away, and the next start sees to it", "account", firstAccount, "error", err)
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("ADMIN_PASSWORD: %w", err)
 	}
@@ -142,18 +137,23 @@ func (n *node) openHandlers(ctx context.Context, certificate *httpapi.Certificat
 	if err != nil {
 		return err
 	}
+	n.limiter.Store(parts.limiter)
 	gateways := container.Gateways(os.DirFS("/"), os.Environ())
 	if len(gateways) > 0 {
 		n.logger.Info("in a container: SENTINEL_BIND_GUARD says what happens to first uses that seem to come from its gateway", "gateways", gateways)
 	}
-	n.engine, err = engine.New(engine.Options{
+	options := engine.Options{
 		Store: n.store, Resolver: parts.resolver, Credentials: parts.credentials, Policy: policyOf(cfg), Logger: n.logger,
 		Limiter: parts.limiter, CacheEntries: cfg.CacheEntries,
-		Retention: retentionOf(cfg), Watcher: n.alerts, NodeName: nodeName(), Version: currentBuild().Version,
-		Gateways: gateways,
-		OnShut:   func(ctx context.Context, hash store.KeyHash) { n.links.Shut(ctx, hash) },
-	})
-	if err != nil {
+		Retention: retentionOf(cfg), Watcher: n.alerts, NodeName: n.name(), NodeID: n.scope(), Version: currentBuild().Version,
+		Gateways: gateways, Leadership: n.leadership, AllTold: n.allTold,
+		OnShut:  func(ctx context.Context, hash store.KeyHash) { n.links.Shut(ctx, hash) },
+		OnMoved: func(ctx context.Context, from, to store.KeyHash) { n.links.Moved(ctx, from, to) },
+	}
+	if n.cluster != nil {
+		options.Authority = n.cluster
+	}
+	if n.engine, err = engine.New(options); err != nil {
 		return err
 	}
 	if n.links, err = rebind.New(ctx, rebind.Options{Store: n.store, Keys: n.engine, Logger: n.logger}); err != nil {
@@ -171,6 +171,8 @@ func (n *node) openHandlers(ctx context.Context, certificate *httpapi.Certificat
 		return err
 	}
 	n.settings.applyWith(n.applySettings)
+	n.startFollowing()
+	n.startTogether()
 	n.addServers(n.api, certificate)
 	return nil
 }
@@ -182,32 +184,27 @@ func (n *node) newAPI(parts parts) (*httpapi.API, error) {
 		return nil, err
 	}
 	n.alerts.PublishTo(n.engine.Events())
-	api, err := admin.New(admin.Options{
+	n.adminAPI, err = admin.New(admin.Options{
 		Engine: n.engine, Accounts: n.accounts, Alerts: n.alerts, Resolver: parts.resolver, Store: n.store, Settings: n.settings, Logger: n.logger,
-		JWTSecret: []byte(n.secrets.AdminJWTSecret.Reveal()), LocalToken: token, Version: currentBuild().Version, Maintainer: n.store,
-		Node: nodeName(), Rebind: n.links, PublicURL: func() string { return n.settings.Config().PublicURL }, SharesPublic: n.admin == nil,
+		JWTSecret: []byte(n.secrets.AdminJWTSecret.Reveal()), LocalToken: token, Version: currentBuild().Version, Maintainer: n.file,
+		Node: n.name(), Nodes: n.roster, Rebind: n.links, PublicURL: func() string { return n.settings.Config().PublicURL }, SharesPublic: n.admin == nil,
 	})
 	if err != nil {
 		return nil, err
 	}
-	n.endStreams = api.EndStreams
+	n.endStreams = n.adminAPI.EndStreams
 	page, err := rebindpage.New(rebindpage.Options{Links: n.links, Engine: n.engine, Resolver: parts.resolver, Audit: n.store, Logger: n.logger})
 	if err != nil {
 		return nil, err
 	}
-	return httpapi.New(httpapi.Options{
-		Engine: n.engine, Resolver: parts.resolver, Store: n.store, Proxy: n.proxy, Admin: api, Logger: n.logger, Rebind: page,
+	options := httpapi.Options{
+		Engine: n.engine, Resolver: parts.resolver, Store: n.store, Proxy: n.proxy, Admin: n.adminAPI, Logger: n.logger, Rebind: page,
 		AdminNetworks: n.settings.Config().AdminNetworks, PublicMetrics: n.cfg.Metrics == metricsPublic, Downstream: n.reachDownstream,
-	})
-}
-
-// nodeName returns what the console calls this server.
-func nodeName() string {
-	name, err := os.Hostname()
-	if err != nil {
-		return "local"
 	}
-	return name
+	if n.redis != nil {
+		options.Redis = n.redisHealth
+	}
+	return httpapi.New(options)
 }
 
 // reachDownstream connects to the downstream, and no more: what it answers is for

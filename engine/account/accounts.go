@@ -12,6 +12,12 @@ import (
 	"github.com/key-ip-sentinel/sentinel/store"
 )
 
+// The kinds of the documents.
+const (
+	AccountKind = "account"
+	TokenKind   = "token"
+)
+
 // keyBytes is how long Options.Key has to be.
 const keyBytes = seal.KeyBytes
 
@@ -24,6 +30,8 @@ type Options struct {
 	// backup of the store. With another key the second factors that are there
 	// cannot be checked any more, except by recovery codes.
 	Key []byte
+	// OldKeys are keys from before, whose second factors are good as well.
+	OldKeys [][]byte
 	// Issuer is what an authenticator shows beside the name of the account;
 	// empty: "Key-IP Sentinel".
 	Issuer string
@@ -34,6 +42,8 @@ type Options struct {
 	// an address, for accounts that exist: what is typed as the name of one that
 	// does not may be a password. It must not block.
 	OnLockout func(name string, from netip.Addr)
+	// Failures are those of all nodes of a cluster; nil: each process counts its own.
+	Failures Failures
 
 	cost cost // of new password hashes; zero: defaultCost
 }
@@ -68,7 +78,7 @@ func New(ctx context.Context, opts Options) (*Accounts, error) {
 	if opts.Documents == nil || opts.Logger == nil {
 		return nil, errors.New("accounts: no store or no logger given")
 	}
-	sealer, err := newSealer(opts.Key)
+	sealer, err := newSealer(opts.Key, opts.OldKeys)
 	if err != nil {
 		return nil, fmt.Errorf("accounts: %w", err)
 	}
@@ -82,12 +92,13 @@ func New(ctx context.Context, opts Options) (*Accounts, error) {
 		opts.cost = defaultCost
 	}
 	a := &Accounts{
-		accounts: newShelf[accountRecord](opts.Documents, "account", opts.Now),
-		tokens:   newShelf[tokenRecord](opts.Documents, "token", opts.Now),
+		accounts: newShelf[accountRecord](opts.Documents, AccountKind, opts.Now),
+		tokens:   newShelf[tokenRecord](opts.Documents, TokenKind, opts.Now),
 		hasher:   newHasher(opts.cost), sealer: sealer,
 		guard:  newGuard(opts.Now),
 		issuer: opts.Issuer, logger: opts.Logger, now: opts.Now, onLockout: opts.OnLockout,
 	}
+	a.guard.failures = opts.Failures
 	if _, err := a.accounts.read(ctx); err != nil {
 		return nil, err
 	}
@@ -101,6 +112,13 @@ func New(ctx context.Context, opts Options) (*Accounts, error) {
 // Close writes the last uses of API tokens that are not written yet, and stops
 // writing them. A second call does nothing.
 func (a *Accounts) Close(ctx context.Context) error { return a.uses.close(ctx) }
+
+// Changed has accounts and tokens read again before they are next gone by: others have
+// changed some. It does not wait.
+func (a *Accounts) Changed() {
+	a.accounts.expire()
+	a.tokens.expire()
+}
 
 // storedNow is the time as documents have it.
 func (a *Accounts) storedNow() time.Time { return store.StoredTime(a.now()) }

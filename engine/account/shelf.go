@@ -44,13 +44,15 @@ type shelf[T record[T]] struct {
 	// what is current. A channel, so that waiting for it ends with the context.
 	writing chan struct{}
 	current atomic.Pointer[shelved[T]]
+	expired atomic.Uint64 // counts the calls of expire
 }
 
 // shelved is the documents of one moment. It is not changed once published.
 type shelved[T record[T]] struct {
-	readAt time.Time
-	byID   map[string]kept[T]
-	byKey  map[string]string // key to ID
+	readAt  time.Time
+	expired uint64 // how many calls of expire there had been before it was read
+	byID    map[string]kept[T]
+	byKey   map[string]string // key to ID
 }
 
 type kept[T any] struct {
@@ -90,8 +92,11 @@ func (s *shelf[T]) readWithin(ctx context.Context, age time.Duration) (*shelved[
 func (s *shelf[T]) within(all *shelved[T], bound time.Duration) bool {
 	// A clock that was set back makes it old too.
 	age := s.now().Sub(all.readAt)
-	return age >= 0 && age < bound
+	return age >= 0 && age < bound && all.expired == s.expired.Load()
 }
+
+// expire makes the next read go to the store: others have changed what is there.
+func (s *shelf[T]) expire() { s.expired.Add(1) }
 
 func (s *shelf[T]) enter(ctx context.Context) (leave func(), err error) {
 	select {
@@ -103,7 +108,7 @@ func (s *shelf[T]) enter(ctx context.Context) (leave func(), err error) {
 }
 
 func (s *shelf[T]) reloadLocked(ctx context.Context) (*shelved[T], error) {
-	old, readAt := s.current.Load(), s.now()
+	old, readAt, expired := s.current.Load(), s.now(), s.expired.Load()
 	list, err := s.documents.ListDocuments(ctx, s.kind)
 	if err != nil {
 		return nil, fmt.Errorf("read documents of kind %s: %w", s.kind, err)
@@ -120,11 +125,11 @@ func (s *shelf[T]) reloadLocked(ctx context.Context) (*shelved[T], error) {
 		}
 		byID[d.ID] = entry
 	}
-	return s.publishLocked(readAt, byID), nil
+	return s.publishLocked(readAt, expired, byID), nil
 }
 
-func (s *shelf[T]) publishLocked(readAt time.Time, byID map[string]kept[T]) *shelved[T] {
-	all := &shelved[T]{readAt: readAt, byID: byID, byKey: map[string]string{}}
+func (s *shelf[T]) publishLocked(readAt time.Time, expired uint64, byID map[string]kept[T]) *shelved[T] {
+	all := &shelved[T]{readAt: readAt, expired: expired, byID: byID, byKey: map[string]string{}}
 	for id, entry := range byID {
 		if key := entry.value.key(); key != "" {
 			all.byKey[key] = id
@@ -213,7 +218,7 @@ func (s *shelf[T]) remove(ctx context.Context, id string, check func(all *shelve
 		}
 		byID := maps.Clone(all.byID)
 		delete(byID, id)
-		s.publishLocked(all.readAt, byID)
+		s.publishLocked(all.readAt, all.expired, byID)
 		return nil
 	}
 	return store.ErrConflict
@@ -232,7 +237,7 @@ func (s *shelf[T]) putLocked(ctx context.Context, id string, revision uint64, va
 	all := s.current.Load()
 	byID := maps.Clone(all.byID)
 	byID[id] = kept[T]{value: value, revision: stored.Revision}
-	s.publishLocked(all.readAt, byID)
+	s.publishLocked(all.readAt, all.expired, byID)
 	return nil
 }
 

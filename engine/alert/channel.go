@@ -10,8 +10,15 @@ import (
 	"github.com/key-ip-sentinel/sentinel/store"
 )
 
+// The kinds of the documents; those of alerts and deliveries have a dot and Options.Scope
+// behind them, if there is one.
 const (
-	channelKind = "channel"
+	ChannelKind  = "channel"
+	AlertKind    = "alert"
+	DeliveryKind = "delivery"
+)
+
+const (
 	// EnvChannel is the channel that comes from Settings.WebhookURL.
 	EnvChannel = "env"
 	// MaxChannels is how many channels there may be beside that one.

@@ -145,7 +145,7 @@ func (c *Center) editChannel(ctx context.Context, id string, edit func(old *rece
 		return Channel{}, err
 	}
 	if r == nil {
-		if err := c.documents.DeleteDocument(ctx, channelKind, id, old.revision); err != nil {
+		if err := c.documents.DeleteDocument(ctx, ChannelKind, id, old.revision); err != nil {
 			return Channel{}, fmt.Errorf("delete channel %q: %w", id, err)
 		}
 		c.dropReceiver(id)
@@ -155,7 +155,7 @@ func (c *Center) editChannel(ctx context.Context, id string, edit func(old *rece
 	if err != nil {
 		return Channel{}, fmt.Errorf("write channel %q: %w", id, err)
 	}
-	stored, err := c.documents.PutDocument(ctx, store.Document{Kind: channelKind, ID: id, Revision: r.revision, Body: body})
+	stored, err := c.documents.PutDocument(ctx, store.Document{Kind: ChannelKind, ID: id, Revision: r.revision, Body: body})
 	if err != nil {
 		return Channel{}, fmt.Errorf("write channel %q: %w", id, err)
 	}
@@ -164,10 +164,22 @@ func (c *Center) editChannel(ctx context.Context, id string, edit func(old *rece
 	return c.Channel(id)
 }
 
+// ReloadChannels has in force what the store has, which others may have changed. It waits
+// for changes under way.
+func (c *Center) ReloadChannels(ctx context.Context) error {
+	select {
+	case c.editing <- struct{}{}:
+		defer func() { <-c.editing }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return c.reloadChannels(ctx)
+}
+
 // reloadChannels reads what another process may have changed. Only who edits
 // channels may call it.
 func (c *Center) reloadChannels(ctx context.Context) error {
-	list, err := c.documents.ListDocuments(ctx, channelKind)
+	list, err := c.documents.ListDocuments(ctx, ChannelKind)
 	if err != nil {
 		return fmt.Errorf("read channels: %w", err)
 	}

@@ -6,14 +6,19 @@
 // it: Set only queues a value, so a copy that was read before a change can
 // appear in the cache after it, and a later Set of the same key may then be
 // ignored. Answer: fills and changes of one key hold the same stripe lock, each
-// takes the next number of its stripe, and a change leaves a mark with its
-// number: a copy with a lower number is not believed. A mark is taken away only
-// after ristretto has worked off everything that was queued before it.
+// takes the next number of its stripe, a fill before it reads, and a change leaves
+// a mark with its number: a copy with a lower number is not believed, nor put into
+// the cache. A mark is taken away only after ristretto has worked off everything
+// that was queued before it.
+//
+// What others have changed, another node for instance, is in the store already when
+// this process hears of it. To leave the mark needs no stripe lock then, which may be
+// held for as long as a write takes: see Drop.
 //
 // Before ristretto stands a table of entries, two places for each key, where a hit
 // costs one look at memory instead of a lock and a map. An entry is put there with
-// its stripe lock held, and never moved, so that a change, which holds the lock too,
-// only has to empty the key's places.
+// the lock of its stripe's marks held, and never moved, so that a change, which holds
+// that lock too, only has to empty the key's places.
 package bindcache
 
 import (
@@ -67,17 +72,20 @@ type Cache struct {
 }
 
 type stripe struct {
-	mu  sync.Mutex
-	seq uint64 // of the last fill or change
+	mu sync.Mutex // held while a key is filled or changed by this process
 
-	// Changed with both locks held, so that either is enough to read: a hit
-	// never waits for the write of another key of its stripe.
+	// marksMu guards what follows. It is held for moments only: so a hit never waits
+	// for the write of another key of its stripe. Who holds both has locked mu first.
 	marksMu sync.Mutex
+	seq     uint64                   // of the last fill or change
 	marks   map[store.KeyHash]uint64 // the seq of the last change, until swept
 	marked  atomic.Int32             // len(marks), readable without a lock
+	floor   atomic.Uint64            // no copy below it is believed, whatever its key
 }
 
-// New returns a cache of about so many entries before reader.
+// New returns a cache of about so many entries before reader. While more keys than that
+// are in use, it holds up to three times as many: those of the table, which has room
+// for up to twice as many, are not always those of ristretto.
 func New(reader Reader, networks Networks, entries int) (*Cache, error) {
 	if entries < 1 {
 		return nil, fmt.Errorf("cache of %d entries, want at least 1", entries)
@@ -93,7 +101,9 @@ func New(reader Reader, networks Networks, entries int) (*Cache, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create binding cache: %w", err)
 	}
-	hot := make([][2]atomic.Pointer[Entry], 1<<bits.Len(uint(entries-1))) // #nosec G115 -- not negative
+	// No larger than that its places are enough: an entry stays in its place until
+	// another key takes it, so that after a flood of keys all places are taken.
+	hot := make([][2]atomic.Pointer[Entry], 1<<bits.Len(uint(entries-1)/2)) // #nosec G115 -- not negative
 	c := &Cache{reader: reader, networks: networks, hot: hot, entries: r, stop: make(chan struct{})}
 	c.stopped.Go(c.sweep)
 	return c, nil
@@ -111,7 +121,7 @@ func (c *Cache) Get(ctx context.Context, hash store.KeyHash) (*Entry, error) {
 	}
 	s := c.stripe(hash)
 	if e, ok := c.entries.Get(slot(hash)); ok && e.Hash == hash {
-		if s.marked.Load() == 0 || !s.outdated(e) {
+		if s.believes(e) {
 			c.promote(s, e)
 			return e, nil
 		}
@@ -149,34 +159,54 @@ func (c *Cache) promote(s *stripe, e *Entry) {
 		return
 	}
 	defer s.mu.Unlock()
-	if there, ok := c.entries.Get(slot(e.Hash)); ok && there == e && e.seq >= s.marks[e.Hash] {
+	s.marksMu.Lock()
+	defer s.marksMu.Unlock()
+	if there, ok := c.entries.Get(slot(e.Hash)); ok && there == e && s.believesLocked(e) {
 		c.putLocked(e)
 	}
 }
+
+// fillAttempts is how often a key is read anew that others change meanwhile.
+const fillAttempts = 3
 
 func (c *Cache) fill(ctx context.Context, s *stripe, hash store.KeyHash) (*Entry, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	// Another request may have filled it while this one waited for the lock.
-	if e, ok := c.entries.Get(slot(hash)); ok && e.Hash == hash && e.seq >= s.marks[hash] {
+	if e, ok := c.entries.Get(slot(hash)); ok && e.Hash == hash && s.believes(e) {
 		return e, nil
 	}
-	b, err := c.reader.Binding(ctx, hash)
-	if errors.Is(err, store.ErrNotFound) {
-		return nil, nil
+	for attempt := 1; ; attempt++ {
+		seq := s.next()
+		b, err := c.reader.Binding(ctx, hash)
+		if errors.Is(err, store.ErrNotFound) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("look up binding: %w", err)
+		}
+		e, err := c.NewEntry(b)
+		if err != nil {
+			return nil, err
+		}
+		e.seq = seq
+		// What is not put is right all the same: it was read after this Get began.
+		if c.put(s, e) || attempt == fillAttempts {
+			return e, nil
+		}
 	}
-	if err != nil {
-		return nil, fmt.Errorf("look up binding: %w", err)
+}
+
+// put puts an entry into the cache, unless its key has been changed since it was read.
+func (c *Cache) put(s *stripe, e *Entry) bool {
+	s.marksMu.Lock()
+	defer s.marksMu.Unlock()
+	if !s.believesLocked(e) {
+		return false
 	}
-	e, err := c.NewEntry(b)
-	if err != nil {
-		return nil, err
-	}
-	s.seq++
-	e.seq = s.seq
 	c.putLocked(e)
-	c.entries.Set(slot(hash), e, 1)
-	return e, nil
+	c.entries.Set(slot(e.Hash), e, 1)
+	return true
 }
 
 // Change runs write, which changes the binding of a key in the store, so that
@@ -188,7 +218,7 @@ func (c *Cache) Change(hash store.KeyHash, write func() error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	err := write()
-	c.dropLocked(s, hash)
+	c.Drop(hash)
 	return err
 }
 
@@ -208,22 +238,23 @@ func (c *Cache) ChangeMany(hashes []store.KeyHash, write func() error) error {
 		}
 	}
 	for _, hash := range hashes {
-		c.dropLocked(c.stripe(hash), hash)
+		c.Drop(hash)
 	}
 	return write()
 }
 
-// dropLocked makes every copy of a key that was read until now one that is not
-// believed.
-func (c *Cache) dropLocked(s *stripe, hash store.KeyHash) {
-	s.seq++
+// Drop makes every copy of a key that was read until now one that is not believed, so
+// that no Get that begins afterwards sees what was there before. It waits for no write.
+func (c *Cache) Drop(hash store.KeyHash) {
+	s := c.stripe(hash)
 	s.marksMu.Lock()
+	defer s.marksMu.Unlock()
+	s.seq++
 	if s.marks == nil {
 		s.marks = make(map[store.KeyHash]uint64)
 	}
 	s.marks[hash] = s.seq
 	s.marked.Store(int32(len(s.marks))) //nolint:gosec // G115: at most one mark for each change within a sweep
-	s.marksMu.Unlock()
 	places := c.places(hash)
 	for i := range places {
 		if e := places[i].Load(); e != nil && e.Hash == hash {
@@ -231,6 +262,23 @@ func (c *Cache) dropLocked(s *stripe, hash store.KeyHash) {
 		}
 	}
 	c.entries.Del(slot(hash))
+}
+
+// DropAll does what Drop does, of all keys.
+func (c *Cache) DropAll() {
+	for i := range c.stripes {
+		s := &c.stripes[i]
+		s.marksMu.Lock()
+		s.seq++
+		s.floor.Store(s.seq)
+		s.marksMu.Unlock()
+	}
+	// What is put from here on is above the floor; to empty its place does no harm.
+	for i := range c.hot {
+		for place := range c.hot[i] {
+			c.hot[i][place].Store(nil)
+		}
+	}
 }
 
 // Close ends the sweeping. Gets and Changes after it go to the store.
@@ -242,11 +290,25 @@ func (c *Cache) Close() {
 	})
 }
 
-func (s *stripe) outdated(e *Entry) bool {
+// next returns the number of a fill that begins now.
+func (s *stripe) next() uint64 {
 	s.marksMu.Lock()
 	defer s.marksMu.Unlock()
-	return e.seq < s.marks[e.Hash]
+	s.seq++
+	return s.seq
 }
+
+// believes reports whether no change has come since an entry was read.
+func (s *stripe) believes(e *Entry) bool {
+	if s.marked.Load() == 0 {
+		return e.seq >= s.floor.Load()
+	}
+	s.marksMu.Lock()
+	defer s.marksMu.Unlock()
+	return s.believesLocked(e)
+}
+
+func (s *stripe) believesLocked(e *Entry) bool { return e.seq >= max(s.floor.Load(), s.marks[e.Hash]) }
 
 func (c *Cache) sweep() {
 	tick := time.NewTicker(sweepEvery)
@@ -289,7 +351,8 @@ func (c *Cache) sweepOnce() {
 	}
 }
 
-// forget takes a mark away, unless a later change has left another one.
+// forget takes a mark away, unless a later change has left another one. A fill that
+// has read before the change must have ended, which is what mu is for.
 func (s *stripe) forget(hash store.KeyHash, seq uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

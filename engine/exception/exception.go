@@ -23,7 +23,8 @@ import (
 )
 
 const (
-	kind = "exception"
+	// Kind is that of the documents.
+	Kind = "exception"
 
 	// MaxRunning is how many exceptions may run at a time.
 	MaxRunning = 10_000
@@ -115,20 +116,40 @@ type Exceptions struct {
 // Open reads the exceptions that the store has.
 func Open(ctx context.Context, documents store.Documents, now func() time.Time) (*Exceptions, error) {
 	xs := &Exceptions{documents: documents, now: now, byID: map[string]Exception{}}
-	list, err := documents.ListDocuments(ctx, kind)
-	if err != nil {
-		return nil, fmt.Errorf("read exceptions: %w", err)
+	if err := xs.Reload(ctx); err != nil {
+		return nil, err
 	}
-	for _, d := range list {
-		x := Exception{}
-		if err := json.Unmarshal(d.Body, &x); err != nil {
-			return nil, fmt.Errorf("read exception %q: %w: %w", d.ID, store.ErrDamaged, err)
-		}
-		x.ID, x.revision = d.ID, d.Revision
-		xs.byID[x.ID] = x
-	}
-	xs.applyLocked()
 	return xs, nil
+}
+
+// Reload has in force what the store has, which others may have changed. It waits for
+// changes under way. What cannot be read is left out, and told in the error.
+func (xs *Exceptions) Reload(ctx context.Context) error {
+	xs.changing.Lock()
+	defer xs.changing.Unlock()
+	list, err := xs.documents.ListDocuments(ctx, Kind)
+	if err != nil {
+		return fmt.Errorf("read exceptions: %w", err)
+	}
+	byID := make(map[string]Exception, len(list))
+	var errs []error
+	for _, d := range list {
+		x, known := xs.byID[d.ID] // only who holds changing changes them
+		if !known || x.revision != d.Revision {
+			x = Exception{}
+			if err := json.Unmarshal(d.Body, &x); err != nil {
+				errs = append(errs, fmt.Errorf("read exception %q: %w: %w", d.ID, store.ErrDamaged, err))
+				continue
+			}
+			x.ID, x.revision = d.ID, d.Revision
+		}
+		byID[x.ID] = x
+	}
+	xs.mu.Lock()
+	defer xs.mu.Unlock()
+	xs.byID = byID
+	xs.applyLocked()
+	return errors.Join(errs...)
 }
 
 // applyLocked has what runs in force.
@@ -280,7 +301,7 @@ func (xs *Exceptions) put(ctx context.Context, x Exception) (Exception, error) {
 	if err != nil {
 		return x, err
 	}
-	d, err := xs.documents.PutDocument(ctx, store.Document{Kind: kind, ID: x.ID, Revision: x.revision, Body: body})
+	d, err := xs.documents.PutDocument(ctx, store.Document{Kind: Kind, ID: x.ID, Revision: x.revision, Body: body})
 	if err != nil {
 		return x, err
 	}
@@ -324,6 +345,43 @@ func (xs *Exceptions) RevokeOf(ctx context.Context, hash store.KeyHash, by strin
 	return nil
 }
 
+// Rekey has all exceptions of a key be those of another hash of it. put is given them
+// as they are to be stored, and returns them with their new revisions; if it fails,
+// everything is as before.
+func (xs *Exceptions) Rekey(from, to store.KeyHash, put func([]store.Document) ([]store.Document, error)) error {
+	xs.changing.Lock()
+	defer xs.changing.Unlock()
+	var moved []Exception
+	xs.mu.RLock()
+	for _, x := range xs.byID {
+		if x.Hash == from {
+			x.Hash = to
+			moved = append(moved, x)
+		}
+	}
+	xs.mu.RUnlock()
+	documents := make([]store.Document, len(moved))
+	for i, x := range moved {
+		body, err := json.Marshal(x)
+		if err != nil {
+			return fmt.Errorf("move exceptions: %w", err)
+		}
+		documents[i] = store.Document{Kind: Kind, ID: x.ID, Revision: x.revision, Body: body}
+	}
+	documents, err := put(documents)
+	if err != nil || len(moved) == 0 {
+		return err
+	}
+	xs.mu.Lock()
+	defer xs.mu.Unlock()
+	for i, x := range moved {
+		x.revision = documents[i].Revision
+		xs.byID[x.ID] = x
+	}
+	xs.applyLocked()
+	return nil
+}
+
 // End returns the keys whose exceptions have ended by themselves since the last
 // call. Its cost is nothing as long as none has.
 func (xs *Exceptions) End() []store.KeyHash {
@@ -353,13 +411,17 @@ func (xs *Exceptions) Forget(ctx context.Context) error {
 	var remove []store.Document
 	for i, x := range ended {
 		if i >= maxEnded || now.Sub(x.end()) >= keepEnded {
-			remove = append(remove, store.Document{Kind: kind, ID: x.ID, Revision: x.revision})
+			remove = append(remove, store.Document{Kind: Kind, ID: x.ID, Revision: x.revision})
 		}
 	}
 	if len(remove) == 0 {
 		return nil
 	}
-	if _, err := xs.documents.ChangeDocuments(ctx, nil, remove); err != nil {
+	_, err := xs.documents.ChangeDocuments(ctx, nil, remove)
+	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict) {
+		return nil // another node has done it just now: Reload will tell
+	}
+	if err != nil {
 		return fmt.Errorf("forget exceptions: %w", err)
 	}
 	xs.mu.Lock()

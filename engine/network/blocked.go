@@ -19,7 +19,8 @@ import (
 )
 
 const (
-	blockedKind = "blocked"
+	// BlockedKind is the kind of the documents.
+	BlockedKind = "blocked"
 
 	// MaxBlocked is how many blocked networks there may be.
 	MaxBlocked = 100_000
@@ -71,32 +72,57 @@ type kept struct {
 // OpenBlocklist reads the blocked networks that the store has.
 func OpenBlocklist(ctx context.Context, documents store.Documents, now func() time.Time) (*Blocklist, error) {
 	l := &Blocklist{documents: documents, now: now, entries: map[netip.Prefix]kept{}}
-	list, err := documents.ListDocuments(ctx, blockedKind)
-	if err != nil {
-		return nil, fmt.Errorf("read blocked networks: %w", err)
+	if err := l.Reload(ctx); err != nil {
+		return nil, err
 	}
-	for _, d := range list {
-		var b Blocked
-		if err := json.Unmarshal(d.Body, &b); err != nil {
-			return nil, fmt.Errorf("read blocked network %q: %w: %w", d.ID, store.ErrDamaged, err)
-		}
-		l.entries[b.Prefix] = kept{b, d.Revision}
-	}
-	l.applyLocked()
 	return l, nil
 }
 
-// applyLocked has the entries in force.
-func (l *Blocklist) applyLocked() {
-	var list *ipset.List
-	next := int64(0)
-	if len(l.entries) > 0 {
-		list = ipset.NewList(slices.Collect(maps.Keys(l.entries)))
-		for _, b := range l.entries {
-			if end := b.Until.UnixMilli(); !b.Until.IsZero() && (next == 0 || end < next) {
-				next = end
+// Reload has in force what the store has, which others may have changed. It waits for
+// changes under way. What cannot be read is left out, and told in the error.
+func (l *Blocklist) Reload(ctx context.Context) error {
+	l.changing.Lock()
+	defer l.changing.Unlock()
+	list, err := l.documents.ListDocuments(ctx, BlockedKind)
+	if err != nil {
+		return fmt.Errorf("read blocked networks: %w", err)
+	}
+	entries := make(map[netip.Prefix]kept, len(list))
+	var errs []error
+	for _, d := range list {
+		p, _ := netip.ParsePrefix(d.ID)
+		b, known := l.entries[p] // only who holds changing changes them
+		if !known || b.revision != d.Revision {
+			b = kept{revision: d.Revision}
+			if err := json.Unmarshal(d.Body, &b.Blocked); err != nil {
+				errs = append(errs, fmt.Errorf("read blocked network %q: %w: %w", d.ID, store.ErrDamaged, err))
+				continue
 			}
 		}
+		entries[b.Prefix] = b
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.entries = entries
+	l.applyLocked()
+	return errors.Join(errs...)
+}
+
+// applyLocked has the entries in force, but for those that are over and still there.
+func (l *Blocklist) applyLocked() {
+	var list *ipset.List
+	next, now := int64(0), l.now()
+	var prefixes []netip.Prefix
+	for p, b := range l.entries {
+		if !b.isOver(now) {
+			prefixes = append(prefixes, p)
+		}
+		if end := b.Until.UnixMilli(); !b.Until.IsZero() && (next == 0 || end < next) {
+			next = end
+		}
+	}
+	if len(prefixes) > 0 {
+		list = ipset.NewList(prefixes)
 	}
 	l.list.Store(list)
 	l.nextEnd.Store(next)
@@ -208,7 +234,7 @@ func (l *Blocklist) Add(ctx context.Context, entries []Blocked) (added int, err 
 		if err != nil {
 			return 0, fmt.Errorf("block networks: %w", err)
 		}
-		put = append(put, store.Document{Kind: blockedKind, ID: p.String(), Revision: b.revision, Body: body})
+		put = append(put, store.Document{Kind: BlockedKind, ID: p.String(), Revision: b.revision, Body: body})
 	}
 	stored, err := l.documents.ChangeDocuments(ctx, put, nil)
 	if err != nil {
@@ -254,7 +280,7 @@ func (l *Blocklist) removeChanging(ctx context.Context, prefixes []netip.Prefix)
 		}
 		seen[p] = true
 		gone = append(gone, b.Blocked)
-		remove = append(remove, store.Document{Kind: blockedKind, ID: p.String(), Revision: b.revision})
+		remove = append(remove, store.Document{Kind: BlockedKind, ID: p.String(), Revision: b.revision})
 	}
 	if len(remove) == 0 {
 		return nil, nil
@@ -272,8 +298,9 @@ func (l *Blocklist) removeChanging(ctx context.Context, prefixes []netip.Prefix)
 }
 
 // End removes what is over, and returns it. Its cost is nothing as long as
-// nothing is.
-func (l *Blocklist) End(ctx context.Context) ([]Blocked, error) {
+// nothing is. Where another one removes it, as mayRemove tells, it is out of force at
+// once all the same.
+func (l *Blocklist) End(ctx context.Context, mayRemove func(context.Context) bool) ([]Blocked, error) {
 	now := l.now()
 	if next := l.nextEnd.Load(); next == 0 || now.UnixMilli() < next {
 		return nil, nil
@@ -288,22 +315,23 @@ func (l *Blocklist) End(ctx context.Context) ([]Blocked, error) {
 		}
 	}
 	l.mu.RUnlock()
+	if !mayRemove(ctx) {
+		l.apply()
+		return nil, nil
+	}
 	gone, err := l.removeChanging(ctx, over)
 	if err != nil && !errors.Is(err, context.Canceled) {
-		l.endInMemory(over) // what was promised holds while the store is away too
+		l.apply() // what was promised holds while the store is away too
+	}
+	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict) {
+		return nil, nil // another node has done it, or changed one of them: Reload will tell
 	}
 	return gone, err
 }
 
-// endInMemory has entries out of force that the store still has.
-func (l *Blocklist) endInMemory(over []netip.Prefix) {
+// apply puts what is to be in force by now in force.
+func (l *Blocklist) apply() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var list []netip.Prefix
-	for p := range l.entries {
-		if !slices.Contains(over, p) {
-			list = append(list, p)
-		}
-	}
-	l.list.Store(ipset.NewList(list))
+	l.applyLocked()
 }

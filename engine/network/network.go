@@ -18,7 +18,8 @@ import (
 )
 
 const (
-	networkKind = "network"
+	// NetworkKind is the kind of the documents.
+	NetworkKind = "network"
 
 	// MaxNetworks is how many networks there may be.
 	MaxNetworks = 1_000
@@ -90,22 +91,58 @@ func OpenNetworks(ctx context.Context, documents store.Documents, now func() tim
 		documents: documents, now: now,
 		byName: map[string]Network{}, sets: map[string]*Set{}, going: map[string]bool{},
 	}
-	list, err := documents.ListDocuments(ctx, networkKind)
-	if err != nil {
-		return nil, fmt.Errorf("read networks: %w", err)
+	if err := ns.Reload(ctx); err != nil {
+		return nil, err
 	}
+	return ns, nil
+}
+
+// Reload has in force what the store has, which others may have changed. It waits for
+// changes under way. A network that cannot be read stays as it is, and is told in the
+// error.
+func (ns *Networks) Reload(ctx context.Context) error {
+	ns.changing.Lock()
+	defer ns.changing.Unlock()
+	list, err := ns.documents.ListDocuments(ctx, NetworkKind)
+	if err != nil {
+		return fmt.Errorf("read networks: %w", err)
+	}
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	there := make(map[string]bool, len(list))
+	var errs []error
 	for _, d := range list {
-		var n Network
-		if err := json.Unmarshal(d.Body, &n); err != nil {
-			return nil, fmt.Errorf("read network %q: %w: %w", d.ID, store.ErrDamaged, err)
+		there[d.ID] = true
+		if known, ok := ns.byName[d.ID]; ok && known.Revision == d.Revision {
+			continue
 		}
-		n.Name, n.Revision = d.ID, d.Revision
-		if err := ns.setLocked(n); err != nil {
-			return nil, fmt.Errorf("read network %q: %w: %w", d.ID, store.ErrDamaged, err)
+		if err := ns.readLocked(d); err != nil {
+			errs = append(errs, fmt.Errorf("read network %q: %w: %w", d.ID, store.ErrDamaged, err))
+		}
+	}
+	for name := range ns.byName {
+		if !there[name] {
+			ns.dropLocked(name)
 		}
 	}
 	ns.shareLocked()
-	return ns, nil
+	return errors.Join(errs...)
+}
+
+// readLocked has the network of a document in force.
+func (ns *Networks) readLocked(d store.Document) error {
+	var n Network
+	if err := json.Unmarshal(d.Body, &n); err != nil {
+		return err
+	}
+	n.Name, n.Revision = d.ID, d.Revision
+	return ns.setLocked(n)
+}
+
+// dropLocked has a name stand for nothing.
+func (ns *Networks) dropLocked(name string) {
+	delete(ns.byName, name)
+	ns.handleLocked(name).prefixes.Store(nil)
 }
 
 // setLocked has a network in force.
@@ -278,7 +315,7 @@ func (ns *Networks) Put(ctx context.Context, n Network) (before, after Network, 
 	if err != nil {
 		return before, after, fmt.Errorf("put network: %w", err)
 	}
-	d, err := ns.documents.PutDocument(ctx, store.Document{Kind: networkKind, ID: n.Name, Revision: n.Revision, Body: body})
+	d, err := ns.documents.PutDocument(ctx, store.Document{Kind: NetworkKind, ID: n.Name, Revision: n.Revision, Body: body})
 	if err != nil {
 		return before, after, fmt.Errorf("put network: %w", err)
 	}
@@ -310,14 +347,13 @@ func (ns *Networks) Remove(ctx context.Context, name string, revision uint64, le
 	if err := leave(n); err != nil {
 		return n, err
 	}
-	err = ns.documents.DeleteDocument(ctx, networkKind, name, revision)
+	err = ns.documents.DeleteDocument(ctx, NetworkKind, name, revision)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return n, fmt.Errorf("remove network: %w", err)
 	}
 	ns.mu.Lock()
 	defer ns.mu.Unlock()
-	delete(ns.byName, name)
-	ns.handleLocked(name).prefixes.Store(nil)
+	ns.dropLocked(name)
 	ns.shareLocked()
 	return n, nil
 }

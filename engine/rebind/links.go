@@ -92,11 +92,7 @@ func New(ctx context.Context, opts Options) (*Links, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, k := range all {
-		if k.state(l.now()) == Open {
-			l.open[k.Key] = append(l.open[k.Key], k.document.ID)
-		}
-	}
+	l.noteAll(all)
 	for _, k := range all {
 		if k.state(l.now()) != Open {
 			continue
@@ -105,11 +101,43 @@ func New(ctx context.Context, opts Options) (*Links, error) {
 		if errors.Is(err, ErrGone) {
 			err = l.shut(ctx, k.Key, k.document.ID)
 		}
+		if errors.Is(err, store.ErrUnavailable) {
+			// A node of a cluster starts without the authority too. While its key is
+			// what it is, the link is refused anyway.
+			l.opts.Logger.Warn("it cannot be told yet whether a re-bind link is over", "link", k.document.ID[:idDigits], "error", err)
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
 	}
 	return l, nil
+}
+
+// Reload notes the links that others have made or ended.
+func (l *Links) Reload(ctx context.Context) error {
+	all, err := l.read(ctx)
+	if err == nil {
+		l.noteAll(all)
+	}
+	return err
+}
+
+// noteAll notes which links may be open. One that was noted already stays: its document
+// may be on its way to the store.
+func (l *Links) noteAll(all []kept) {
+	now := l.now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, k := range all {
+		isOpen, known := k.state(now) == Open, slices.Contains(l.open[k.Key], k.document.ID)
+		switch {
+		case isOpen && !known && !l.barred[k.document.ID]:
+			l.open[k.Key] = append(l.open[k.Key], k.document.ID)
+		case !isOpen && known:
+			l.forgetLocked(k.Key, k.document.ID)
+		}
+	}
 }
 
 func (l *Links) now() time.Time { return store.StoredTime(l.opts.Now()) }
@@ -121,7 +149,7 @@ type kept struct {
 }
 
 func (l *Links) read(ctx context.Context) ([]kept, error) {
-	list, err := l.opts.Store.ListDocuments(ctx, documentKind)
+	list, err := l.opts.Store.ListDocuments(ctx, DocumentKind)
 	if err != nil {
 		return nil, fmt.Errorf("read re-bind links: %w", err)
 	}
@@ -182,7 +210,7 @@ func (l *Links) Create(ctx context.Context, hash store.KeyHash, lasts time.Durat
 	token = newToken()
 	k := kept{
 		record{Key: hash, BoundAt: b.CreatedAt, CreatedAt: now, CreatedBy: by, ExpiresAt: store.StoredTime(now.Add(lasts))},
-		store.Document{Kind: documentKind, ID: documentIDOf(token)},
+		store.Document{Kind: DocumentKind, ID: documentIDOf(token)},
 	}
 	l.note(hash, k.document.ID) // before it is there: who bans the key now has to find it
 	if err := l.put(ctx, k); err != nil {
@@ -205,6 +233,10 @@ func (l *Links) note(hash store.KeyHash, documentID string) {
 func (l *Links) forget(hash store.KeyHash, documentID string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.forgetLocked(hash, documentID)
+}
+
+func (l *Links) forgetLocked(hash store.KeyHash, documentID string) {
 	l.open[hash] = slices.DeleteFunc(l.open[hash], func(id string) bool { return id == documentID })
 	if len(l.open[hash]) == 0 {
 		delete(l.open, hash)
@@ -228,7 +260,7 @@ func (l *Links) makeRoom(ctx context.Context, hash store.KeyHash) error {
 		}
 		l.forget(k.Key, k.document.ID)
 		if now.Sub(k.ExpiresAt) > keepFor {
-			err := l.opts.Store.DeleteDocument(ctx, documentKind, k.document.ID, k.document.Revision)
+			err := l.opts.Store.DeleteDocument(ctx, DocumentKind, k.document.ID, k.document.Revision)
 			if err != nil && !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrConflict) {
 				return fmt.Errorf("remove old re-bind link: %w", err)
 			}
@@ -331,9 +363,42 @@ func (l *Links) shut(ctx context.Context, hash store.KeyHash, documentID string)
 	}
 }
 
+// Moved has the links of a key, whose binding has got another hash, be for that one. A
+// link that is being used at this very moment may be over then.
+func (l *Links) Moved(ctx context.Context, from, to store.KeyHash) {
+	l.mu.Lock()
+	documents := l.open[from]
+	delete(l.open, from)
+	if len(documents) > 0 {
+		l.open[to] = append(l.open[to], documents...)
+	}
+	l.mu.Unlock()
+	for _, id := range documents {
+		if err := l.move(context.WithoutCancel(ctx), id, to); err != nil {
+			l.opts.Logger.Error("re-bind link is over: its key has another hash now, which the store did not note", "link", id[:idDigits], "error", err)
+		}
+	}
+}
+
+func (l *Links) move(ctx context.Context, documentID string, to store.KeyHash) error {
+	for {
+		k, err := l.find(ctx, documentID)
+		if errors.Is(err, ErrGone) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		k.Key = to
+		if err := l.put(ctx, k); !errors.Is(err, store.ErrConflict) {
+			return err
+		}
+	}
+}
+
 // find returns the link of a document, or ErrGone.
 func (l *Links) find(ctx context.Context, documentID string) (kept, error) {
-	d, err := l.opts.Store.Document(ctx, documentKind, documentID)
+	d, err := l.opts.Store.Document(ctx, DocumentKind, documentID)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return kept{}, ErrGone

@@ -11,9 +11,9 @@ import (
 	"github.com/key-ip-sentinel/sentinel/store"
 )
 
-// documentKind is the kind of the documents that links are kept as. The ID of one
+// DocumentKind is the kind of the documents that links are kept as. The ID of one
 // is the SHA-256 of its token, in hex: who reads the store cannot use a link.
-const documentKind = "rebind-link"
+const DocumentKind = "rebind-link"
 
 // State is what has become of a link.
 type State string

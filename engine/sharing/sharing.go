@@ -63,6 +63,19 @@ func (s *Suspicion) add(e Evidence, keep int) {
 	s.changed = true
 }
 
+// joined returns a suspicion that another node has stored with what this one, which has
+// changed since it was read, has beyond it. A minute that both have seen is one minute.
+func (s *Suspicion) joined(stored Suspicion) Suspicion {
+	for _, e := range slices.Backward(s.Evidence) {
+		if !slices.ContainsFunc(stored.Evidence, func(known Evidence) bool { return known.Minute.Equal(e.Minute) }) {
+			stored.add(e, MaxEvidence)
+		}
+	}
+	slices.SortFunc(stored.Evidence, func(a, b Evidence) int { return b.Minute.Compare(a.Minute) })
+	stored.Last = stored.Evidence[0].Minute
+	return stored
+}
+
 func (s *Suspicion) clone() Suspicion {
 	c := *s
 	c.Evidence = slices.Clone(s.Evidence)

@@ -15,7 +15,8 @@ import (
 )
 
 const (
-	kind = "suspicion"
+	// Kind is that of the documents.
+	Kind = "suspicion"
 	// changesAtOnce is how many suspicions are stored in one step.
 	changesAtOnce = 200
 )
@@ -56,19 +57,50 @@ func Open(ctx context.Context, s Store) (*Watch, error) {
 	w := &Watch{
 		store: s, used: map[store.KeyHash]gathered{}, strikes: map[store.KeyHash]*Suspicion{}, kept: map[store.KeyHash]*Suspicion{},
 	}
-	list, err := s.ListDocuments(ctx, kind)
-	if err != nil {
-		return nil, fmt.Errorf("read suspicions: %w", err)
-	}
-	for _, d := range list {
-		var suspicion Suspicion
-		if err := json.Unmarshal(d.Body, &suspicion); err != nil {
-			return nil, fmt.Errorf("read suspicion %q: %w: %w", d.ID, store.ErrDamaged, err)
-		}
-		suspicion.revision = d.Revision
-		w.kept[suspicion.Hash] = &suspicion
+	if err := w.Reload(ctx); err != nil {
+		return nil, err
 	}
 	return w, nil
+}
+
+// Reload takes over what others have stored: other nodes suspect keys too, and
+// administrators dismiss suspicions at any of them. What this node has added to one and
+// not stored yet stays. It waits for changes under way. What cannot be read is left out,
+// and told in the error.
+func (w *Watch) Reload(ctx context.Context) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	list, err := w.store.ListDocuments(ctx, Kind)
+	if err != nil {
+		return fmt.Errorf("read suspicions: %w", err)
+	}
+	there := make(map[store.KeyHash]bool, len(list))
+	var errs []error
+	for _, d := range list {
+		hash, err := store.ParseKeyHash(d.ID)
+		known := w.kept[hash]
+		if err == nil && known != nil && known.revision == d.Revision {
+			there[hash] = true
+			continue
+		}
+		var stored Suspicion
+		if err := json.Unmarshal(d.Body, &stored); err != nil {
+			errs = append(errs, fmt.Errorf("read suspicion %q: %w: %w", d.ID, store.ErrDamaged, err))
+			continue
+		}
+		stored.revision = d.Revision
+		there[stored.Hash] = true
+		if known != nil && known.changed {
+			stored = known.joined(stored)
+		}
+		w.kept[stored.Hash] = &stored
+	}
+	for hash, s := range w.kept {
+		if !there[hash] && s.revision != 0 {
+			delete(w.kept, hash) // dismissed
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // Use notes that a key was used from a network within the minute that End was last
@@ -187,7 +219,7 @@ func (w *Watch) putLocked(ctx context.Context) error {
 			if err != nil {
 				return fmt.Errorf("write suspicion: %w", err)
 			}
-			docs[i] = store.Document{Kind: kind, ID: s.Hash.String(), Revision: s.revision, Body: body}
+			docs[i] = store.Document{Kind: Kind, ID: s.Hash.String(), Revision: s.revision, Body: body}
 		}
 		docs, err := w.store.ChangeDocuments(ctx, docs, nil)
 		if err != nil {
@@ -202,7 +234,7 @@ func (w *Watch) putLocked(ctx context.Context) error {
 
 func (w *Watch) removeLocked(ctx context.Context, s *Suspicion) error {
 	if s.revision != 0 {
-		err := w.store.DeleteDocument(ctx, kind, s.Hash.String(), s.revision)
+		err := w.store.DeleteDocument(ctx, Kind, s.Hash.String(), s.revision)
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return err
 		}
@@ -227,6 +259,23 @@ func (w *Watch) List() (list []Suspicion, beyond uint64) {
 		return bytes.Compare(a.Hash[:], b.Hash[:])
 	})
 	return list, w.beyond
+}
+
+// Rekey has the suspicion of a key be that of another hash of it. Strikes that are no
+// suspicion yet begin anew.
+func (w *Watch) Rekey(ctx context.Context, from, to store.KeyHash) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := w.kept[from]
+	if s == nil {
+		return nil
+	}
+	if err := w.removeLocked(ctx, s); err != nil {
+		return err
+	}
+	s.Hash, s.revision, s.changed = to, 0, true
+	w.kept[to] = s
+	return w.putLocked(ctx)
 }
 
 // Dismiss removes a suspicion, and returns it: the key is suspected again after as many

@@ -48,7 +48,7 @@ type createBindingOutput struct {
 }
 
 func (a *API) createBinding(ctx context.Context, c *call, in *struct{ Body newBinding }) (*createBindingOutput, error) {
-	b, err := a.newBinding(in.Body)
+	b, err := a.newBinding(ctx, in.Body)
 	if err != nil {
 		return nil, err
 	}
@@ -62,11 +62,11 @@ func (a *API) createBinding(ctx context.Context, c *call, in *struct{ Body newBi
 	if err := a.audit(ctx, c, "binding.create", bindingTarget(b.Hash), nil, showBinding(b)); err != nil {
 		return nil, err
 	}
-	body := changedBinding{showBinding(b), ruleWarnings(b.Rule)}
+	body := changedBinding{showBinding(b), warningsOf(ruleWarnings(b.Rule))}
 	return &createBindingOutput{etagOf(b.Revision), Base + "/bindings/" + b.Hash.String(), body}, nil
 }
 
-func (a *API) newBinding(in newBinding) (store.Binding, error) {
+func (a *API) newBinding(ctx context.Context, in newBinding) (store.Binding, error) {
 	var f faults
 	b := store.Binding{Label: in.Label, Note: in.Note, Status: in.Status, Rule: in.Rule.rule("body.rule", &f), Hint: in.Hint}
 	switch {
@@ -75,7 +75,7 @@ func (a *API) newBinding(in newBinding) (store.Binding, error) {
 	case in.Key != "" && in.Hint != "":
 		f.addf("body.hint", "is made of the key; give it with a hash only")
 	case in.Key != "":
-		name, err := a.nameKey("body.key", in.Key)
+		name, err := a.nameKey(ctx, "body.key", in.Key)
 		if err != nil {
 			return b, err
 		}
@@ -149,7 +149,7 @@ func (a *API) edit(ctx context.Context, c *call, path HashPath, match IfMatch, e
 	}
 	out := answerBinding(after)
 	if edit.Rule != nil {
-		out.Body.Warnings = ruleWarnings(*edit.Rule)
+		out.Body.Warnings = warningsOf(ruleWarnings(*edit.Rule))
 	}
 	return out, nil
 }
@@ -175,6 +175,8 @@ type bindingChange struct {
 	Note   *string       `json:"note,omitempty"`
 	Status *store.Status `json:"status,omitempty"`
 	Rule   *ruleBody     `json:"rule,omitempty"`
+	// Revision is what the change has made of it, where one entry tells of many.
+	Revision uint64 `json:"revision,omitempty"`
 }
 
 func differences(before, after store.Binding) (was, is bindingChange) {

@@ -155,12 +155,19 @@ var dashboardDocs = map[string]map[string]string{
 	"TopAddress":    {"address": "The client IP.", "count": "Requests from it that were refused; never higher than the true number."},
 	"TopNetwork":    {"network": "The network.", "count": "Requests from it that were refused; never higher than the true number."},
 	"BindingTotals": {"total": "Bindings that decide: active and banned.", "banned": "Banned ones.", "archived": "Entries of the archive.", "neverUsedAgain": "Bindings made more than a day ago and used less than twice."},
-	"Health":        {"store": "The store.", "downstream": "The downstream.", "nodes": "The Sentinels.", "alerts": "Alerts, and the channels that they are sent to."},
+	"Health":        {"store": "The store.", "downstream": "The downstream.", "nodes": "The Sentinels.", "cluster": "How this node stands to PostgreSQL, which the nodes of a cluster share; absent: this is none of a cluster.", "alerts": "Alerts, and the channels that they are sent to."},
 	"StoreHealth":   {"ok": "Whether the store answers.", "since": "Since when that is so; at first, the start.", "lastError": "Why it last did not.", "lastErrorAt": "When it last did not."},
 	"DownstreamHealth": {
 		"lastAnswer": "When it last answered a request; absent: not since the start.", "lastFailure": "When it last did not; absent: always since the start.",
 	},
-	"Node": {"name": "Its name.", "version": "Its version.", "started": "When it started."},
+	"Cluster": {
+		"reachable": "Whether this node reaches PostgreSQL.", "lastError": "Why not.",
+		"behind": "How many changes this node is known not to have yet.", "level": "When this node last had all changes; absent: never.",
+		"stale":  "Whether that was so long ago that keys are not decided by what this node has, but as the failsafe mode says.",
+		"outbox": "What this node has gathered and PostgreSQL does not have yet.",
+	},
+	"OutboxSize": {"batches": "Batches that wait.", "bytes": "Size of them.", "dropped": "Records that there was no room for."},
+	"Node":       {"name": "Its name.", "version": "Its version.", "started": "When it started."},
 }
 
 // describeDashboard adds what the engine's types, which know nothing of the

@@ -12,7 +12,8 @@ import (
 )
 
 const (
-	endedKind = "endedSession"
+	// EndedKind is the kind of the documents that ended sessions are kept as.
+	EndedKind = "endedSession"
 	// believeOpenFor is how long a session that had not ended is taken not to
 	// have: within it, its end on another node of a cluster counts here.
 	believeOpenFor = time.Second
@@ -54,7 +55,7 @@ func (a *API) endedSession(ctx context.Context, id string) (bool, error) {
 	if age := now.Sub(asked); open && age >= 0 && age < believeOpenFor {
 		return false, nil
 	}
-	d, err := a.opts.Store.Document(ctx, endedKind, id)
+	d, err := a.opts.Store.Document(ctx, EndedKind, id)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return false, fmt.Errorf("look for end of session: %w", err)
 	}
@@ -78,6 +79,14 @@ func (a *API) endedSession(ctx context.Context, id string) (bool, error) {
 	return false, nil
 }
 
+// SessionsChanged has the store asked again whether sessions have ended: others have ended
+// some. It does not wait.
+func (a *API) SessionsChanged() {
+	a.ended.mu.Lock()
+	defer a.ended.mu.Unlock()
+	clear(a.ended.open)
+}
+
 func (e *endedSessions) noteEnded(id string, expires time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -92,7 +101,7 @@ func (a *API) endSession(ctx context.Context, s *session) error {
 	if err != nil {
 		return err
 	}
-	_, err = a.opts.Store.PutDocument(ctx, store.Document{Kind: endedKind, ID: s.ID, Body: body})
+	_, err = a.opts.Store.PutDocument(ctx, store.Document{Kind: EndedKind, ID: s.ID, Body: body})
 	if err != nil && !errors.Is(err, store.ErrConflict) { // a conflict: it was ended at the same moment
 		return fmt.Errorf("end session: %w", err)
 	}
@@ -108,13 +117,13 @@ func (a *API) tidyEnded(ctx context.Context) {
 	if !a.ended.beginTidying(now) {
 		return
 	}
-	documents, err := a.opts.Store.ListDocuments(ctx, endedKind)
+	documents, err := a.opts.Store.ListDocuments(ctx, EndedKind)
 	for _, d := range documents {
 		var record endedRecord
 		if json.Unmarshal(d.Body, &record) == nil && record.Expires.After(now) {
 			continue
 		}
-		if e := a.opts.Store.DeleteDocument(ctx, endedKind, d.ID, d.Revision); e != nil && !errors.Is(e, store.ErrNotFound) {
+		if e := a.opts.Store.DeleteDocument(ctx, EndedKind, d.ID, d.Revision); e != nil && !errors.Is(e, store.ErrNotFound) {
 			err = errors.Join(err, e)
 		}
 	}

@@ -34,7 +34,7 @@ type importParser struct {
 
 	rows     []engine.ImportRow
 	prefixes int // of all rows, with networks
-	warnings []string
+	warnings []rowWarning
 	refused  engine.ImportError
 }
 
@@ -58,7 +58,7 @@ func (p *importParser) fault(row int, column, format string, args ...any) {
 // warn notes what is odd about a row.
 func (p *importParser) warn(row int, text string) {
 	if len(p.warnings) < maxImportFaults {
-		p.warnings = append(p.warnings, fmt.Sprintf("row %d: %s", row, text))
+		p.warnings = append(p.warnings, rowWarning{row, text, wordingOf(text)})
 	}
 }
 
@@ -126,7 +126,10 @@ func (p *importParser) name(row int, in importedRow, b *store.Binding) {
 		}
 	default:
 		var hint string
-		if b.Hash, hint, err = p.hashKey(key); err != nil {
+		switch b.Hash, hint, err = p.hashKey(key); {
+		case err != nil && !errors.Is(err, store.ErrInvalid):
+			p.fault(row, "key", "cannot be looked up: the store does not answer")
+		case err != nil:
 			p.fault(row, "key", "cannot be a key of this downstream: it is too long, or has characters that no key has")
 		}
 		if b.Hint == "" {

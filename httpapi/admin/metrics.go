@@ -46,6 +46,9 @@ func (a *API) newMetrics() *metrics {
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		build, started, m.logins, newEngineCollector(a), newAlertCollector(a.opts.Alerts),
 	)
+	if a.opts.Engine.Authority() != nil {
+		m.registry.MustRegister(newClusterCollector(a))
+	}
 	m.handler = promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{
 		ErrorLog: slog.NewLogLogger(a.opts.Logger.Handler(), slog.LevelWarn), ErrorHandling: promhttp.ContinueOnError,
 		MaxRequestsInFlight: 10, EnableOpenMetrics: true,

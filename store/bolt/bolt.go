@@ -79,6 +79,10 @@ type Options struct {
 	// Timeout is how long to wait while another process has the file open;
 	// 0 means DefaultTimeout.
 	Timeout time.Duration
+	// Program is the version of this program, such as "v1.2.0". It is kept in a file
+	// that is made or brought to another format, so that an older program can name
+	// what it takes to read it.
+	Program string
 	// Logger hears of what needs no answer but should be known: a migration, a
 	// file that had to be opened again. Nil means nobody.
 	Logger *slog.Logger

@@ -45,6 +45,7 @@ const (
 var (
 	keyMagic    = []byte("magic")
 	keyFormat   = []byte("format")
+	keyWriter   = []byte("writer") // version of the program that brought the file to its format
 	keyBindings = []byte("bindings")
 	keyArchived = []byte("archived")
 	keyProbe    = []byte("probe")
@@ -184,7 +185,7 @@ func (f *file) prepare(path string, opts Options, isNew bool) error {
 	version, err := f.version()
 	switch {
 	case errors.Is(err, errNoBuckets) && isNew:
-		if _, err := f.update(createBuckets); err != nil {
+		if _, err := f.update(func(w *writeTx) error { return createBuckets(w, opts.Program) }); err != nil {
 			return unavailable(err)
 		}
 		if err := syncDir(filepath.Dir(path)); err != nil {
@@ -193,7 +194,7 @@ func (f *file) prepare(path string, opts Options, isNew bool) error {
 	case err != nil:
 		return err
 	case version > currentFormat:
-		return fmt.Errorf("%w: it has format %d, this one reads up to %d", store.ErrNewer, version, currentFormat)
+		return f.isNewer(version)
 	case version < currentFormat:
 		if err := f.migrate(path, opts, version); err != nil {
 			return err
@@ -224,6 +225,32 @@ func (f *file) version() (version uint64, err error) {
 	return version, err
 }
 
+// isNewer returns what refuses a file of a format that this program cannot read.
+func (f *file) isNewer(version uint64) error {
+	writer := ""
+	err := f.read(func(tx *bbolt.Tx) error {
+		writer = string(tx.Bucket([]byte(bucketMeta)).Get(keyWriter))
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	err = fmt.Errorf("%w: it has format %d, this one reads up to %d", store.ErrNewer, version, currentFormat)
+	if writer != "" {
+		err = fmt.Errorf("%w; use %s, which wrote it, or a later one", err, writer)
+	}
+	return err
+}
+
+// putFormat notes the format of the file, and what has brought it there, for an older
+// program that will not read it.
+func putFormat(w *writeTx, version uint64, program string) error {
+	return errors.Join(
+		w.put(bucketMeta, keyFormat, be.AppendUint64(nil, version)),
+		w.put(bucketMeta, keyWriter, []byte(program)),
+	)
+}
+
 // checkBuckets makes sure that everything is there that later code relies on.
 func (f *file) checkBuckets() error {
 	return f.read(func(tx *bbolt.Tx) error {
@@ -250,7 +277,7 @@ var allBuckets = []string{
 	bucketCounters, bucketSettings, bucketDocuments, bucketAudit,
 }
 
-func createBuckets(w *writeTx) error {
+func createBuckets(w *writeTx, program string) error {
 	for _, name := range allBuckets {
 		if _, err := w.tx.CreateBucket([]byte(name)); err != nil {
 			return err
@@ -258,7 +285,7 @@ func createBuckets(w *writeTx) error {
 	}
 	return errors.Join(
 		w.put(bucketMeta, keyMagic, magic),
-		w.put(bucketMeta, keyFormat, be.AppendUint64(nil, currentFormat)),
+		putFormat(w, currentFormat, program),
 		w.put(bucketMeta, keyBindings, be.AppendUint64(nil, 0)),
 		w.put(bucketMeta, keyArchived, be.AppendUint64(nil, 0)),
 	)

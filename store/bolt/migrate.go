@@ -39,7 +39,7 @@ func (f *file) migrate(path string, opts Options, version uint64) error {
 			if err := migrations[version-1](w); err != nil {
 				return err
 			}
-			return w.put(bucketMeta, keyFormat, be.AppendUint64(nil, version+1))
+			return putFormat(w, version+1, opts.Program)
 		})
 		if err != nil {
 			return fmt.Errorf("bring format %d to %d: %w", version, version+1, err)

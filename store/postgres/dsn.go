@@ -40,6 +40,13 @@ func configs(opts Options) (*pgxpool.Config, *pgx.ConnConfig, error) {
 	return config, listen, nil
 }
 
+// Validate returns an error that wraps store.ErrInvalid if the database cannot be reached
+// with these options whatever it is. It never has a DSN in it.
+func (o Options) Validate() error {
+	_, _, err := configs(o)
+	return err
+}
+
 // parseDSN reads a DSN. Its errors name what is wrong, and show nothing of the DSN but
 // the names of parameters: there is a password in it.
 func parseDSN(dsn string) (*pgxpool.Config, error) {

@@ -58,7 +58,7 @@ func (s *Store) call(ctx context.Context, do func(ctx context.Context, a store.A
 	}
 	a, err := s.link.open()
 	if err != nil {
-		return unavailable(err)
+		return notAsked(err)
 	}
 	return s.reach(ctx, a, do)
 }
@@ -90,6 +90,9 @@ func isAnswer(err error) bool {
 	}
 	return false
 }
+
+// notAsked returns the error of a change that the authority was not asked for.
+func notAsked(cause error) error { return fmt.Errorf("%w: %w", store.ErrNotAsked, unavailable(cause)) }
 
 func unavailable(err error) error {
 	if errors.Is(err, store.ErrUnavailable) {

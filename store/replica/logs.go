@@ -2,17 +2,62 @@ package replica
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/key-ip-sentinel/sentinel/store"
 )
 
-// ListIntercepts is part of store.Intercepts.
+// OwnIDs is what IDs of intercepts and audit entries are above by which this node knows
+// them, as PutIntercepts and AppendAudit give them, and the lists while the authority is
+// away. The authority has given them others, below it, by the time it knows of them. Both
+// are exact in JSON as JavaScript reads it.
+const OwnIDs = 1 << 52
+
+// errOtherList is of a list of the authority that would go on, and cannot.
+var errOtherList = fmt.Errorf("%w: the authority is away, and this node has no more of its list", store.ErrUnavailable)
+
+// own returns an ID of this node's log as the local store has it; 0 for one of the
+// authority, which is before them all.
+func own(id uint64) uint64 { return max(id, OwnIDs) - OwnIDs }
+
+// ListIntercepts is part of store.Intercepts. A list is of the authority's records or,
+// while that is away, of those of this node, and goes on with whichever it was begun with:
+// a record has another ID here than there, and must not come twice. So of one of the
+// authority there is nothing newer while that is away, nor anything older to be had.
 func (s *Store) ListIntercepts(ctx context.Context, f store.InterceptFilter) (page store.InterceptPage, err error) {
-	err = s.readOr(ctx, func(ctx context.Context, from store.Store) error {
-		page, err = from.ListIntercepts(ctx, f)
+	if f.Before > OwnIDs || f.After >= OwnIDs {
+		return s.ownIntercepts(ctx, f)
+	}
+	err = s.call(ctx, func(ctx context.Context, a store.Authority) error {
+		page, err = a.ListIntercepts(ctx, f)
 		return err
 	})
+	switch {
+	case err == nil || isAnswer(err) || ctx.Err() != nil:
+		return page, err
+	case f.Before > 0:
+		return store.InterceptPage{}, errOtherList
+	case f.After > 0:
+		return store.InterceptPage{}, nil
+	}
+	return s.ownIntercepts(ctx, f)
+}
+
+func (s *Store) ownIntercepts(ctx context.Context, f store.InterceptFilter) (store.InterceptPage, error) {
+	if f.Before > 0 {
+		if f.Before = own(f.Before); f.Before == 0 {
+			return store.InterceptPage{}, nil
+		}
+	}
+	f.After = own(f.After)
+	page, err := s.local.ListIntercepts(ctx, f)
+	for i := range page.Records {
+		page.Records[i].ID += OwnIDs
+	}
+	if page.Next > 0 {
+		page.Next += OwnIDs
+	}
 	return page, err
 }
 
@@ -55,12 +100,33 @@ func (s *Store) DeleteCounters(ctx context.Context, before time.Time, limit int)
 	return s.remove(ctx, before, limit, store.Store.DeleteCounters)
 }
 
-// ListAudit is part of store.AuditLog.
+// ListAudit is part of store.AuditLog, and goes on as ListIntercepts does.
 func (s *Store) ListAudit(ctx context.Context, f store.AuditFilter) (page store.AuditPage, err error) {
-	err = s.readOr(ctx, func(ctx context.Context, from store.Store) error {
-		page, err = from.ListAudit(ctx, f)
+	if f.Before > OwnIDs {
+		return s.ownAudit(ctx, f)
+	}
+	err = s.call(ctx, func(ctx context.Context, a store.Authority) error {
+		page, err = a.ListAudit(ctx, f)
 		return err
 	})
+	switch {
+	case err == nil || isAnswer(err) || ctx.Err() != nil:
+		return page, err
+	case f.Before > 0:
+		return store.AuditPage{}, errOtherList
+	}
+	return s.ownAudit(ctx, f)
+}
+
+func (s *Store) ownAudit(ctx context.Context, f store.AuditFilter) (store.AuditPage, error) {
+	f.Before = own(f.Before)
+	page, err := s.local.ListAudit(ctx, f)
+	for i := range page.Entries {
+		page.Entries[i].ID += OwnIDs
+	}
+	if page.Next > 0 {
+		page.Next += OwnIDs
+	}
 	return page, err
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -36,6 +37,10 @@ func (s *Store) nodeID(ctx context.Context) (string, error) {
 	}
 	return s.opts.Node + "/" + string(id), err
 }
+
+// NodeID returns what the authority knows the node by: its name, and the number of its
+// file, by which nodes of one name are told apart.
+func (s *Store) NodeID() string { return s.node }
 
 func (s *Store) gather(ctx context.Context, batch *store.Batch) error {
 	if err := s.local.Gather(ctx, batch, s.opts.Outbox); err != nil {
@@ -162,18 +167,23 @@ func (s *Store) trimLogs() error {
 	return nil
 }
 
-// PutIntercepts is part of store.Intercepts. The IDs are those of this node, which the
-// records of the authority do not have.
+// PutIntercepts is part of store.Intercepts. The IDs are those of this node: above OwnIDs.
+// One of a record of the authority is not taken: nobody has made it grow.
 func (s *Store) PutIntercepts(ctx context.Context, recs []store.Intercept) error {
 	if len(recs) == 0 {
 		return ctx.Err()
 	}
 	batch := store.Batch{Intercepts: slices.Clone(recs)}
+	for i, r := range recs {
+		if batch.Intercepts[i].ID = own(r.ID); r.ID != 0 && r.ID <= OwnIDs {
+			return fmt.Errorf("%w: intercept %d is none of this node", store.ErrInvalid, r.ID)
+		}
+	}
 	if err := s.gather(ctx, &batch); err != nil {
 		return err
 	}
 	for i := range recs {
-		recs[i].ID = batch.Intercepts[i].ID
+		recs[i].ID = OwnIDs + batch.Intercepts[i].ID
 	}
 	return nil
 }
@@ -199,11 +209,13 @@ func (s *Store) AddUsage(ctx context.Context, batch store.UsageBatch) error {
 	return nil
 }
 
-// AppendAudit is part of store.AuditLog. The ID is that of this node.
+// AppendAudit is part of store.AuditLog. The ID is that of this node: above OwnIDs.
 func (s *Store) AppendAudit(ctx context.Context, e store.AuditEntry) (store.AuditEntry, error) {
 	batch := store.Batch{Audit: []store.AuditEntry{e}}
 	if err := s.gather(ctx, &batch); err != nil {
 		return store.AuditEntry{}, err
 	}
-	return batch.Audit[0], nil
+	e = batch.Audit[0]
+	e.ID += OwnIDs
+	return e, nil
 }

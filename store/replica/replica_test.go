@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/key-ip-sentinel/sentinel/store"
+	"github.com/key-ip-sentinel/sentinel/store/replica"
 	"github.com/key-ip-sentinel/sentinel/store/storetest"
 )
 
@@ -34,12 +35,24 @@ func (f flushing) AddUsage(ctx context.Context, batch store.UsageBatch) error {
 	return errors.Join(f.node.AddUsage(ctx, batch), f.flush())
 }
 
+// PutIntercepts gives the IDs of the authority, which are the same ones as those of the
+// only node of a new database but for OwnIDs.
 func (f flushing) PutIntercepts(ctx context.Context, recs []store.Intercept) error {
-	return errors.Join(f.node.PutIntercepts(ctx, recs), f.flush())
+	for i := range recs {
+		if recs[i].ID > 0 {
+			recs[i].ID += replica.OwnIDs
+		}
+	}
+	err := f.node.PutIntercepts(ctx, recs)
+	for i := range recs {
+		recs[i].ID -= min(recs[i].ID, replica.OwnIDs)
+	}
+	return errors.Join(err, f.flush())
 }
 
 func (f flushing) AppendAudit(ctx context.Context, e store.AuditEntry) (store.AuditEntry, error) {
 	e, err := f.node.AppendAudit(ctx, e)
+	e.ID -= min(e.ID, replica.OwnIDs)
 	return e, errors.Join(err, f.flush())
 }
 

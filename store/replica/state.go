@@ -18,6 +18,10 @@ const levelSetting = store.NodeSettingPrefix + "level"
 // restarted believes its copy for that much shorter.
 const levelNotes = 60
 
+// ageLooks is how many times within MaxStaleness it is looked at whether the copy is
+// still believed; once a second at least.
+const ageLooks = 100
+
 // state is how far the copy has come.
 type state struct {
 	mu       sync.Mutex
@@ -30,12 +34,22 @@ type state struct {
 	noted    time.Time     // the level that was last written down
 
 	level atomic.Pointer[time.Time] // the last time when the copy was known to be level; nil: never
+	aging sync.Mutex                // held while that is looked at
+	told  bool                      // that it is stale; aging guards it
+	stale atomic.Bool               // what isOlder last said, for who asks all the time
 }
 
 func (st *state) setLevel(t time.Time) {
 	if !t.IsZero() {
 		st.level.Store(&t)
 	}
+}
+
+// isOlder reports whether the copy was last known to be level longer ago than that. A
+// machine that slept has both its clocks heard: one of them stands still meanwhile.
+func (st *state) isOlder(than time.Duration) bool {
+	level := st.level.Load()
+	return level == nil || time.Since(*level) > than || time.Now().Round(0).Sub(level.Round(0)) > than
 }
 
 // levelAt returns the last time when the copy was known to be level; zero: never.
@@ -94,6 +108,12 @@ func (st *state) look() (position uint64, isSure bool) {
 	return st.position, st.isSure
 }
 
+// AwaitAuthority waits until the authority is there and known to be that of the copy, so
+// that changes can be made.
+func (s *Store) AwaitAuthority(ctx context.Context) error {
+	return s.state.await(ctx, func() bool { return s.state.isSure })
+}
+
 // AwaitCopy waits until there is a copy, of whatever age. Before, nothing can be read.
 func (s *Store) AwaitCopy(ctx context.Context) error {
 	return s.state.await(ctx, func() bool { return s.state.of != "" })
@@ -115,15 +135,44 @@ func (s *Store) Position() uint64 {
 }
 
 // IsStale reports whether the copy is not believed any more: Binding fails, and so
-// should whoever has kept what it returned.
-func (s *Store) IsStale() bool {
-	level := s.state.level.Load()
-	return level == nil || time.Since(*level) > s.opts.MaxStaleness
+// should whoever has kept what it returned. It may be asked for every request: the answer
+// is up to a second old when the copy becomes stale, and none when it no longer is.
+func (s *Store) IsStale() bool { return s.state.stale.Load() }
+
+// watchAge notes when the copy becomes stale, until the store is closed.
+func (s *Store) watchAge() {
+	tick := time.NewTicker(min(time.Second, max(s.opts.MaxStaleness/ageLooks, time.Millisecond)))
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			s.lookAtAge()
+		case <-s.ctx.Done():
+			return
+		}
+	}
+}
+
+// lookAtAge has IsStale say how it is now.
+func (s *Store) lookAtAge() {
+	s.state.aging.Lock() // so that the older of two looks is not the last one
+	defer s.state.aging.Unlock()
+	isStale := s.state.isOlder(s.opts.MaxStaleness)
+	s.state.stale.Store(isStale)
+	level := s.state.levelAt()
+	if isStale == s.state.told || level.IsZero() {
+		return
+	}
+	if s.state.told = isStale; isStale {
+		s.opts.Logger.Warn("the copy of this node is stale: keys are not decided by it any more", "level", level)
+	} else {
+		s.opts.Logger.Info("the copy of this node is believed again")
+	}
 }
 
 // checkFresh returns why the copy is not believed.
 func (s *Store) checkFresh() error {
-	if !s.IsStale() {
+	if !s.state.isOlder(s.opts.MaxStaleness) {
 		return nil
 	}
 	level := s.state.levelAt()
@@ -138,6 +187,7 @@ func (s *Store) checkFresh() error {
 // down, for after a restart.
 func (s *Store) noteLevel(at time.Time) {
 	s.state.setLevel(at)
+	s.lookAtAge()
 	if at.Sub(s.state.noted) < s.opts.MaxStaleness/levelNotes {
 		return
 	}

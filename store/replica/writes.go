@@ -32,6 +32,9 @@ func (s *Store) write(ctx context.Context, do func(ctx context.Context, a store.
 		}
 		s.state.know(c.Revision)
 	}
+	if len(changes) > 0 {
+		s.opts.OnWritten(changes[len(changes)-1].Revision)
+	}
 	// The authority has done it: that the caller leaves now is no reason to be behind.
 	if _, err := s.local.ApplyChanges(context.WithoutCancel(ctx), changes, 0); err != nil {
 		return fmt.Errorf("change was made by the authority, but is not in the copy of this node yet: %w", unavailable(err))
@@ -61,6 +64,9 @@ func (s *Store) settle(ctx context.Context, do func(ctx context.Context, a store
 		return s.regressed()
 	}
 	s.state.know(head)
+	if head > before {
+		s.opts.OnWritten(head)
+	}
 	timed, cancel := context.WithTimeout(ctx, s.opts.AuthorityTimeout)
 	defer cancel()
 	err = s.state.await(timed, func() bool { return s.state.position >= head })
@@ -76,9 +82,9 @@ func (s *Store) whyNotSure(ctx context.Context) error {
 		return err
 	}
 	if err := s.Away(); err != nil {
-		return unavailable(err)
+		return notAsked(err)
 	}
-	return errNotSure
+	return notAsked(errNotSure)
 }
 
 // regressed has changes fail until the follower has found out what became of the
@@ -178,6 +184,19 @@ func (s *Store) PurgeArchive(ctx context.Context, before time.Time, limit int) (
 		return 0, err
 	}
 	return n, nil
+}
+
+// Rekey is part of store.Rekeyer. The feed tells that the binding has its new hash before
+// it tells that the other one is gone: no copy is ever without it.
+func (s *Store) Rekey(ctx context.Context, r store.Rekeying) (out store.Rekeyed, err error) {
+	err = s.settle(ctx, func(ctx context.Context, a store.Authority) (err error) {
+		out, err = a.Rekey(ctx, r)
+		return err
+	})
+	if err != nil {
+		return store.Rekeyed{}, err
+	}
+	return out, nil
 }
 
 // PutDocument is part of store.Documents.

@@ -344,6 +344,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/admin/api/audit/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Show one entry of the audit trail */
+        get: operations["get-audit"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/admin/api/backup": {
         parameters: {
             query?: never;
@@ -423,6 +440,26 @@ export interface paths {
          * @description Does one act to the bindings listed, or to all that a filter chooses. Each is a change of its own: if the store fails, or the caller leaves, midway, those before are changed, and the audit trail has them; doing it again does the rest. Send dryRun first, and then expect with the number that it counted.
          */
         post: operations["change-bindings"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/api/bindings/bulk/{id}/undo": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Take a change of many bindings back
+         * @description Gives every binding back what the change took from it, as the audit trail has it, within 24 hours. Bindings that have changed since are left as they are, and counted. Keys that were unbound are bound as they were, if nobody has bound them anew; their usage begins anew, and exceptions that ended with the binding stay ended.
+         */
+        post: operations["undo-change-bindings"];
         delete?: never;
         options?: never;
         head?: never;
@@ -991,6 +1028,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/admin/api/logs/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Show one intercept */
+        get: operations["get-log"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/admin/api/maintenance/compact": {
         parameters: {
             query?: never;
@@ -1198,6 +1252,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/admin/api/nodes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the nodes of the cluster
+         * @description Each node tells every 3 seconds how it is. One that was not heard of for 15 seconds is lost, and after a day it is not listed any more. A Sentinel that runs alone lists itself.
+         */
+        get: operations["list-nodes"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/admin/api/openapi.json": {
         parameters: {
             query?: never;
@@ -1398,6 +1472,8 @@ export interface components {
             bindings: number;
             /** @description Of the Go that it was made with. */
             goVersion: string;
+            /** @description Bindings that are found by another key hash than that of today; absent where the HMAC secret was never changed. */
+            hashes?: components["schemas"]["HashesView"];
             /** @description The last run; absent before the first. */
             housekeeping?: components["schemas"]["HousekeepingView"];
             /** @description Name of this node. */
@@ -2148,7 +2224,7 @@ export interface components {
              */
             total: number;
             /** @description What is odd about the list, such as a network that adds nothing; absent if nothing is. */
-            warnings?: string[];
+            warnings?: components["schemas"]["Warning"][];
         };
         BlockedBody: {
             /**
@@ -2296,6 +2372,8 @@ export interface components {
             failed: number;
             /** @description Why the first one failed. */
             firstError?: string;
+            /** @description Names the change, for undo; absent if nothing was changed. */
+            id?: string;
             /**
              * Format: int64
              * @description Distinct keys given, or chosen by the filter.
@@ -2312,7 +2390,26 @@ export interface components {
              */
             unchanged: number;
             /** @description What is odd about the rule that was sent, such as a prefix that adds nothing; absent if nothing is. */
-            warnings?: string[];
+            warnings?: components["schemas"]["Warning"][];
+        };
+        BulkUndoResult: {
+            /**
+             * Format: int64
+             * @description Left as they are, since they have changed meanwhile.
+             */
+            changedSince: number;
+            /**
+             * Format: int64
+             * @description Not restored because of an error.
+             */
+            failed: number;
+            /** @description Why the first one failed. */
+            firstError?: string;
+            /**
+             * Format: int64
+             * @description As they were before.
+             */
+            restored: number;
         };
         ChangeAccountInBody: {
             /** @description Whether it is kept from signing in. */
@@ -2392,7 +2489,7 @@ export interface components {
              */
             updatedAt: string;
             /** @description What is odd about the rule that was sent, such as a prefix that adds nothing; absent if nothing is. */
-            warnings?: string[];
+            warnings?: components["schemas"]["Warning"][];
         };
         ChangedNetwork: {
             /**
@@ -2429,7 +2526,7 @@ export interface components {
              */
             updatedAt: string;
             /** @description What is odd about the prefixes, such as one that adds nothing; absent if nothing is. */
-            warnings?: string[];
+            warnings?: components["schemas"]["Warning"][];
         };
         ChannelBody: {
             /**
@@ -2567,6 +2664,26 @@ export interface components {
             to: string[];
             /** @description User name. */
             username?: string;
+        };
+        Cluster: {
+            /**
+             * Format: int64
+             * @description How many changes this node is known not to have yet.
+             */
+            behind: number;
+            /** @description Why not. */
+            lastError?: string;
+            /**
+             * Format: date-time
+             * @description When this node last had all changes; absent: never.
+             */
+            level?: string;
+            /** @description What this node has gathered and PostgreSQL does not have yet. */
+            outbox: components["schemas"]["OutboxSize"];
+            /** @description Whether this node reaches PostgreSQL. */
+            reachable: boolean;
+            /** @description Whether that was so long ago that keys are not decided by what this node has, but as the failsafe mode says. */
+            stale: boolean;
         };
         CodeInBody: {
             /**
@@ -2746,7 +2863,7 @@ export interface components {
              */
             changed: number;
             /** @description What still names it; absent if nothing does. */
-            warnings?: string[];
+            warnings?: components["schemas"]["Warning"][];
         };
         DeliveryBody: {
             /** @description Of what. */
@@ -3249,12 +3366,48 @@ export interface components {
         };
         FieldFault: {
             /**
+             * @description Which text the message is, for who says it in another language; absent if it is none of the fixed ones.
+             * @example prefix_host_bits
+             */
+            code?: string;
+            /**
              * @description Which field.
              * @example body.rule.prefixes[0]
              */
             location: string;
             /** @description What is wrong with it. */
             message: string;
+            /** @description What stands in the message, by name. */
+            params?: {
+                [key: string]: string;
+            };
+        };
+        HashesView: {
+            /**
+             * Format: int64
+             * @description Entries of the archive under any of these.
+             */
+            archived: number;
+            /**
+             * Format: int64
+             * @description Bindings under the key as it was sent, as the earlier deployment hashed it.
+             */
+            asSent: number;
+            /**
+             * Format: date-time
+             * @description When they were counted; what this server has moved since is taken off.
+             */
+            countedAt: string;
+            /**
+             * Format: int64
+             * @description Bindings under an HMAC secret from before: as long as there are any, that secret is needed.
+             */
+            previous: number;
+            /**
+             * Format: int64
+             * @description Bindings under a secret that is not given: their keys are unknown.
+             */
+            unknown: number;
         };
         HeaderLines: {
             /** @description Its lines in their order: at most 20, of each at most 200 bytes. */
@@ -3267,12 +3420,23 @@ export interface components {
         Health: {
             /** @description Alerts, and the channels that they are sent to. */
             alerts: components["schemas"]["AlertHealth"];
+            /** @description How this node stands to PostgreSQL, which the nodes of a cluster share; absent: this is none of a cluster. */
+            cluster?: components["schemas"]["Cluster"];
             /** @description The downstream. */
             downstream: components["schemas"]["DownstreamHealth"];
             /** @description The Sentinels. */
             nodes: components["schemas"]["Node"][];
             /** @description The store. */
             store: components["schemas"]["StoreHealth"];
+        };
+        HealthBody: {
+            /** @description Why it is away. */
+            error?: string;
+            /**
+             * @description none: it is not set to use one.
+             * @enum {string}
+             */
+            state: "none" | "ok" | "away";
         };
         HousekeepingResult: {
             /**
@@ -3369,7 +3533,7 @@ export interface components {
              */
             skipped: number;
             /** @description What is odd about single rows, such as a prefix that adds nothing, up to 100; absent if nothing is. */
-            warnings?: string[];
+            warnings?: components["schemas"]["RowWarning"][];
         };
         InterceptBody: {
             /**
@@ -3748,6 +3912,87 @@ export interface components {
             /** @description Its version. */
             version?: string;
         };
+        NodeBody: {
+            /** @description Where it takes requests. */
+            address: string;
+            /**
+             * Format: int64
+             * @description How many changes it knows of and does not have.
+             */
+            behind: number;
+            /** @description Tells nodes apart, also those of one name; the same after a restart. */
+            id: string;
+            /**
+             * Format: double
+             * @description How long ago its copy was level with the authority. A node looks once a second, so that less means nothing. Null: it never was.
+             */
+            lagSeconds: number | null;
+            /** @description Whether it does what is to be done once in the cluster. */
+            leader: boolean;
+            /** @description What the node is called. */
+            name: string;
+            /**
+             * Format: int64
+             * @description Up to which change its copy has everything; 0 for one that runs alone.
+             */
+            position: number;
+            /** @description As this node sees it. */
+            postgresql: components["schemas"]["HealthBody"];
+            /** @description As this node sees it. */
+            redis: components["schemas"]["HealthBody"];
+            /**
+             * Format: date-time
+             * @description When it was last heard of.
+             */
+            seenAt: string;
+            /** @description Whether it is the one that answers. */
+            self: boolean;
+            /**
+             * Format: date-time
+             * @description When it was started.
+             */
+            startedAt: string;
+            /**
+             * @description lost: not heard of for 15 seconds.
+             * @enum {string}
+             */
+            state: "here" | "lost";
+            /** @description Of the program. */
+            version: string;
+            /**
+             * Format: int64
+             * @description Batches of what it has counted and recorded that PostgreSQL does not have yet.
+             */
+            waiting: number;
+        };
+        NodesOutputBody: {
+            /** @description false: PostgreSQL is away from the node that answers, and the others are as they were last heard of. */
+            current: boolean;
+            /** @description All nodes, in the order of their names. */
+            items: components["schemas"]["NodeBody"][];
+            /**
+             * Format: int64
+             * @description How many there are.
+             */
+            total: number;
+        };
+        OutboxSize: {
+            /**
+             * Format: int64
+             * @description Batches that wait.
+             */
+            batches: number;
+            /**
+             * Format: int64
+             * @description Size of them.
+             */
+            bytes: number;
+            /**
+             * Format: int64
+             * @description Records that there was no room for.
+             */
+            dropped: number;
+        };
         PageAlertBody: {
             /** @description In the order asked for. */
             items: components["schemas"]["AlertBody"][];
@@ -3906,6 +4151,8 @@ export interface components {
             detail?: string;
             /** @description What is wrong with single fields. */
             errors?: components["schemas"]["FieldFault"][];
+            /** @description Which text detail is, where code alone does not say it. */
+            reason?: components["schemas"]["Wording"];
             /** @description Names this request in the log and in the audit trail. */
             requestId?: string;
             /**
@@ -4143,6 +4390,24 @@ export interface components {
              */
             purgeDays: number;
         };
+        RowWarning: {
+            /**
+             * @description Which text the message is, for who says it in another language; absent if it is none of the fixed ones.
+             * @example prefix_host_bits
+             */
+            code?: string;
+            /** @description What is odd about it. */
+            message: string;
+            /** @description What stands in the message, by name. */
+            params?: {
+                [key: string]: string;
+            };
+            /**
+             * Format: int64
+             * @description Which row; the header is none.
+             */
+            row: number;
+        };
         RuleBody: {
             /**
              * @description One prefix, several prefixes and networks, any source, or those and what the key is first used from.
@@ -4315,10 +4580,19 @@ export interface components {
             value: string;
         };
         SettingWarning: {
+            /**
+             * @description Which text the message is, for who says it in another language; absent if it is none of the fixed ones.
+             * @example prefix_host_bits
+             */
+            code?: string;
             /** @description What is doubtful about it. */
             message: string;
             /** @description Which setting. */
             name: string;
+            /** @description What stands in the message, by name. */
+            params?: {
+                [key: string]: string;
+            };
         };
         SettingsOutBody: {
             /** @description Every setting, in the order of the documentation. */
@@ -4728,6 +5002,30 @@ export interface components {
              * @description How many bindings.
              */
             total: number;
+        };
+        Warning: {
+            /**
+             * @description Which text the message is, for who says it in another language; absent if it is none of the fixed ones.
+             * @example prefix_host_bits
+             */
+            code?: string;
+            /** @description What is odd, for people to read. */
+            message: string;
+            /** @description What stands in the message, by name. */
+            params?: {
+                [key: string]: string;
+            };
+        };
+        Wording: {
+            /**
+             * @description Which text the message is, for who says it in another language; absent if it is none of the fixed ones.
+             * @example prefix_host_bits
+             */
+            code?: string;
+            /** @description What stands in the message, by name. */
+            params?: {
+                [key: string]: string;
+            };
         };
     };
     responses: never;
@@ -6956,6 +7254,92 @@ export interface operations {
             };
         };
     };
+    "get-audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The ID of the record. */
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditView"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "get-backup": {
         parameters: {
             query?: never;
@@ -7471,6 +7855,92 @@ export interface operations {
             };
             /** @description Unsupported Media Type */
             415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "undo-change-bindings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The id that the answer to the change had. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BulkUndoResult"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -10945,6 +11415,92 @@ export interface operations {
             };
         };
     };
+    "get-log": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The ID of the record. */
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["InterceptBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "compact-store": {
         parameters: {
             query?: never;
@@ -12331,6 +12887,80 @@ export interface operations {
             };
             /** @description Precondition Failed */
             412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "list-nodes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NodesOutputBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -25,7 +25,7 @@ export default {
       forbidden: 'Your role does not allow this.',
       csrf: 'The browser did not send this request as part of the console. Reload the page.',
       not_found: 'It is not there any more.',
-      already_bound: 'This key has a binding already.',
+      already_bound: 'The key has a binding already. Unbind it first, or change that.',
       exists: 'That name is taken.',
       last_admin: 'No enabled administrator would be left.',
       own_account: 'This is your own account: change it in your profile.',
@@ -46,6 +46,27 @@ export default {
       second_factor_off: 'The second factor is not on.',
       second_factor_sealed: 'The second factor cannot be read with the present secret. Ask an administrator to switch it off.',
       too_many_streams: 'Too many consoles are open.',
+      no_session: 'This is no session, and cannot be ended.',
+      not_bound: 'The key has no binding yet. Its next use binds it.',
+      banned: 'The key is banned. Lift the ban first.',
+      key_banned: 'The key is banned, and an exception is not stronger than that. Lift the ban first.',
+      too_many_links: 'The key has too many open links. Revoke some first.',
+      read_only: 'This channel comes from ALERT_WEBHOOK_URL. Change that setting, or make another channel.',
+      sealed: 'The secrets of this channel cannot be read any more. Enter them again.',
+      too_many: 'There are as many as there may be. Delete one first.',
+      delivered: 'It has arrived already, and is not sent again.',
+      stopping: 'Sentinel is stopping. Try again in a moment.',
+      link_over: 'The link is over already.',
+      over: 'It has ended already.',
+      network_in_use: 'Rules still name this network. Say what becomes of them.',
+      no_account: 'This is for accounts. Sign in as one.',
+      network_not_allowed: 'This API token may not be used from your address.',
+      token_expired: 'This API token has expired.',
+      second_factor_needed: 'Enter the code of your second factor.',
+      setup_over: 'The setup is over, or its link is not the newest one.',
+      locked: 'Too many failed attempts from your address.',
+      method_not_allowed: 'The server has no such operation here.',
+      would_lock_out: 'After this change you could not reach the console from where you are.',
     },
   },
   nav: {
@@ -126,7 +147,7 @@ export default {
     about: 'Which address counts as the client IP, and why, told by the code that decides.', subject: 'Request', subjects: { own: 'My own request', described: 'Another request' },
     subjectHelp: { own: 'The request with which your browser asks for this page.', described: 'Say where the connection came from, and paste the headers. Nothing of it is kept or logged.' },
     peer: 'Peer of the connection', header: 'Header {name}', hop: 'Hop {n} of {header}', headers: 'Headers', headersHint: 'One a line, as curl -v and browsers show them.',
-    whatIf: 'What if the settings were others', examine: 'Examine', result: 'How the client IP comes about', clientIp: 'Client IP', none: 'There is no client IP.', ifOnly: 'with other settings',
+    whatIf: 'What if the settings were others', examine: 'Examine', nothingYet: 'The way of a client IP, hop by hop', nothingYetText: 'Say where the connection came from, and press Examine. The answer stands here, with what to check.', result: 'How the client IP comes about', clientIp: 'Client IP', none: 'There is no client IP.', ifOnly: 'with other settings',
     believed: 'believed', ignored: 'counts for nothing', advice: 'What to check', readHeader: 'Header that is read', trustedProxies: 'Trusted proxies', proxiedBy: 'Named by', others: 'Other headers',
     errors: { no_peer: 'The connection has no address.', missing: 'The trusted proxy did not send the header.', repeated: 'The trusted proxy sent the header more than once.', malformed: 'What the trusted proxy sent is no plain address.' },
     tips: {
@@ -194,7 +215,7 @@ export default {
   dashboard: {
     range: 'Period', requests: 'Requests', allowed: 'Allowed', intercepted: 'Intercepted', bound: 'New bindings', downstreamFailed: 'Gateway errors',
     bindings: 'Bindings', banned: 'Banned', once: 'Used at most once', onceHelp: 'Bound more than a day ago and used less than twice: often a test or a typo.', archived: 'Archived',
-    same: '±0', new: 'new', before: '{n} in the period before',
+    same: '±0', new: 'was 0', before: '{n} in the period before',
     verdict: {
       quiet: 'No key is being abused right now.', last: 'Last intercept: {time}.', never: 'Nothing has ever been refused.',
       refused: '{n} request refused in the last 15 minutes | {n} requests refused in the last 15 minutes',
@@ -210,6 +231,7 @@ export default {
     health: {
       title: 'Health', store: 'Store', downstream: 'Gateway', live: 'Live updates', ok: 'answers', failing: 'failing', answered: 'answered', unknown: 'no request yet',
       up: 'up since', connected: 'connected', connecting: 'connecting…',
+      level: 'all changes are here', byCopy: 'away: keys are decided by the copy of this node', stale: 'away for too long: keys are treated as the failsafe mode says',
     },
   },
   bindings: {
@@ -250,7 +272,7 @@ export default {
       ruleLearn: 'Each then learns from where it is used.', ruleLearnToo: 'Each then passes from {prefixes}, and learns from where it is used.',
       ruleAll: 'Each then passes from everywhere. Banned keys stay banned.',
       leftOut: '{n} of those on this page was last used from an address that this rule refuses. | {n} of those on this page were last used from addresses that this rule refuses.',
-      done: '{n} binding changed | {n} bindings changed', someFailed: '{failed} could not be changed: {why}',
+      done: '{n} binding changed | {n} bindings changed', undone: '{n} binding is as it was. | {n} bindings are as they were.', changedSince: '{n} has changed since, and was left as it is. | {n} have changed since, and were left as they are.', someFailed: '{failed} could not be changed: {why}',
     },
     create: {
       open: 'Bind a key', title: 'Bind a key', text: 'Ahead of its first use, so that it passes only from where you say.',
@@ -360,7 +382,7 @@ export default {
   archive: {
     about: 'Bindings that were not used for long. They decide nothing: the key is bound anew at its next use.',
     search: 'Search the archive', searchPlaceholder: 'Label, hint, IP or CIDR', archivedAt: 'Archived', restore: 'Restore', restoreKey: 'Restore {key}',
-    restored: '{key} is in force again', open: 'Open', boundAgain: 'The key has been bound anew since. Unbind it first.',
+    restored: '{key} is in force again', open: 'Open',
     noMatch: 'Nothing in the archive matches', empty: 'The archive is empty', emptyText: 'Bindings come here after a long time without use, as ARCHIVE_DAYS says.', toSettings: 'To the setting',
   },
   settings: {

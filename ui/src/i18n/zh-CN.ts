@@ -26,7 +26,7 @@ const messages: Messages = {
       forbidden: '您的角色没有此权限。',
       csrf: '浏览器未将此请求作为控制台请求发出，请刷新页面。',
       not_found: '该项已不存在。',
-      already_bound: '该密钥已有绑定。',
+      already_bound: '该密钥已有绑定，请先解绑，或直接修改。',
       exists: '该名称已被使用。',
       last_admin: '至少要保留一个启用的管理员。',
       own_account: '这是您自己的账号，请在“我的账号”中修改。',
@@ -47,6 +47,27 @@ const messages: Messages = {
       second_factor_off: '双重验证尚未开启。',
       second_factor_sealed: '当前密钥无法读取双重验证信息，请联系管理员将其关闭。',
       too_many_streams: '打开的控制台过多。',
+      no_session: '这不是会话，无法结束。',
+      not_bound: '该密钥尚未绑定，下次使用时会自动绑定。',
+      banned: '该密钥已封禁，请先解除封禁。',
+      key_banned: '该密钥已封禁，例外不能优先于封禁，请先解除封禁。',
+      too_many_links: '该密钥未使用的链接过多，请先撤销一些。',
+      read_only: '该渠道来自 ALERT_WEBHOOK_URL，请修改该设置或另建渠道。',
+      sealed: '该渠道的密文已无法读取，请重新填写。',
+      too_many: '数量已达上限，请先删除一个。',
+      delivered: '该消息已送达，不再发送。',
+      stopping: 'Sentinel 正在停止，请稍后重试。',
+      link_over: '该链接已失效。',
+      over: '已经结束。',
+      network_in_use: '仍有规则引用该网络，请选择如何处理。',
+      no_account: '此操作只能由账号进行，请登录账号。',
+      network_not_allowed: '该 API 令牌不能从您的地址使用。',
+      token_expired: '该 API 令牌已过期。',
+      second_factor_needed: '请输入双重验证的验证码。',
+      setup_over: '初始化已结束，或链接不是最新的。',
+      locked: '您的地址失败次数过多。',
+      method_not_allowed: '服务器在此没有该操作。',
+      would_lock_out: '修改后您将无法从当前位置访问控制台。',
     },
   },
   nav: {
@@ -127,7 +148,7 @@ const messages: Messages = {
     about: '以哪个地址作为客户端 IP 及其原因，由实际判定请求的代码给出。', subject: '请求', subjects: { own: '我的请求', described: '其他请求' },
     subjectHelp: { own: '您的浏览器打开本页时发出的请求。', described: '填写连接来自哪里，并粘贴请求头。内容不会保存，也不会写入日志。' },
     peer: '连接对端', header: '请求头 {name}', hop: '{header} 的第 {n} 跳', headers: '请求头', headersHint: '每行一个，格式与 curl -v 或浏览器显示的相同。',
-    whatIf: '假设采用其他设置', examine: '诊断', result: '客户端 IP 的来历', clientIp: '客户端 IP', none: '无法确定客户端 IP。', ifOnly: '假设设置',
+    whatIf: '假设采用其他设置', examine: '诊断', nothingYet: '逐跳查看客户端 IP 的来历', nothingYetText: '填写连接来自哪里并点击“诊断”，结果和检查建议会显示在这里。', result: '客户端 IP 的来历', clientIp: '客户端 IP', none: '无法确定客户端 IP。', ifOnly: '假设设置',
     believed: '采信', ignored: '不采信', advice: '检查建议', readHeader: '读取的请求头', trustedProxies: '受信任的代理', proxiedBy: '由其告知', others: '其他请求头',
     errors: { no_peer: '连接没有地址。', missing: '受信任的代理没有发送该请求头。', repeated: '受信任的代理多次发送了该请求头。', malformed: '受信任的代理发送的不是单个地址。' },
     tips: {
@@ -195,7 +216,7 @@ const messages: Messages = {
   dashboard: {
     range: '时间范围', requests: '请求数', allowed: '放行', intercepted: '拦截', bound: '新增绑定', downstreamFailed: '网关故障',
     bindings: '绑定总数', banned: '已封禁', once: '仅用过一次', onceHelp: '绑定超过一天但使用不足两次，通常是测试或误填。', archived: '已归档',
-    same: '持平', new: '新增', before: '上一周期 {n}',
+    same: '持平', new: '此前为 0', before: '上一周期 {n}',
     verdict: {
       quiet: '目前没有密钥被滥用。', last: '上次拦截：{time}。', never: '尚未拦截过任何请求。',
       refused: '最近 15 分钟拦截了 {n} 个请求', observed: '最近 15 分钟有 {n} 个请求本应被拦截',
@@ -210,6 +231,7 @@ const messages: Messages = {
     health: {
       title: '运行状况', store: '存储', downstream: '网关', live: '实时更新', ok: '正常', failing: '故障', answered: '最近应答', unknown: '尚无请求',
       up: '启动于', connected: '已连接', connecting: '连接中…',
+      level: '变更已全部同步', byCopy: '无法连接：按本节点的副本判定密钥', stale: '断开过久：密钥按故障保护模式处理',
     },
   },
   bindings: {
@@ -250,7 +272,7 @@ const messages: Messages = {
       ruleLearn: '此后每个密钥从使用的来源自动学习。', ruleLearnToo: '此后每个密钥可从 {prefixes} 使用，并从使用的来源自动学习。',
       ruleAll: '此后每个密钥可从任何地址使用；已封禁的仍然封禁。',
       leftOut: '本页中有 {n} 个密钥最近一次使用的地址会被此规则拒绝。',
-      done: '已修改 {n} 个绑定', someFailed: '{failed} 个修改失败：{why}',
+      done: '已修改 {n} 个绑定', undone: '已恢复 {n} 个绑定。', changedSince: '另有 {n} 个之后又有修改，保持不变。', someFailed: '{failed} 个修改失败：{why}',
     },
     create: {
       open: '绑定密钥', title: '绑定密钥', text: '在首次使用前绑定，使其只能从指定来源使用。',
@@ -360,7 +382,7 @@ const messages: Messages = {
   archive: {
     about: '长期未使用的绑定。它们不参与判定，密钥下次使用时会重新绑定。',
     search: '搜索归档', searchPlaceholder: '标签、密钥片段、IP 或网段', archivedAt: '归档时间', restore: '恢复', restoreKey: '恢复 {key}',
-    restored: '{key} 已重新生效', open: '打开', boundAgain: '该密钥之后已重新绑定，请先解绑。',
+    restored: '{key} 已重新生效', open: '打开',
     noMatch: '归档中没有符合条件的项', empty: '归档为空', emptyText: '绑定长期未使用时会移到这里，期限由 ARCHIVE_DAYS 决定。', toSettings: '查看该设置',
   },
   settings: {
@@ -393,7 +415,7 @@ const messages: Messages = {
     about: '所有管理操作的记录，无法从这里删除。',
     at: '时间', actor: '操作者', action: '操作', target: '对象', clientIp: '来源', openOne: '详情：{action}', onlyThis: '只看此项', changed: '变更内容', field: '字段',
     noMatch: '没有符合条件的记录', empty: '还没有记录', byToken: '{name}（令牌）', local: '服务器本机', system: 'Sentinel 自身', rebindLink: '链接持有者', anonymous: '未登录',
-    kinds: { session: '登录', binding: '绑定', setting: '设置', account: '账号', token: 'API 令牌', rebind: '重新绑定链接', store: '存储', log: '拦截记录导出', alert: '告警', channel: '告警通道', delivery: '告警投递', network: '命名网络', blocked: '屏蔽网段', exception: '临时放行' },
+    kinds: { session: '登录', binding: '绑定', setting: '设置', account: '账号', token: 'API 令牌', rebind: '重新绑定链接', store: '存储', log: '拦截记录导出', alert: '告警', channel: '通知渠道', delivery: '告警发送', network: '命名网络', blocked: '屏蔽网段', exception: '临时例外' },
     actions: {
       session_login: '登录', session_failed: '登录失败', session_logout: '退出登录',
       binding_create: '绑定密钥', binding_edit: '修改绑定', binding_ban: '封禁密钥', binding_unban: '解除封禁', binding_unbind: '解绑密钥',
@@ -403,8 +425,8 @@ const messages: Messages = {
       account_password: '修改密码', account_recovery_codes: '更换恢复码', account_second_factor_begin: '开始设置双重验证', account_second_factor_on: '开启双重验证', account_second_factor_off: '关闭双重验证',
       rebind_create: '创建重新绑定链接', rebind_revoke: '撤销重新绑定链接', rebind_use: '通过链接绑定密钥',
       suspicion_dismiss: '排除共用嫌疑', token_create: '创建 API 令牌', token_delete: '删除 API 令牌', store_backup: '下载备份', store_compact: '压缩存储', store_housekeeping: '执行清理',
-      alert_acknowledge: '确认告警', channel_create: '添加告警通道', channel_edit: '修改告警通道', channel_delete: '删除告警通道', channel_test: '测试告警通道', delivery_retry: '重新投递告警',
-      network_create: '创建命名网络', network_edit: '修改命名网络', network_delete: '删除命名网络', blocked_add: '屏蔽网段', blocked_remove: '解除网段屏蔽', exception_create: '创建临时放行', exception_end: '结束临时放行',
+      alert_acknowledge: '确认告警', channel_create: '添加通知渠道', channel_edit: '修改通知渠道', channel_delete: '删除通知渠道', channel_test: '测试通知渠道', delivery_retry: '重新发送告警',
+      network_create: '添加命名网络', network_edit: '修改命名网络', network_delete: '删除命名网络', blocked_add: '屏蔽网段', blocked_remove: '解除屏蔽', exception_create: '添加临时例外', exception_end: '结束临时例外',
     },
   },
   about: {

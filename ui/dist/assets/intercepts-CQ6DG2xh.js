@@ -1,1 +1,0 @@
-import{n as e}from"./ReasonPill-CVQBH8hr.js";import{Dt as t,Et as n,Ot as r}from"./errors-mEpSePKe.js";var i=[`ip_not_allowed`,`key_banned`,`lost_race`,`stream_cut`,`network_blocked`];function a(e,i){return t(n.GET(`/admin/api/logs`,{params:{query:r(e)},signal:i}))}function o(t,n){return e(`/admin/api/logs/export`,{format:t,...r(n)})}export{a as n,i as r,o as t};
