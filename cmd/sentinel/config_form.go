@@ -282,7 +282,8 @@ func checkNodeName(name string) error {
 func parseRedisAddr(value string) (secretText, error) {
 	err := redis.Server{Addresses: value}.Validate()
 	if err != nil && !strings.Contains(err.Error(), "without a password") { // which is REDIS_PASSWORD
-		return "", errors.New(strings.TrimPrefix(err.Error(), store.ErrInvalid.Error()+": "))
+		fault, _, _ := strings.Cut(strings.TrimPrefix(err.Error(), store.ErrInvalid.Error()+": "), ", want one")
+		return "", errors.New(fault)
 	}
 	return secretText(value), nil
 }
