@@ -33,11 +33,7 @@ ROUNDS ?= 100
 BUILDVCS := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo auto || echo false)
 export GOFLAGS := $(GOFLAGS) -buildvcs=$(BUILDVCS)
 
-<<<<<<< HEAD
-.PHONY: help build demo test docs fmt-check vet lint vuln ui ui-types ui-check ui-e2e unit sdk fuzz bench microbench soak release test-release site bundle clean need-go need-cc need-node need-chromium need-servers need-postgres need-redis
-=======
-.PHONY: help build demo test docs fmt-check vet lint vuln ui ui-types ui-check ui-e2e unit sdk fuzz bench bench-growth microbench microbench-compare soak release test-release site bundle clean need-go need-cc need-node need-chromium need-servers need-postgres
->>>>>>> main
+.PHONY: help build demo test docs fmt-check vet lint vuln ui ui-types ui-check ui-e2e unit sdk fuzz bench bench-growth microbench microbench-compare soak release test-release site bundle clean need-go need-cc need-node need-chromium need-servers need-postgres need-redis
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -70,6 +70,8 @@ type Config struct {
 	CacheEntries    int
 
 	HMACSecret     secretText // empty: made at the first start
+	HMACPrevious   secretText // several are separated by commas
+	HMACLost       string     // mark of a secret whose bindings are given up
 	AdminPassword  secretText // empty: accounts are as they were left
 	AdminJWTSecret secretText // empty: made at the first start
 	AdminNetworks  []netip.Prefix

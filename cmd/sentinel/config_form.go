@@ -87,6 +87,7 @@ var (
 	locationLists  = form[string]{text{"list", "列表"}, "header:NAME, query:NAME or subprotocol:PREFIX, separated by commas", checkedBy(credential.ParseLocations), textList}
 	canonicalForms = form[string]{text{"list", "列表"}, "bearer, trim, strip:TEXT, cut:TEXT or lower, separated by commas", checkedBy(credential.ParseCanonical), textList}
 	filePaths      = form[string]{text{"path", "路径"}, "a path", parseText, plainText}
+	secretMarks    = form[string]{text{"mark", "标记"}, "8 hex digits", parseSecretMark, plainText}
 	ownSecrets     = form[secretText]{text{"secret", "密钥"}, "32 random bytes", parseOwnSecret, hiddenText}
 	foreignSecrets = form[secretText]{text{"secret", "密钥"}, "the password that the server was given", parseForeignSecret, hiddenText}
 	logLevels      = form[slog.Level]{text{"debug, info, warn, error", "debug、info、warn、error"}, "debug, info, warn or error", parseLevel, shape{kind: "choice", choices: []string{"debug", "info", "warn", "error"}}}

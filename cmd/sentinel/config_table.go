@@ -310,6 +310,22 @@ var adminSettings = []*setting{
 		},
 	},
 	{
+		name: "SENTINEL_HMAC_SECRET_PREVIOUS", group: adminGroup, example: "what SENTINEL_HMAC_SECRET was before", secrecy: own,
+		value: into(ownSecrets, func(c *Config) *secretText { return &c.HMACPrevious }),
+		help: text{
+			"The secret before this one, or several, the last one first, separated by commas. Keys that are bound under it are found, and moved to the new one when they are used.",
+			"此前使用的密钥；有多个时以逗号分隔，最近的在前。在其下绑定的密钥仍能找到，并在使用时迁移到新密钥。",
+		},
+	},
+	{
+		name: "SENTINEL_HMAC_SECRET_LOST", group: adminGroup, example: "3f9a12bc",
+		value: into(secretMarks, func(c *Config) *string { return &c.HMACLost }),
+		help: text{
+			"The mark of a secret that nobody has any more, as a refused start names it: starts all the same. All keys are unknown then, banned ones too, and bound anew by whoever uses them first.",
+			"已无人持有的密钥的标记，由被拒绝的启动给出：设置后仍可启动。此时所有密钥（包括已封禁的）都变为未知，谁先使用就绑定给谁。",
+		},
+	},
+	{
 		name: "ADMIN_PASSWORD", group: adminGroup, example: "the output of: openssl rand -hex 16", secrecy: own, legacy: true,
 		value: into(ownSecrets, func(c *Config) *secretText { return &c.AdminPassword }),
 		help: text{

@@ -31,18 +31,6 @@ func startRedis(t *testing.T) (s *redistest.Server, setting string) {
 	return s, "REDIS_ADDR=redis://:" + password + "@" + s.Addr()
 }
 
-// eventually waits until something is so.
-func eventually(t *testing.T, what string, isSo func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(patience)
-	for !isSo() {
-		if time.Now().After(deadline) {
-			t.Fatalf("never so: %s", what)
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-}
-
 // ready is what /ready says.
 type ready struct {
 	Code                     int

@@ -35,7 +35,7 @@ func newParts(cfg *Config, secret []byte) (parts, error) {
 
 func newCredentialReader(cfg *Config, secret []byte) (*credential.Reader, error) {
 	o := credential.Options{
-		Profile: cfg.CredentialProfile, Secret: secret, BindDashboard: cfg.BindDashboard, ExtraHeader: cfg.CredentialHeader,
+		Profile: cfg.CredentialProfile, Secret: secret, Previous: cfg.previousSecrets(), BindDashboard: cfg.BindDashboard, ExtraHeader: cfg.CredentialHeader,
 	}
 	if cfg.CredentialProfile != credential.ProfileGeneric {
 		return credential.New(o)

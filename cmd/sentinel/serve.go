@@ -176,6 +176,9 @@ func (n *node) open(ctx context.Context) error {
 	if err := n.openAccounts(ctx); err != nil {
 		return err
 	}
+	if err := n.turnToSecret(ctx); err != nil {
+		return err
+	}
 	return n.openHandlers(ctx, certificate)
 }
 
@@ -332,6 +335,7 @@ func (n *node) close() error {
 	if n.redis != nil {
 		errs = append(errs, n.redis.Close())
 	}
+	errs = n.tolerateAway(errs)
 	if n.store != nil {
 		errs = append(errs, n.store.Close())
 	}

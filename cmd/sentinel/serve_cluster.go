@@ -141,10 +141,11 @@ func (n *node) awaitAuthority(ctx context.Context) error {
 
 // claimSecrets checks that this node has the secrets of the others.
 func (n *node) claimSecrets(ctx context.Context) error {
-	switch err := engine.ClaimSecret(ctx, n.store, []byte(n.secrets.HMACSecret.Reveal())); {
-	case errors.Is(err, engine.ErrOtherSecret):
-		return fmt.Errorf("SENTINEL_HMAC_SECRET is not that of the cluster: %w; give this node the same one as the others", err)
-	case err != nil:
+	_, err := engine.ClaimSecret(ctx, n.store, n.hmacSecrets())
+	if refused := (*engine.OtherSecretError)(nil); errors.As(err, &refused) {
+		return fmt.Errorf("SENTINEL_HMAC_SECRET is not that of the cluster: %w; give this node the same one as the others. %s", err, waysOn(refused))
+	}
+	if err != nil {
 		return err
 	}
 	isOther, err := engine.NoteSessionSecret(ctx, n.store, []byte(n.secrets.AdminJWTSecret.Reveal()))
@@ -196,6 +197,18 @@ func (n *node) followed() follow.Parts {
 		Bindings: n.engine.Follow, Everything: n.engine.FollowAll, Streams: n.engine.FollowStreams,
 		Documents: documents, Settings: n.engine.FollowedSettings(),
 	}
+}
+
+// tolerateAway returns the errors of an end. While PostgreSQL is away, what could not be
+// written there is no reason to call a stop a failure: what must not get lost is in the
+// outbox, and comes with the next start.
+func (n *node) tolerateAway(errs []error) []error {
+	err := errors.Join(errs...)
+	if n.cluster == nil || n.cluster.Away() == nil || err == nil {
+		return errs
+	}
+	n.logger.Warn("stopped while PostgreSQL is away: counts of the last minutes, and changes of alerts, are not written", "error", err)
+	return nil
 }
 
 // name returns what this server is called.

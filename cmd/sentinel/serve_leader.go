@@ -23,6 +23,7 @@ type alerts interface {
 	SetSettings(s alert.Settings) error
 	PublishTo(bus *event.Bus)
 	ReloadChannels(ctx context.Context) error
+	Reseal(ctx context.Context) (n int, err error)
 	Close(ctx context.Context) error
 }
 

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/hkdf"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net"
@@ -27,10 +25,6 @@ const (
 	// firstAccount is the account whose password ADMIN_PASSWORD is.
 	firstAccount = "admin"
 
-	accountKeyBytes = 32
-	accountKeyUse   = "key-ip-sentinel: second factors of accounts"
-	alertKeyUse     = "key-ip-sentinel: secrets of alert channels"
-
 	systemActor = "system"
 )
 
@@ -53,13 +47,7 @@ func (n *node) loadSecrets(ctx context.Context) error {
 	if n.cluster != nil {
 		return n.claimSecrets(ctx)
 	}
-	if err := engine.CheckSecret(ctx, n.store, []byte(n.secrets.HMACSecret.Reveal())); errors.Is(err, engine.ErrOtherSecret) {
-		return fmt.Errorf("SENTINEL_HMAC_SECRET does not fit the data in %s: %w; give the one that it was made with, or another SENTINEL_DATA_DIR",
-			n.cfg.DataDir, err)
-	} else if err != nil {
-		return err
-	}
-	return nil
+	return n.checkSecret(ctx)
 }
 
 // openSettings puts the runtime values that the store keeps over the settings of
@@ -93,12 +81,12 @@ func (n *node) applySettings(c *Config) error {
 
 // openAlerts opens what raises alerts and delivers them.
 func (n *node) openAlerts(ctx context.Context) error {
-	key, err := hkdf.Key(sha256.New, []byte(n.secrets.HMACSecret.Reveal()), nil, alertKeyUse, accountKeyBytes)
+	key, oldKeys, err := n.sealKeys(alertKeyUse)
 	if err != nil {
 		return fmt.Errorf("key of alert channels: %w", err)
 	}
 	options := alert.Options{
-		Documents: n.store, Logger: n.logger, Node: n.name(), Key: key, Settings: alertSettingsOf(n.settings.Config()),
+		Documents: n.store, Logger: n.logger, Node: n.name(), Key: key, OldKeys: oldKeys, Settings: alertSettingsOf(n.settings.Config()),
 		Label: func(ctx context.Context, hash store.KeyHash) string {
 			b, _ := n.store.Binding(ctx, hash) // without it the alert has the hint
 			return b.Label
@@ -114,21 +102,14 @@ func (n *node) openAlerts(ctx context.Context) error {
 	return err
 }
 
-// accountKey returns the key that second factors are sealed with. It comes of the
-// HMAC secret, which stays as long as the data does, and not of that of sessions,
-// which may be replaced to end them all.
-func accountKey(hmacSecret secretText) ([]byte, error) {
-	return hkdf.Key(sha256.New, []byte(hmacSecret.Reveal()), nil, accountKeyUse, accountKeyBytes)
-}
-
 // openAccounts opens the accounts, and gives the first one the password of the
 // settings.
 func (n *node) openAccounts(ctx context.Context) error {
-	key, err := accountKey(n.secrets.HMACSecret)
+	key, oldKeys, err := n.sealKeys(accountKeyUse)
 	if err != nil {
 		return fmt.Errorf("key of accounts: %w", err)
 	}
-	n.accounts, err = account.New(ctx, account.Options{Documents: n.store, Key: key, Logger: n.logger, OnLockout: n.alerts.Lockout, Failures: n.failures()})
+	n.accounts, err = account.New(ctx, account.Options{Documents: n.store, Key: key, OldKeys: oldKeys, Logger: n.logger, OnLockout: n.alerts.Lockout, Failures: n.failures()})
 	if err != nil {
 		return err
 	}
@@ -166,7 +147,8 @@ func (n *node) openHandlers(ctx context.Context, certificate *httpapi.Certificat
 		Limiter: parts.limiter, CacheEntries: cfg.CacheEntries,
 		Retention: retentionOf(cfg), Watcher: n.alerts, NodeName: n.name(), NodeID: n.scope(), Version: currentBuild().Version,
 		Gateways: gateways, Leadership: n.leadership, AllTold: n.allTold,
-		OnShut: func(ctx context.Context, hash store.KeyHash) { n.links.Shut(ctx, hash) },
+		OnShut:  func(ctx context.Context, hash store.KeyHash) { n.links.Shut(ctx, hash) },
+		OnMoved: func(ctx context.Context, from, to store.KeyHash) { n.links.Moved(ctx, from, to) },
 	}
 	if n.cluster != nil {
 		options.Authority = n.cluster

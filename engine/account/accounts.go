@@ -30,6 +30,8 @@ type Options struct {
 	// backup of the store. With another key the second factors that are there
 	// cannot be checked any more, except by recovery codes.
 	Key []byte
+	// OldKeys are keys from before, whose second factors are good as well.
+	OldKeys [][]byte
 	// Issuer is what an authenticator shows beside the name of the account;
 	// empty: "Key-IP Sentinel".
 	Issuer string
@@ -76,7 +78,7 @@ func New(ctx context.Context, opts Options) (*Accounts, error) {
 	if opts.Documents == nil || opts.Logger == nil {
 		return nil, errors.New("accounts: no store or no logger given")
 	}
-	sealer, err := newSealer(opts.Key)
+	sealer, err := newSealer(opts.Key, opts.OldKeys)
 	if err != nil {
 		return nil, fmt.Errorf("accounts: %w", err)
 	}

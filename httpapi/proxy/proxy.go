@@ -49,7 +49,6 @@ type Proxy struct {
 	credentials *headername.Set       // the headers that may hold a key
 	own         *downstream.Transport // nil: the downstream does not speak plain HTTP
 	general     *http.Transport       // for what own does not carry
-	buffers     buffers
 	watch       *watch
 	exchanges   sync.Pool
 	active      atomic.Int64
@@ -72,7 +71,6 @@ func New(opts Options) (*Proxy, error) {
 	if p.own, err = newOwnTransport(opts, p.general.DialContext); err != nil {
 		return nil, err
 	}
-	p.buffers.init()
 	p.exchanges.New = func() any { return newExchange() }
 	return p, nil
 }
