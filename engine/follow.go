@@ -91,6 +91,9 @@ func (e *Engine) FollowedSettings() map[string]follow.Reload {
 		unmarkedSetting: follow.Nothing,
 		olderSetting:    follow.Nothing,
 		asSentSetting:   e.lookForOlder,
+		// They stop a start, and come into no store that is in use.
+		store.MoveMark:   follow.Nothing,
+		store.LegacyMark: follow.Nothing,
 		// It is of each node.
 		ClockMark: follow.Nothing,
 	}

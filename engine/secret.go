@@ -65,8 +65,11 @@ type Secrets struct {
 // CheckSecret compares the secrets with what a store was made with, and changes
 // nothing. isNew says that the store knows of another one that may be given up, or of
 // none: then NoteSecret is to follow, once what was sealed with the one before is sealed
-// anew. Returns an *OtherSecretError.
+// anew. Returns an *OtherSecretError, or store.ErrUnfinished.
 func CheckSecret(ctx context.Context, s store.Store, secrets Secrets) (isNew bool, err error) {
+	if err := store.CheckWhole(ctx, s); err != nil {
+		return false, fmt.Errorf("check data: %w", err)
+	}
 	stored, err := s.Setting(ctx, secretMark)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return false, fmt.Errorf("check HMAC secret: %w", err)
@@ -187,6 +190,9 @@ const (
 // started at once with different secrets on an empty store, those of one secret get past.
 // There, another secret is refused also while there are no bindings.
 func ClaimSecret(ctx context.Context, s store.Store, secrets Secrets) (isNew bool, err error) {
+	if err := store.CheckWhole(ctx, s); err != nil {
+		return false, fmt.Errorf("check data: %w", err)
+	}
 	mark := markOf(secretMark, secrets.Current)
 	switch stored, err := s.Setting(ctx, secretMark); {
 	case err == nil && bytes.Equal(stored, mark):

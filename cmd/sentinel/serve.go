@@ -51,14 +51,15 @@ type serveEnv struct {
 
 // serve runs Sentinel until ctx ends, and then lets what is under way finish.
 func serve(ctx context.Context, cfg *Config, env serveEnv) error {
-	n := &node{cfg: cfg, failed: make(chan struct{}), started: store.StoredTime(time.Now()), endTogether: func() {}}
-	n.level.Set(cfg.LogLevel)
-	n.logger = newLogger(cfg, &n.level, env.stderr)
+	n := newNode(cfg, env.stderr)
 	// net/http writes what a downstream sends out of turn to the standard logger.
 	log.SetOutput(slog.NewLogLogger(n.logger.Handler(), slog.LevelDebug).Writer())
 	log.SetFlags(0)
-	n.base, n.cancelBase = context.WithCancel(context.Background())
 	if err := n.open(ctx); err != nil {
+		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+			n.logger.Info("stopped before requests were served")
+			err = nil
+		}
 		return errors.Join(err, n.close())
 	}
 	n.start()
@@ -77,6 +78,15 @@ func serve(ctx context.Context, cfg *Config, env serveEnv) error {
 	err := errors.Join(n.stop(), n.close())
 	n.logger.Info("stopped")
 	return err
+}
+
+// newNode returns a node of which nothing is open yet.
+func newNode(cfg *Config, stderr io.Writer) *node {
+	n := &node{cfg: cfg, failed: make(chan struct{}), started: store.StoredTime(time.Now()), endTogether: func() {}}
+	n.level.Set(cfg.LogLevel)
+	n.logger = newLogger(cfg, &n.level, stderr)
+	n.base, n.cancelBase = context.WithCancel(context.Background())
+	return n
 }
 
 func (n *node) logStart() {

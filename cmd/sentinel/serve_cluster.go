@@ -109,6 +109,9 @@ func (n *node) awaitCopy(ctx context.Context) error {
 	for {
 		select {
 		case <-tick.C:
+			if err := n.cluster.Away(); errors.Is(err, store.ErrNewer) {
+				return fmt.Errorf("PG_DSN: %w", err) // and will not become older
+			}
 			n.logger.Warn("waiting for PostgreSQL (PG_DSN): this node has no copy to start from yet", "error", n.cluster.Away())
 		case err := <-done:
 			if errors.Is(err, context.DeadlineExceeded) {

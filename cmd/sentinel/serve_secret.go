@@ -51,7 +51,10 @@ func (n *node) checkSecret(ctx context.Context) error {
 		return fmt.Errorf("SENTINEL_HMAC_SECRET does not fit the data in %s: %w. If it was changed by mistake, change it back. %s",
 			n.cfg.DataDir, err, waysOn(refused))
 	}
-	return err
+	if err != nil {
+		return fmt.Errorf("data in %s: %w", n.cfg.DataDir, err)
+	}
+	return nil
 }
 
 // waysOn says what else a start with another secret can be.

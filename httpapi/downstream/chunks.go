@@ -13,10 +13,13 @@ import (
 // errChunk is a body in chunks that is not framed as RFC 9112 section 7.1 wants it.
 var errChunk = errors.New("malformed chunk")
 
-// maxExcessBytes is how many bytes the lines before the chunks may have together,
-// beyond 16 of each and twice the data: as net/http has it. A line and the trailers
+// How long the line before a chunk may be, and how many bytes all of them may have
+// together, beyond 16 of each and twice the data: as net/http has it. The trailers
 // are bounded by the buffer.
-const maxExcessBytes = 16 << 10
+const (
+	maxChunkLineBytes = 4 << 10
+	maxExcessBytes    = 16 << 10
+)
 
 // chunks reads a body in chunks. The zero chunks is at the start of a body.
 type chunks struct {
@@ -85,7 +88,7 @@ func (d *chunks) next(r *reader) error {
 	}
 	line, err := r.line()
 	switch {
-	case errors.Is(err, errBufferFull):
+	case errors.Is(err, errBufferFull) || len(line) > maxChunkLineBytes:
 		return fmt.Errorf("%w: endless size", errChunk)
 	case err != nil:
 		return err

@@ -127,6 +127,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (p *Proxy) end(x *exchange) {
 	p.engine.Done(&x.Exchange)
+	_ = x.call.Close() // where the handler has panicked
 	quiet := p.watch.remove(x)
 	x.boundRest()
 	if quiet { // or somebody is about to cancel the call, and must not meet another one
