@@ -33,7 +33,7 @@ ROUNDS ?= 100
 BUILDVCS := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo auto || echo false)
 export GOFLAGS := $(GOFLAGS) -buildvcs=$(BUILDVCS)
 
-.PHONY: help build demo test docs fmt-check vet lint vuln ui ui-types ui-check ui-e2e unit sdk fuzz bench bench-growth microbench microbench-compare soak release test-release site bundle clean need-go need-cc need-node need-chromium need-servers need-postgres
+.PHONY: help build demo test docs fmt-check vet lint vuln ui ui-types ui-check ui-e2e unit sdk fuzz bench bench-growth microbench microbench-compare soak release test-release site bundle clean need-go need-cc need-node need-chromium need-servers need-postgres need-redis
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,7 +44,7 @@ build: need-go ## Build bin/sentinel, one static binary
 demo: build ## Show what Sentinel does; nothing to configure
 	bin/sentinel demo
 
-test: need-go need-cc need-node need-chromium need-servers need-postgres fmt-check vet lint vuln ui-check site unit ui-e2e ## Everything that must hold: format, linters, known vulnerabilities, tests
+test: need-go need-cc need-node need-chromium need-servers need-postgres need-redis fmt-check vet lint vuln ui-check site unit ui-e2e ## Everything that must hold: format, linters, known vulnerabilities, tests
 
 docs: ## Make the pages that come from the code
 	@mkdir -p docs/zh
@@ -89,7 +89,7 @@ ui/node_modules/.package-lock.json: ui/package.json ui/package-lock.json | need-
 	npm ci --prefix ui --no-audit --no-fund
 	@touch $@
 
-unit: need-cc need-postgres sdk
+unit: need-cc need-postgres need-redis sdk
 	SENTINEL_REQUIRE_SERVERS=1 GORACE=atexit_sleep_ms=0 go test -race -timeout 20m ./...
 
 sdk: $(SDK)/node_modules/.package-lock.json
@@ -209,3 +209,11 @@ need-postgres:
 	@$(HAVE_POSTGRES) && exit 0; \
 	$(call INSTALL,postgresql); \
 	$(HAVE_POSTGRES) || { echo 'missing: a PostgreSQL server, which the tests of store/postgres start: apt-get install postgresql'; exit 1; }
+
+# As store/redis/redistest finds it.
+HAVE_REDIS = { command -v redis-server >/dev/null || command -v valkey-server >/dev/null; }
+
+need-redis:
+	@$(HAVE_REDIS) && exit 0; \
+	$(call INSTALL,redis-server); \
+	$(HAVE_REDIS) || { echo 'missing: a Redis server, which the tests of store/redis start: apt-get install redis-server'; exit 1; }

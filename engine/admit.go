@@ -152,6 +152,9 @@ func (e *Engine) judgeAll(ctx context.Context, policy *Policy, x *Exchange) Deci
 	var bound [credential.MaxKeys]*bindcache.Entry
 	for i := range x.keys.Len() {
 		entry, err := e.lookUp(ctx, x.keys.Hash(i))
+		if entry == nil && err == nil && e.triesOlder() {
+			entry, err = e.findOlder(ctx, x, i)
+		}
 		switch {
 		case err != nil:
 			if d := e.lookupFailed(ctx, policy, x, err); !d.Passes() {
@@ -182,9 +185,12 @@ func (e *Engine) judgeAll(ctx context.Context, policy *Policy, x *Exchange) Deci
 	if x.degraded {
 		e.usage.count(CountFailsafeOpen)
 	}
-	for _, entry := range bound[:x.keys.Len()] {
+	for i, entry := range bound[:x.keys.Len()] {
 		if entry != nil {
 			e.usage.touch(entry, x.ClientIP)
+		}
+		if entry != nil && x.olderKeys != nil && x.Observed == "" {
+			e.moveLater(x, i)
 		}
 	}
 	return Decision{}
@@ -292,7 +298,10 @@ func (e *Engine) Done(x *Exchange) {
 	for i := range x.flying {
 		e.flights.remove(x.flight(i))
 	}
-	x.flying, x.more = 0, nil
+	for _, f := range x.olderFlights {
+		e.flights.remove(f)
+	}
+	x.flying, x.more, x.olderFlights = 0, nil, nil
 	_, cut := x.Cut()
 	switch {
 	case cut && !x.settled:

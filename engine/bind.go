@@ -99,10 +99,18 @@ func (e *Engine) bindNow(ctx context.Context, policy *Policy, x *Exchange) Decis
 	if x.learning {
 		return e.learn(ctx, policy, x, prefix)
 	}
+	if e.triesOlder() {
+		if entry, err := e.findOlder(ctx, x, primary); err != nil {
+			return e.failsafe(policy, x, "look up key", err)
+		} else if entry != nil { // an older binding has come meanwhile
+			return e.judgeBound(ctx, policy, x, primary)
+		}
+		e.moveArchived(ctx, x, primary)
+	}
 	now := e.now().UTC().Truncate(time.Millisecond)
 	b := store.Binding{
 		Hash: hash, Hint: x.keys.Hint(primary), Status: store.StatusActive,
-		FirstIP: x.ClientIP, CreatedAt: now, UpdatedAt: now,
+		FirstIP: x.ClientIP, CreatedAt: now, UpdatedAt: now, HashedWith: e.credentials.HashedWith(),
 	}
 	rule, done := e.ruleOfFirstUse(policy, b.Hint, prefix, now)
 	defer done()
@@ -134,7 +142,7 @@ func (e *Engine) learn(ctx context.Context, policy *Policy, x *Exchange, prefix 
 	primary := x.keys.Primary()
 	now := store.StoredTime(e.now())
 	learned := false
-	_, after, err := e.change(ctx, "learn network", x.keys.Hash(primary), 0, func(b *store.Binding) {
+	apply := func(b *store.Binding) {
 		learned = learns(*b, now) && !slices.Contains(b.Rule.Prefixes, prefix)
 		if !learned {
 			return
@@ -144,7 +152,12 @@ func (e *Engine) learn(ctx context.Context, policy *Policy, x *Exchange, prefix 
 		if b.Rule.Learn.Until.IsZero() {
 			b.Rule.Learn.Until = now.Add(b.Rule.Learn.Within)
 		}
-	})
+	}
+	_, after, err := e.change(ctx, "learn network", x.hash(primary), 0, apply)
+	if errors.Is(err, store.ErrNotFound) && x.older(primary) >= 0 { // moved meanwhile
+		x.forgetOlder(primary)
+		_, after, err = e.change(ctx, "learn network", x.hash(primary), 0, apply)
+	}
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return Decision{} // unbound by an administrator meanwhile
@@ -167,7 +180,7 @@ func learns(b store.Binding, now time.Time) bool {
 // judgeBound judges a key that has just been bound, by this exchange or by a
 // faster one.
 func (e *Engine) judgeBound(ctx context.Context, policy *Policy, x *Exchange, i int) Decision {
-	entry, err := e.lookUp(ctx, x.keys.Hash(i))
+	entry, err := e.entryOf(ctx, x, i)
 	if err != nil {
 		return e.failsafe(policy, x, "look up key", err)
 	}
@@ -180,6 +193,7 @@ func (e *Engine) judgeBound(ctx context.Context, policy *Policy, x *Exchange, i 
 	}
 	if v.refused == "" {
 		e.usage.touch(entry, x.ClientIP)
+		e.moveLater(x, i)
 		return Decision{}
 	}
 	reason := interceptReason(v.refused)

@@ -2,7 +2,6 @@ package engine_test
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"net/netip"
 	"reflect"
@@ -304,49 +303,4 @@ func TestPolicyValidate(t *testing.T) {
 			t.Errorf("%s: no error", name)
 		}
 	}
-}
-
-func TestCheckSecret(t *testing.T) {
-	other := []byte("another secret, as long as it takes")
-	t.Run("empty store", func(t *testing.T) {
-		s := newRig(t).store
-		if has, err := engine.HasSecret(t.Context(), s); has || err != nil {
-			t.Errorf("got %v, %v", has, err)
-		}
-		for _, given := range [][]byte{secret, secret, other, other} {
-			if err := engine.CheckSecret(t.Context(), s, given); err != nil {
-				t.Error(err)
-			}
-		}
-		if has, err := engine.HasSecret(t.Context(), s); !has || err != nil {
-			t.Errorf("got %v, %v", has, err)
-		}
-	})
-	t.Run("with bindings", func(t *testing.T) {
-		r := newRig(t)
-		if err := engine.CheckSecret(t.Context(), r.store, secret); err != nil {
-			t.Fatal(err)
-		}
-		_ = r.bound(keyA)
-		if err := engine.CheckSecret(t.Context(), r.store, secret); err != nil {
-			t.Error(err)
-		}
-		if err := engine.CheckSecret(t.Context(), r.store, other); !errors.Is(err, engine.ErrOtherSecret) {
-			t.Errorf("got %v", err)
-		}
-		if err := engine.CheckSecret(t.Context(), r.store, secret); err != nil {
-			t.Errorf("after another one: %v", err)
-		}
-	})
-	t.Run("broken store", func(t *testing.T) {
-		s := newRig(t).store
-		s.Fail(errBroken)
-		if err := engine.CheckSecret(t.Context(), s, secret); !errors.Is(err, store.ErrUnavailable) {
-			t.Errorf("got %v", err)
-		}
-		if _, err := engine.HasSecret(t.Context(), s); !errors.Is(err, store.ErrUnavailable) {
-			t.Errorf("got %v", err)
-		}
-		s.Fail(nil)
-	})
 }

@@ -46,7 +46,10 @@ type Options struct {
 	Watcher      Watcher            // default: nobody
 	// OnShut is told of each key that was unbound or banned, once that is durable
 	// and before the act is acknowledged. It may write to the store.
-	OnShut   func(ctx context.Context, hash store.KeyHash)
+	OnShut func(ctx context.Context, hash store.KeyHash)
+	// OnMoved is told of each key whose binding has got another hash, once that is
+	// durable. It may write to the store.
+	OnMoved  func(ctx context.Context, from, to store.KeyHash)
 	NodeName string // shown on the dashboard; default "local"
 	// NodeID tells the node from all others that share the store; default NodeName.
 	NodeID  string
@@ -93,7 +96,9 @@ type Engine struct {
 	unnamed  *clientip.UnnamedProxy
 	events   *event.Bus
 	watcher  Watcher
-	onShut   func(ctx context.Context, hash store.KeyHash) // may be nil
+	onShut   func(ctx context.Context, hash store.KeyHash)     // may be nil
+	onMoved  func(ctx context.Context, from, to store.KeyHash) // likewise
+	older    olderHashes
 
 	rankings    rankings
 	oldRankings map[string]storedRanking // of the goroutine that writes usage
@@ -164,7 +169,7 @@ func New(opts Options) (*Engine, error) {
 		logger: opts.Logger, now: opts.Now,
 		networks: networks, blocked: blocked, exceptions: exceptions, sharing: shared,
 		cache: cache, flights: newFlights(), usage: newUsage(),
-		unnamed: new(clientip.UnnamedProxy), events: event.NewBus(opts.Now), watcher: opts.Watcher, onShut: opts.OnShut,
+		unnamed: new(clientip.UnnamedProxy), events: event.NewBus(opts.Now), watcher: opts.Watcher, onShut: opts.OnShut, onMoved: opts.OnMoved,
 		node:   Node{Name: opts.NodeName, Version: opts.Version, Started: store.StoredTime(start)},
 		nodeID: opts.NodeID, authority: opts.Authority,
 		leadership: opts.Leadership, allTold: opts.AllTold,
@@ -175,6 +180,10 @@ func New(opts Options) (*Engine, error) {
 	e.firstUses.init(opts.Gateways)
 	e.policy.Store(&opts.Policy)
 	e.retention.Store(&opts.Retention)
+	if err := e.openOlder(ctx); err != nil {
+		cache.Close()
+		return nil, err
+	}
 	e.recorder, err = record.New(record.Options{
 		Writer: opts.Store, Logger: opts.Logger, Now: opts.Now, Written: e.recorded, Dropped: e.notRecorded,
 	})
@@ -218,6 +227,7 @@ func (e *Engine) start() {
 	e.stopped.Go(func() { e.runWriter(writing) })
 	e.stopped.Go(e.keepHouse)
 	e.stopped.Go(func() { e.endWhatIsOver(writing) })
+	e.stopped.Go(func() { e.runMover(writing) })
 }
 
 // Policy returns what decisions follow now.

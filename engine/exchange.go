@@ -32,9 +32,13 @@ type Exchange struct {
 	keys    credential.Set
 	cancel  func()
 
-	flights  [inlineFlights]flight
-	more     []flight // of the keys beyond, which hardly any request has
-	flying   int
+	flights [inlineFlights]flight
+	more    []flight // of the keys beyond, which hardly any request has
+	flying  int
+
+	olderKeys    []olderKey // those that are bound under another hash than today's
+	olderFlights []*flight
+
 	unknown  uint32 // bit i: key i was not bound when it was looked up
 	learning bool   // the primary key's rule would take the client IP
 	held     string // why the primary key is not to be bound to the client IP
@@ -100,6 +104,7 @@ func (x *Exchange) reset() {
 	x.request, x.peer, x.ipErr, x.cancel = nil, clientip.Peer{}, nil, nil
 	x.flying, x.unknown, x.degraded, x.pending, x.byField = 0, 0, false, false, false
 	x.learning, x.held = false, ""
+	x.olderKeys, x.olderFlights = nil, nil
 	x.settled, x.admitted, x.counted = false, false, false
 	x.answered.Store(false)
 	x.cut.Store(nil)

@@ -87,7 +87,13 @@ func (e *Engine) FollowedDocuments() map[string]follow.Reload {
 func (e *Engine) FollowedSettings() map[string]follow.Reload {
 	return map[string]follow.Reload{
 		// It is looked at before the engine is there, and another one stops the start.
-		secretMark: follow.Nothing,
+		secretMark:      follow.Nothing,
+		unmarkedSetting: follow.Nothing,
+		olderSetting:    follow.Nothing,
+		asSentSetting:   e.lookForOlder,
+		// They stop a start, and come into no store that is in use.
+		store.MoveMark:   follow.Nothing,
+		store.LegacyMark: follow.Nothing,
 		// It is of each node.
 		ClockMark: follow.Nothing,
 	}

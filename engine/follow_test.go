@@ -294,7 +294,7 @@ func TestOfSecretsOneComesFirst(t *testing.T) {
 	for i := range nodes {
 		go func() {
 			passed := 0
-			if err := engine.ClaimSecret(context.Background(), shared, secrets[i%2]); err == nil {
+			if _, err := engine.ClaimSecret(context.Background(), shared, engine.Secrets{Current: secrets[i%2]}); err == nil {
 				passed = 1
 			} else if !errors.Is(err, engine.ErrOtherSecret) {
 				passed = -1

@@ -310,6 +310,7 @@ type faultyStore struct {
 	bind     func(store.KeyHash) error
 	replace  func() error
 	addUsage func(store.UsageBatch) error
+	noMoves  bool
 }
 
 // set changes the hooks while others may call them.
@@ -353,6 +354,19 @@ func (s *faultyStore) ReplaceBinding(ctx context.Context, b store.Binding) (stor
 		}
 	}
 	return s.Store.ReplaceBinding(ctx, b)
+}
+
+// setFailingMoves has moves of keys fail, or work again.
+func (s *faultyStore) setFailingMoves(fail bool) { s.set(func(s *faultyStore) { s.noMoves = fail }) }
+
+func (s *faultyStore) Rekey(ctx context.Context, r store.Rekeying) (store.Rekeyed, error) {
+	s.mu.Lock()
+	fail := s.noMoves
+	s.mu.Unlock()
+	if fail {
+		return store.Rekeyed{}, errors.Join(store.ErrUnavailable, errBroken)
+	}
+	return s.Store.Rekey(ctx, r)
 }
 
 func (s *faultyStore) AddUsage(ctx context.Context, batch store.UsageBatch) error {

@@ -27,14 +27,14 @@ func (e *Engine) intercept(x *Exchange, i int, entry *bindcache.Entry, reason st
 	}
 	e.usage.refuse(entry)
 	x.settled = x.settled || !observed
-	e.record(x, i, reason, basis, observed)
+	e.record(x, i, entry.Hash, reason, basis, observed)
 }
 
-func (e *Engine) record(x *Exchange, i int, reason store.Reason, basis store.Basis, observed bool) {
+func (e *Engine) record(x *Exchange, i int, hash store.KeyHash, reason store.Reason, basis store.Basis, observed bool) {
 	r := x.request
 	e.recorder.Add(store.Intercept{
 		At: e.now(), Reason: reason, Basis: basis, Observed: observed,
-		Hash: x.keys.Hash(i), Hint: x.keys.Hint(i), ClientIP: x.ClientIP, PeerIP: x.peer.Addr,
+		Hash: hash, Hint: x.keys.Hint(i), ClientIP: x.ClientIP, PeerIP: x.peer.Addr,
 		Method: clip(r.Method, maxRecordedMethod), Host: clip(r.Host, maxRecordedHost),
 		Path: clip(r.URL.Path, maxRecordedPath), UserAgent: clip(r.UserAgent(), maxRecordedUserAgent),
 		RequestID: x.RequestID(),
@@ -48,7 +48,7 @@ func (e *Engine) recordCut(x *Exchange) {
 	e.usage.count(CountCut)
 	switch {
 	case x.answered.Load():
-		e.record(x, c.key, store.ReasonCut, c.basis, false) // it was let pass, and is counted so
+		e.record(x, c.key, c.entry.Hash, store.ReasonCut, c.basis, false) // it was let pass, and is counted so
 	case x.pending && c.decision.Refused == IPNotAllowed:
 		e.intercept(x, c.key, c.entry, store.ReasonLostRace, c.basis, false)
 	default:

@@ -259,7 +259,7 @@ func TestNetworksSurviveARestart(t *testing.T) {
 }
 
 func TestJudgingAllocatesNothing(t *testing.T) {
-	r := newRig(t).bound(keyA)
+	r := newRig(t, func(s *setup) { s.keys.Previous = [][]byte{other} }).bound(keyA)
 	r.putNetwork("office", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32")
 	r.setRule(keyA, naming("office"))
 	r.block("10.9.0.0/16", "10.11.0.0/16")

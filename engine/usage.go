@@ -158,6 +158,7 @@ func (e *Engine) writeUsage(ctx context.Context) error {
 			err = e.writeUnwritten(ctx, now)
 		}
 	}
+	e.older.forgetMoved(now)
 	if err != nil || u.unwritten.empty() {
 		return err
 	}
@@ -172,6 +173,7 @@ func (e *Engine) gatherUsage(s *usageShard, now time.Time) {
 	s.mu.Unlock()
 	for _, entry := range touched {
 		t := entry.TakeUsage(now)
+		t.Hash = e.older.current(t.Hash)
 		e.watchSharing(entry, t)
 		e.usage.lost.Add(e.usage.unwritten.addTouch(t))
 	}

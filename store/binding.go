@@ -73,6 +73,10 @@ type Binding struct {
 	// there was none.
 	ArchivedBefore time.Time `json:"archivedBefore,omitzero"`
 
+	// HashedWith tells which secret, and which spelling of the key, Hash was made with,
+	// as credential.HashedWith has it; 0: not known.
+	HashedWith uint32 `json:"hashedWith,omitempty"`
+
 	// Revision is given by the store: every change of any binding takes a
 	// higher one.
 	Revision uint64 `json:"revision"`

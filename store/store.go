@@ -27,6 +27,7 @@ type Store interface {
 	Bindings
 	Catalog
 	Archive
+	Rekeyer
 	Intercepts
 	UsageLog
 	Settings

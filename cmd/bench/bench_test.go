@@ -144,8 +144,8 @@ func TestFillMakesWhatSentinelOpens(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = s.Close() }()
-	if err := engine.CheckSecret(t.Context(), s, []byte(secret)); err != nil {
-		t.Error(err)
+	if isNew, err := engine.CheckSecret(t.Context(), s, engine.Secrets{Current: []byte(secret)}); isNew || err != nil {
+		t.Error(isNew, err)
 	}
 	if n, err := s.CountBindings(t.Context()); err != nil || n != 300 {
 		t.Errorf("got %d bindings, %v", n, err)

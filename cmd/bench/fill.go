@@ -51,7 +51,7 @@ func fillWith(ctx context.Context, dataDir, secret string, n int, made iter.Seq2
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	if err := engine.CheckSecret(ctx, s, []byte(secret)); err != nil {
+	if err := engine.NoteSecret(ctx, s, engine.Secrets{Current: []byte(secret)}); err != nil {
 		return err
 	}
 	created, err := s.ImportBindings(ctx, func(yield func(store.Binding) bool) {

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net/http"
@@ -54,20 +55,47 @@ func TestAuthService(t *testing.T) {
 	}
 }
 
+// TestStreamsTellWhatComes holds the streams for longer and longer, until what is to be
+// seen has come.
 func TestStreamsTellWhatComes(t *testing.T) {
-	up, err := startUpstream()
-	if err != nil {
-		t.Fatal(err)
+	const n, longest = 5, 10 * time.Second
+	try := func(hold time.Duration, first func(up *upstream) error) (streamsSeen, error) {
+		up, err := startUpstream()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = up.close() }()
+		l := streamLoad{addr: up.addr(), n: n, interval: time.Millisecond, opening: time.Millisecond}
+		return l.run(t.Context(), func(ctx context.Context) error { return errors.Join(first(up), pause(ctx, hold)) })
 	}
-	l := streamLoad{addr: up.addr(), n: 5, interval: time.Millisecond, opening: time.Millisecond}
-	enough := func(ctx context.Context) error { return pause(ctx, 50*time.Millisecond) }
-	seen, err := l.run(t.Context(), enough)
-	if err != nil || seen.cut != 0 || len(seen.firstBytes) != 5 || len(seen.delays) == 0 || seen.delays[0] <= 0 {
-		t.Errorf("got %d first bytes, %d delays, %d cut, %v", len(seen.firstBytes), len(seen.delays), seen.cut, err)
+	for _, test := range []struct {
+		name  string
+		first func(up *upstream) error
+		cut   int
+	}{
+		{"to the end", func(*upstream) error { return nil }, 0},
+		{"the downstream ends", (*upstream).close, n},
+	} {
+		for hold := 10 * time.Millisecond; ; hold *= 2 {
+			seen, err := try(hold, test.first)
+			if err != nil || len(seen.firstBytes) != n || seen.firstBytes[0] <= 0 || seen.cut > test.cut {
+				t.Fatalf("%s: got %d first bytes, %d cut, %v", test.name, len(seen.firstBytes), seen.cut, err)
+			}
+			if seen.cut == test.cut && (test.cut > 0 || len(seen.delays) > 0 && seen.delays[0] > 0) {
+				break
+			}
+			if hold > longest {
+				t.Fatalf("%s: got %d delays, %d cut, want %d", test.name, len(seen.delays), seen.cut, test.cut)
+			}
+		}
 	}
-	seen, err = l.run(t.Context(), func(ctx context.Context) error { return errors.Join(up.close(), pause(ctx, 50*time.Millisecond)) })
-	if err != nil || seen.cut != 5 {
-		t.Errorf("when the downstream ends: %d cut, %v, want 5", seen.cut, err)
+}
+
+func TestEventsAreReadAsTheyWereSent(t *testing.T) {
+	sent := time.Unix(1_700_000_000, 123)
+	line, blank, _ := bytes.Cut(appendEvent(nil, 42, sent), []byte("\n"))
+	if n, at, err := parseEvent(line); err != nil || n != 42 || !at.Equal(sent) || !isEvent(line) || string(blank) != "\n" {
+		t.Errorf("got %d, %v, %v of %q and %q", n, at, err, line, blank)
 	}
 	for _, bad := range []string{"", "data: x\n", eventBegin + "1\n", eventBegin + "1" + eventMiddle + "x" + eventEnd, eventBegin + "x" + eventMiddle + "1" + eventEnd} {
 		if n, sent, err := parseEvent([]byte(bad)); err == nil {

@@ -13,6 +13,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -154,6 +155,9 @@ func runBench(ctx context.Context, o options, stdout, stderr io.Writer) error {
 		_, _ = fmt.Fprintf(stderr, "measuring %s\n", m.name)
 		start := time.Now()
 		found, err := m.run(ctx, b)
+		if err == nil {
+			_, err = json.Marshal(found) // a figure that is no number must not lose those of the others
+		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", m.name, err))
 			continue

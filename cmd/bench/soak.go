@@ -26,6 +26,7 @@ type soakOptions struct {
 	raceKeys int
 	hold     time.Duration
 	faults   string
+	redis    bool
 }
 
 func runSoak(ctx context.Context, args []string, stdout, stderr io.Writer) error {
@@ -39,6 +40,7 @@ func runSoak(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	flags.IntVar(&o.raceKeys, "race-keys", 10_000, "how many keys two addresses race for")
 	flags.DurationVar(&o.hold, "hold", 10*time.Second, "how long each fault of a cluster lasts; 0: no cluster")
 	flags.StringVar(&o.faults, "faults", strings.Join(faulttest.Names(), ","), "the faults of a cluster")
+	flags.BoolVar(&o.redis, "redis", true, "have a Redis in the cluster")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return err
@@ -91,7 +93,7 @@ func (o soakOptions) runCluster(ctx context.Context, dir string, stdout, stderr 
 		return err
 	}
 	report, err := faulttest.Run(ctx, faulttest.Options{
-		Binary: o.binary, Dir: dir, Faults: strings.Split(o.faults, ","), Hold: o.hold, Seed: o.seed, Log: stderr,
+		Binary: o.binary, Dir: dir, Faults: strings.Split(o.faults, ","), Redis: o.redis, Hold: o.hold, Seed: o.seed, Log: stderr,
 	})
 	for _, f := range report.Faults {
 		_, _ = fmt.Fprintln(stdout, f)

@@ -18,6 +18,7 @@ import (
 
 	"github.com/key-ip-sentinel/sentinel/cmd/internal/client"
 	"github.com/key-ip-sentinel/sentinel/engine/account"
+	"github.com/key-ip-sentinel/sentinel/engine/seal"
 	"github.com/key-ip-sentinel/sentinel/store"
 	"github.com/key-ip-sentinel/sentinel/store/bolt"
 )
@@ -140,7 +141,7 @@ func openStoredAccounts(ctx context.Context, dir string) (*storedAccounts, error
 	}
 	// Nothing that is done here opens or makes a second factor, so any key will
 	// do: that of the server may be in an environment that is not here.
-	key := make([]byte, accountKeyBytes)
+	key := make([]byte, seal.KeyBytes)
 	_, _ = rand.Read(key) // never fails: crypto/rand ends the program instead
 	accounts, err := account.New(ctx, account.Options{Documents: s, Key: key, Logger: logger})
 	if err != nil {

@@ -130,6 +130,7 @@ func (c *checker) askServer(ctx context.Context) {
 		Version  string
 		Bindings int
 		Store    *struct{ TotalBytes, FreeBytes int64 }
+		Hashes   *engine.HashesLeft
 	}
 	if err := local.Do(ctx, http.MethodGet, "/about", nil, &about); err != nil {
 		c.fail("store", "the server that runs on %s does not answer: %v", c.cfg.DataDir, err)
@@ -140,6 +141,9 @@ func (c *checker) askServer(ctx context.Context) {
 		size = ", in " + megabytes(about.Store.TotalBytes)
 	}
 	c.ok("store", "open in the server that runs (version %s): %s bindings%s", about.Version, grouped(about.Bindings), size)
+	if about.Hashes != nil {
+		c.tellHashes(*about.Hashes)
+	}
 	if own := currentBuild().Version; own != about.Version {
 		c.warn("version", "the server that runs is %s, and this command is %s: it runs what was installed before", about.Version, own)
 	}
@@ -204,11 +208,47 @@ func (c *checker) checkSecrets(ctx context.Context, s store.Store) {
 	case s == nil:
 		c.ok(check, "the HMAC secret is the one %s", from)
 	default:
-		if err := engine.CheckSecret(ctx, readOnly{s}, []byte(secret.Reveal())); err != nil {
+		secrets := engine.Secrets{Current: []byte(secret.Reveal()), Previous: c.cfg.previousSecrets(), Abandon: c.cfg.HMACLost}
+		isNew, err := engine.CheckSecret(ctx, s, secrets)
+		switch {
+		case err != nil:
 			c.fail(check, "the HMAC secret %s: %v", from, err)
 			return
+		case isNew:
+			c.ok(check, "the HMAC secret %s takes the place of the one before at the next start; back it up with the data", from)
+		default:
+			c.ok(check, "the HMAC secret %s belongs to the data; back it up with it", from)
 		}
-		c.ok(check, "the HMAC secret %s belongs to the data; back it up with it", from)
+		c.checkHashes(ctx, s, secrets.Current)
+	}
+}
+
+// checkHashes counts the bindings that are found by another hash than that of today.
+func (c *checker) checkHashes(ctx context.Context, s store.Store, secret []byte) {
+	keys, err := newCredentialReader(c.cfg, secret)
+	if err == nil {
+		var left *engine.HashesLeft
+		if left, err = engine.CountHashes(ctx, s, keys); left != nil {
+			c.tellHashes(*left)
+		}
+	}
+	if err != nil {
+		c.fail("key hashes", "%v", err)
+	}
+}
+
+func (c *checker) tellHashes(left engine.HashesLeft) {
+	const check = "key hashes"
+	if left.Unknown > 0 {
+		c.warn(check, "%s bindings were made with a secret that is not given: their keys are unknown, and are bound anew by whoever uses them first; "+
+			"SENTINEL_HMAC_SECRET_PREVIOUS can name it", grouped(left.Unknown))
+	}
+	switch older := left.Previous + left.AsSent; {
+	case older+left.Archived > 0:
+		c.ok(check, "%s bindings are left under the secret from before, %s under the key as it was sent, and %s such entries in the archive: "+
+			"they are moved when they are used", grouped(left.Previous), grouped(left.AsSent), grouped(left.Archived))
+	case left.Unknown == 0 && c.cfg.HMACPrevious != "":
+		c.ok(check, "none is left under the secret from before: SENTINEL_HMAC_SECRET_PREVIOUS can be taken out")
 	}
 }
 

@@ -65,7 +65,7 @@ func (b backupFlags) run(cmd *cobra.Command, c *client.Client, path string) erro
 		return fmt.Errorf("backup: %w", err)
 	}
 	defer file.discard()
-	made, err := b.fetch(cmd, c, file, secretText(kept.HMACSecret))
+	made, err := b.fetch(cmd, c, file, engine.Secrets{Current: []byte(kept.HMACSecret)})
 	if err != nil {
 		return err
 	}
@@ -105,7 +105,7 @@ func (b backupFlags) secrets(cmd *cobra.Command, c *client.Client, path string) 
 }
 
 // fetch writes the snapshot into file, and reads it back.
-func (b backupFlags) fetch(cmd *cobra.Command, c *client.Client, file *fileWriter, secret secretText) (snapshot, error) {
+func (b backupFlags) fetch(cmd *cobra.Command, c *client.Client, file *fileWriter, secrets engine.Secrets) (snapshot, error) {
 	progress := newProgress(cmd, true)
 	defer progress.end()
 	res, err := c.Stream(cmd.Context(), client.Request{Method: http.MethodGet, Path: backupPath})
@@ -126,7 +126,7 @@ func (b backupFlags) fetch(cmd *cobra.Command, c *client.Client, file *fileWrite
 	if err := file.flush(); err != nil {
 		return snapshot{}, fmt.Errorf("backup: %w", err)
 	}
-	made, err := examineSnapshot(cmd.Context(), file.Name(), secret, func(done, total int) {
+	made, err := examineSnapshot(cmd.Context(), file.Name(), secrets, func(done, total int) {
 		progress.show("reading it back: %s of %s bindings", grouped(done), grouped(total))
 	})
 	switch {

@@ -21,13 +21,13 @@ const restoreDate = "20060102-150405"
 
 func newRestoreCommand() *cobra.Command {
 	var withSecrets bool
-	names := []string{"SENTINEL_DATA_DIR", "SENTINEL_HMAC_SECRET"}
+	names := []string{"SENTINEL_DATA_DIR", "SENTINEL_HMAC_SECRET", "SENTINEL_HMAC_SECRET_PREVIOUS"}
 	cmd := &cobra.Command{
 		Use:   "restore FILE",
 		Short: "Put a backup in place of the data of a server that is stopped; what was there stays beside it",
 		Long: "Put a backup in place of the data of a server that is stopped. The file is read through first, and has to belong to\n" +
 			"the HMAC secret at hand: that of the settings, or of secrets.json in the data directory, or with --with-secrets the\n" +
-			"one in FILE" + secretsSuffix + ", which is put in place as well. What was there stays beside it, with .before-restore-DATE in its name.",
+			"one in FILE" + secretsSuffix + ", which is put in place as well; or to the one before it. What was there stays beside it, with .before-restore-DATE in its name.",
 		Example: `  sentinel restore /backup/sentinel-2026-11-26.db
   sentinel restore --with-secrets --data-dir /var/lib/sentinel /backup/sentinel-2026-11-26.db`,
 		Args: oneWord("FILE"),
@@ -73,7 +73,8 @@ func (r *restoration) run(ctx context.Context, cfg *Config) error {
 	if err != nil {
 		return err
 	}
-	file, found, err := r.check(ctx, secret)
+	secrets := engine.Secrets{Current: []byte(secret.Reveal()), Previous: cfg.previousSecrets()}
+	file, found, err := r.check(ctx, secrets)
 	if err == nil {
 		err = r.replace(file, kept)
 	}
@@ -136,7 +137,7 @@ func (r *restoration) lock() (unlock func() error, err error) {
 }
 
 // check copies the backup into the data directory, and reads the copy through.
-func (r *restoration) check(ctx context.Context, secret secretText) (*fileWriter, snapshot, error) {
+func (r *restoration) check(ctx context.Context, secrets engine.Secrets) (*fileWriter, snapshot, error) {
 	info, err := os.Stat(r.from)
 	if err != nil {
 		return nil, snapshot{}, err
@@ -147,7 +148,7 @@ func (r *restoration) check(ctx context.Context, secret secretText) (*fileWriter
 	if err != nil {
 		return nil, snapshot{}, err
 	}
-	found, err := r.examine(ctx, file, secret, info.Size())
+	found, err := r.examine(ctx, file, secrets, info.Size())
 	if err != nil {
 		file.discard()
 		return nil, snapshot{}, err
@@ -155,14 +156,14 @@ func (r *restoration) check(ctx context.Context, secret secretText) (*fileWriter
 	return file, found, nil
 }
 
-func (r *restoration) examine(ctx context.Context, file *fileWriter, secret secretText, size int64) (snapshot, error) {
+func (r *restoration) examine(ctx context.Context, file *fileWriter, secrets engine.Secrets, size int64) (snapshot, error) {
 	if size == 0 { // it would be a new store, to bbolt
 		return snapshot{}, fmt.Errorf("%s: %w: it is empty", r.from, store.ErrForeign)
 	}
 	// An older format is brought to the current one, which keeps a copy: here that
 	// is the backup itself.
 	defer removeAll(file.Name() + ".v*.bak")
-	found, err := examineSnapshot(ctx, file.Name(), secret, func(done, total int) {
+	found, err := examineSnapshot(ctx, file.Name(), secrets, func(done, total int) {
 		r.progress.show("reading it through: %s of %s bindings", grouped(done), grouped(total))
 	})
 	if errors.Is(err, engine.ErrOtherSecret) {

@@ -33,7 +33,7 @@ func fillData(t *testing.T, path string, secret secretText, n int) {
 	t.Helper()
 	s, err := bolt.Open(path, bolt.Options{})
 	must(t, err)
-	must(t, engine.CheckSecret(t.Context(), s, []byte(secret.Reveal())))
+	must(t, engine.NoteSecret(t.Context(), s, engine.Secrets{Current: []byte(secret.Reveal())}))
 	for i := range n {
 		now := time.Now()
 		rule := store.Rule{Kind: store.RuleSingle, Prefixes: []netip.Prefix{netip.MustParsePrefix("10.0.0.7/32")}}
@@ -57,7 +57,7 @@ func copyFile(t *testing.T, from, to string) {
 
 func bindingsIn(t *testing.T, path string) int {
 	t.Helper()
-	found, err := examineSnapshot(t.Context(), path, "", func(int, int) {})
+	found, err := examineSnapshot(t.Context(), path, engine.Secrets{}, func(int, int) {})
 	must(t, err)
 	return found.Bindings
 }
@@ -199,7 +199,7 @@ func TestExamineTellsAnInterrupt(t *testing.T) {
 	dir := makeData(t, 1)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := examineSnapshot(ctx, filepath.Join(dir, dataFileName), "", func(int, int) {}); !errors.Is(err, context.Canceled) {
+	if _, err := examineSnapshot(ctx, filepath.Join(dir, dataFileName), engine.Secrets{}, func(int, int) {}); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -41,7 +41,7 @@ func newRootCommand(args []string) *cobra.Command {
 	root.AddCommand(newServeCommand(args), newVersionCommand(), newHealthcheckCommand(), newExplainIPCommand(), newHashCommand())
 	root.AddCommand(newBindingsCommand(), newNetworksCommand(), newBlockedCommand(), newExceptionsCommand(), newReplayCommand(),
 		newSuspicionsCommand(), newLogsCommand(), newNodesCommand(), newAlertsCommand(), newSettingsCommand(), newDemoCommand(), newDemoGatewayCommand())
-	root.AddCommand(newAdminCommand(), newTokenCommand(), newCheckCommand(), newBackupCommand(), newRestoreCommand(), newCompactCommand())
+	root.AddCommand(newAdminCommand(), newTokenCommand(), newCheckCommand(), newBackupCommand(), newRestoreCommand(), newCompactCommand(), newMigrateCommand())
 	return root
 }
 

@@ -70,6 +70,8 @@ type Config struct {
 	CacheEntries    int
 
 	HMACSecret     secretText // empty: made at the first start
+	HMACPrevious   secretText // several are separated by commas
+	HMACLost       string     // mark of a secret whose bindings are given up
 	AdminPassword  secretText // empty: accounts are as they were left
 	AdminJWTSecret secretText // empty: made at the first start
 	AdminNetworks  []netip.Prefix
@@ -88,8 +90,14 @@ type Config struct {
 	PostgresListenDSN       secretText // empty: PostgresDSN
 	NodeName                string     // empty: that of the host
 	MaxStaleness            time.Duration
-	RedisAddr               secretText
+	RedisAddr               secretText // empty: there is no Redis
 	RedisPassword           secretText
+	RedisUsername           string
+	RedisDB                 int
+	RedisMasterName         string // empty: there are no Sentinels
+	RedisSentinelPassword   secretText
+	RedisTLS                bool
+	RedisTLSCA              string
 	AlertWebhookURL         secretText
 	AlertThresholdCount     int
 	AlertWindow             time.Duration

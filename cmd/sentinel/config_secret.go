@@ -71,6 +71,31 @@ func parseOwnSecret(value string) (secretText, error) {
 	return secretText(value), nil
 }
 
+// previousSecrets returns the HMAC secrets from before, the last one first. Threat: a
+// secret that has a comma in it is taken for several, and its bindings become unknown.
+// Answer: the whole of it is one of them too.
+func (c *Config) previousSecrets() [][]byte {
+	whole := c.HMACPrevious.Reveal()
+	if whole == "" {
+		return nil
+	}
+	secrets := [][]byte{[]byte(whole)}
+	for part := range strings.SplitSeq(whole, ",") {
+		if part = strings.TrimSpace(part); len(part) >= minSecretBytes && part != whole {
+			secrets = append(secrets, []byte(part))
+		}
+	}
+	return secrets
+}
+
+// parseSecretMark reads what engine.OtherSecretError names a secret by.
+func parseSecretMark(value string) (string, error) {
+	if len(value) != 8 || strings.Trim(value, "0123456789abcdef") != "" {
+		return "", errors.New("no mark of a secret")
+	}
+	return value, nil
+}
+
 // parseForeignSecret reads a secret that another program chose, of any length.
 func parseForeignSecret(value string) (secretText, error) {
 	if isPlaceholder(value) {

@@ -16,7 +16,7 @@ import (
 var settings = slices.Concat(
 	serverSettings, clientIPSettings, credentialSettings, bindingSettings, firstUseSettings, sharingSettings, limitSettings,
 	adminSettings, logSettings, retentionSettings, alertSettings, clusterSettings,
-	nodeSettings,
+	nodeSettings, redisSettings,
 )
 
 var serverGroup = &group{text{"Server", "服务"}}
@@ -307,6 +307,22 @@ var adminSettings = []*setting{
 		help: text{
 			"The secret that keys are hashed with. Bindings are found by it alone: with another one, all keys are unknown.",
 			"用于计算密钥哈希的密钥。绑定只能凭它找到：更换后所有密钥都会变为未知。",
+		},
+	},
+	{
+		name: "SENTINEL_HMAC_SECRET_PREVIOUS", group: adminGroup, example: "what SENTINEL_HMAC_SECRET was before", secrecy: own,
+		value: into(ownSecrets, func(c *Config) *secretText { return &c.HMACPrevious }),
+		help: text{
+			"The secret before this one, or several, the last one first, separated by commas. Keys that are bound under it are found, and moved to the new one when they are used.",
+			"此前使用的密钥；有多个时以逗号分隔，最近的在前。在其下绑定的密钥仍能找到，并在使用时迁移到新密钥。",
+		},
+	},
+	{
+		name: "SENTINEL_HMAC_SECRET_LOST", group: adminGroup, example: "3f9a12bc",
+		value: into(secretMarks, func(c *Config) *string { return &c.HMACLost }),
+		help: text{
+			"The mark of a secret that nobody has any more, as a refused start names it: starts all the same. All keys are unknown then, banned ones too, and bound anew by whoever uses them first.",
+			"已无人持有的密钥的标记，由被拒绝的启动给出：设置后仍可启动。此时所有密钥（包括已封禁的）都变为未知，谁先使用就绑定给谁。",
 		},
 	},
 	{

@@ -31,7 +31,7 @@ func startForCommands(t *testing.T) commandLine {
 	dir := t.TempDir()
 	s, err := bolt.Open(filepath.Join(dir, dataFileName), bolt.Options{})
 	must(t, err)
-	must(t, engine.CheckSecret(t.Context(), s, []byte(longSecret))) // which notes it in an empty store
+	must(t, engine.NoteSecret(t.Context(), s, engine.Secrets{Current: []byte(longSecret)}))
 	long := time.Now().AddDate(0, 0, -200)
 	for i := range 2 {
 		_, _, err := s.Bind(t.Context(), store.Binding{

@@ -15,9 +15,9 @@ func TestNodesSurviveFaults(t *testing.T) {
 	usedBinary = true
 	path, err := binary()
 	must(t, err)
-	want := []string{"postgres-killed", "postgres-frozen", "node-black-hole", "node-killed"}
+	want := []string{"postgres-killed", "postgres-frozen", "node-black-hole", "node-killed", "redis-frozen"}
 	report, err := faulttest.Run(t.Context(), faulttest.Options{
-		Binary: path, Dir: t.TempDir(), Faults: want, Keys: 60, Rate: 100, Hold: 2 * time.Second, Rivals: 20, Seed: 1, Log: t.Output(),
+		Binary: path, Dir: t.TempDir(), Redis: true, Faults: want, Keys: 60, Rate: 100, Hold: 2 * time.Second, Rivals: 20, Seed: 1, Log: t.Output(),
 	})
 	must(t, err)
 	if len(report.Faults) != len(want) || report.Bans == 0 || report.Winners == 0 {

@@ -26,14 +26,16 @@ func newParts(cfg *Config, secret []byte) (parts, error) {
 		return parts{}, err
 	}
 	if cfg.RateLimit > 0 {
-		p.limiter, err = ratelimit.New(ratelimit.Options{PerMinute: cfg.RateLimit, Burst: cfg.RateBurst})
+		p.limiter, err = ratelimit.New(ratelimit.Options{
+			PerMinute: cfg.RateLimit, Burst: cfg.RateBurst, Shared: cfg.PostgresDSN != "" && cfg.RedisAddr != "",
+		})
 	}
 	return p, err
 }
 
 func newCredentialReader(cfg *Config, secret []byte) (*credential.Reader, error) {
 	o := credential.Options{
-		Profile: cfg.CredentialProfile, Secret: secret, BindDashboard: cfg.BindDashboard, ExtraHeader: cfg.CredentialHeader,
+		Profile: cfg.CredentialProfile, Secret: secret, Previous: cfg.previousSecrets(), BindDashboard: cfg.BindDashboard, ExtraHeader: cfg.CredentialHeader,
 	}
 	if cfg.CredentialProfile != credential.ProfileGeneric {
 		return credential.New(o)

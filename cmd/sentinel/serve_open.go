@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/hkdf"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net"
@@ -27,10 +25,6 @@ const (
 	// firstAccount is the account whose password ADMIN_PASSWORD is.
 	firstAccount = "admin"
 
-	accountKeyBytes = 32
-	accountKeyUse   = "key-ip-sentinel: second factors of accounts"
-	alertKeyUse     = "key-ip-sentinel: secrets of alert channels"
-
 	systemActor = "system"
 )
 
@@ -53,13 +47,7 @@ func (n *node) loadSecrets(ctx context.Context) error {
 	if n.cluster != nil {
 		return n.claimSecrets(ctx)
 	}
-	if err := engine.CheckSecret(ctx, n.store, []byte(n.secrets.HMACSecret.Reveal())); errors.Is(err, engine.ErrOtherSecret) {
-		return fmt.Errorf("SENTINEL_HMAC_SECRET does not fit the data in %s: %w; give the one that it was made with, or another SENTINEL_DATA_DIR",
-			n.cfg.DataDir, err)
-	} else if err != nil {
-		return err
-	}
-	return nil
+	return n.checkSecret(ctx)
 }
 
 // openSettings puts the runtime values that the store keeps over the settings of
@@ -93,35 +81,35 @@ func (n *node) applySettings(c *Config) error {
 
 // openAlerts opens what raises alerts and delivers them.
 func (n *node) openAlerts(ctx context.Context) error {
-	key, err := hkdf.Key(sha256.New, []byte(n.secrets.HMACSecret.Reveal()), nil, alertKeyUse, accountKeyBytes)
+	key, oldKeys, err := n.sealKeys(alertKeyUse)
 	if err != nil {
 		return fmt.Errorf("key of alert channels: %w", err)
 	}
-	n.alerts, err = alert.New(ctx, alert.Options{
-		Documents: n.store, Logger: n.logger, Node: n.name(), Scope: n.scope(), Key: key, Settings: alertSettingsOf(n.settings.Config()),
+	options := alert.Options{
+		Documents: n.store, Logger: n.logger, Node: n.name(), Key: key, OldKeys: oldKeys, Settings: alertSettingsOf(n.settings.Config()),
 		Label: func(ctx context.Context, hash store.KeyHash) string {
 			b, _ := n.store.Binding(ctx, hash) // without it the alert has the hint
 			return b.Label
 		},
-	})
+	}
+	if n.cluster != nil {
+		return n.openSharedAlerts(ctx, options)
+	}
+	center, err := alert.New(ctx, options)
+	if err == nil {
+		n.alerts = center
+	}
 	return err
-}
-
-// accountKey returns the key that second factors are sealed with. It comes of the
-// HMAC secret, which stays as long as the data does, and not of that of sessions,
-// which may be replaced to end them all.
-func accountKey(hmacSecret secretText) ([]byte, error) {
-	return hkdf.Key(sha256.New, []byte(hmacSecret.Reveal()), nil, accountKeyUse, accountKeyBytes)
 }
 
 // openAccounts opens the accounts, and gives the first one the password of the
 // settings.
 func (n *node) openAccounts(ctx context.Context) error {
-	key, err := accountKey(n.secrets.HMACSecret)
+	key, oldKeys, err := n.sealKeys(accountKeyUse)
 	if err != nil {
 		return fmt.Errorf("key of accounts: %w", err)
 	}
-	n.accounts, err = account.New(ctx, account.Options{Documents: n.store, Key: key, Logger: n.logger, OnLockout: n.alerts.Lockout})
+	n.accounts, err = account.New(ctx, account.Options{Documents: n.store, Key: key, OldKeys: oldKeys, Logger: n.logger, OnLockout: n.alerts.Lockout, Failures: n.failures()})
 	if err != nil {
 		return err
 	}
@@ -149,6 +137,7 @@ func (n *node) openHandlers(ctx context.Context, certificate *httpapi.Certificat
 	if err != nil {
 		return err
 	}
+	n.limiter.Store(parts.limiter)
 	gateways := container.Gateways(os.DirFS("/"), os.Environ())
 	if len(gateways) > 0 {
 		n.logger.Info("in a container: SENTINEL_BIND_GUARD says what happens to first uses that seem to come from its gateway", "gateways", gateways)
@@ -157,8 +146,9 @@ func (n *node) openHandlers(ctx context.Context, certificate *httpapi.Certificat
 		Store: n.store, Resolver: parts.resolver, Credentials: parts.credentials, Policy: policyOf(cfg), Logger: n.logger,
 		Limiter: parts.limiter, CacheEntries: cfg.CacheEntries,
 		Retention: retentionOf(cfg), Watcher: n.alerts, NodeName: n.name(), NodeID: n.scope(), Version: currentBuild().Version,
-		Gateways: gateways,
-		OnShut:   func(ctx context.Context, hash store.KeyHash) { n.links.Shut(ctx, hash) },
+		Gateways: gateways, Leadership: n.leadership, AllTold: n.allTold,
+		OnShut:  func(ctx context.Context, hash store.KeyHash) { n.links.Shut(ctx, hash) },
+		OnMoved: func(ctx context.Context, from, to store.KeyHash) { n.links.Moved(ctx, from, to) },
 	}
 	if n.cluster != nil {
 		options.Authority = n.cluster
@@ -182,6 +172,7 @@ func (n *node) openHandlers(ctx context.Context, certificate *httpapi.Certificat
 	}
 	n.settings.applyWith(n.applySettings)
 	n.startFollowing()
+	n.startTogether()
 	n.addServers(n.api, certificate)
 	return nil
 }
@@ -196,7 +187,7 @@ func (n *node) newAPI(parts parts) (*httpapi.API, error) {
 	n.adminAPI, err = admin.New(admin.Options{
 		Engine: n.engine, Accounts: n.accounts, Alerts: n.alerts, Resolver: parts.resolver, Store: n.store, Settings: n.settings, Logger: n.logger,
 		JWTSecret: []byte(n.secrets.AdminJWTSecret.Reveal()), LocalToken: token, Version: currentBuild().Version, Maintainer: n.file,
-		Node: n.name(), Rebind: n.links, PublicURL: func() string { return n.settings.Config().PublicURL }, SharesPublic: n.admin == nil,
+		Node: n.name(), Nodes: n.roster, Rebind: n.links, PublicURL: func() string { return n.settings.Config().PublicURL }, SharesPublic: n.admin == nil,
 	})
 	if err != nil {
 		return nil, err
@@ -206,10 +197,14 @@ func (n *node) newAPI(parts parts) (*httpapi.API, error) {
 	if err != nil {
 		return nil, err
 	}
-	return httpapi.New(httpapi.Options{
+	options := httpapi.Options{
 		Engine: n.engine, Resolver: parts.resolver, Store: n.store, Proxy: n.proxy, Admin: n.adminAPI, Logger: n.logger, Rebind: page,
 		AdminNetworks: n.settings.Config().AdminNetworks, PublicMetrics: n.cfg.Metrics == metricsPublic, Downstream: n.reachDownstream,
-	})
+	}
+	if n.redis != nil {
+		options.Redis = n.redisHealth
+	}
+	return httpapi.New(options)
 }
 
 // reachDownstream connects to the downstream, and no more: what it answers is for

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"net"
 	"testing"
+
+	"github.com/key-ip-sentinel/sentinel/engine/seal"
 )
 
 func TestReachableAddress(t *testing.T) {
@@ -47,14 +49,16 @@ func TestBestHost(t *testing.T) {
 	}
 }
 
-func TestAccountKey(t *testing.T) {
-	one, err := accountKey(secretText(longSecret))
+func TestSealKey(t *testing.T) {
+	one, err := sealKey([]byte(longSecret), accountKeyUse)
 	must(t, err)
-	again, err := accountKey(secretText(longSecret))
+	again, err := sealKey([]byte(longSecret), accountKeyUse)
 	must(t, err)
-	other, err := accountKey(secretText(longSecret + "x"))
+	other, err := sealKey([]byte(longSecret+"x"), accountKeyUse)
 	must(t, err)
-	if len(one) != accountKeyBytes || !bytes.Equal(one, again) || bytes.Equal(one, other) || bytes.Contains([]byte(longSecret), one) {
-		t.Errorf("got %x, %x and %x, want the same for the same secret alone", one, again, other)
+	forAlerts, err := sealKey([]byte(longSecret), alertKeyUse)
+	must(t, err)
+	if len(one) != seal.KeyBytes || bytes.Equal(one, forAlerts) || !bytes.Equal(one, again) || bytes.Equal(one, other) || bytes.Contains([]byte(longSecret), one) {
+		t.Errorf("got %x, %x and %x, want the same for the same secret and use alone", one, again, other)
 	}
 }

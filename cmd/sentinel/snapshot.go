@@ -26,15 +26,15 @@ type snapshot struct {
 }
 
 // examineSnapshot reads every binding of a data file, which nobody else may have
-// open, and compares it with the HMAC secret, unless that is empty. A file of an
+// open, and compares it with the HMAC secrets, unless there is none. A file of an
 // older format is brought to the current one. Errors are those of bolt.Open, and
 // engine.ErrOtherSecret.
-func examineSnapshot(ctx context.Context, path string, secret secretText, tell func(done, total int)) (snapshot, error) {
+func examineSnapshot(ctx context.Context, path string, secrets engine.Secrets, tell func(done, total int)) (snapshot, error) {
 	s, err := bolt.Open(path, bolt.Options{Program: currentBuild().Version})
 	if err != nil {
 		return snapshot{}, err
 	}
-	found, err := examine(ctx, s, secret, tell)
+	found, err := examine(ctx, s, secrets, tell)
 	if err = errors.Join(err, s.Close()); err != nil {
 		return snapshot{}, err
 	}
@@ -46,9 +46,9 @@ func examineSnapshot(ctx context.Context, path string, secret secretText, tell f
 	return found, nil
 }
 
-func examine(ctx context.Context, s store.Store, secret secretText, tell func(done, total int)) (snapshot, error) {
-	if secret != "" {
-		if err := engine.CheckSecret(ctx, readOnly{s}, []byte(secret.Reveal())); err != nil {
+func examine(ctx context.Context, s store.Store, secrets engine.Secrets, tell func(done, total int)) (snapshot, error) {
+	if len(secrets.Current) > 0 {
+		if _, err := engine.CheckSecret(ctx, s, secrets); err != nil {
 			return snapshot{}, err
 		}
 	}
@@ -76,11 +76,6 @@ func examine(ctx context.Context, s store.Store, secret secretText, tell func(do
 	}
 	return snapshot{Bindings: total}, nil
 }
-
-// readOnly keeps a look at a snapshot from noting a secret in it.
-type readOnly struct{ store.Store }
-
-func (readOnly) PutSetting(context.Context, string, []byte) error { return nil }
 
 // fileWriter writes a file that has its name only once it is whole and on disk.
 type fileWriter struct {

@@ -30,6 +30,8 @@ type Options struct {
 	// backup of the store. With another key the second factors that are there
 	// cannot be checked any more, except by recovery codes.
 	Key []byte
+	// OldKeys are keys from before, whose second factors are good as well.
+	OldKeys [][]byte
 	// Issuer is what an authenticator shows beside the name of the account;
 	// empty: "Key-IP Sentinel".
 	Issuer string
@@ -40,6 +42,8 @@ type Options struct {
 	// an address, for accounts that exist: what is typed as the name of one that
 	// does not may be a password. It must not block.
 	OnLockout func(name string, from netip.Addr)
+	// Failures are those of all nodes of a cluster; nil: each process counts its own.
+	Failures Failures
 
 	cost cost // of new password hashes; zero: defaultCost
 }
@@ -74,7 +78,7 @@ func New(ctx context.Context, opts Options) (*Accounts, error) {
 	if opts.Documents == nil || opts.Logger == nil {
 		return nil, errors.New("accounts: no store or no logger given")
 	}
-	sealer, err := newSealer(opts.Key)
+	sealer, err := newSealer(opts.Key, opts.OldKeys)
 	if err != nil {
 		return nil, fmt.Errorf("accounts: %w", err)
 	}
@@ -94,6 +98,7 @@ func New(ctx context.Context, opts Options) (*Accounts, error) {
 		guard:  newGuard(opts.Now),
 		issuer: opts.Issuer, logger: opts.Logger, now: opts.Now, onLockout: opts.OnLockout,
 	}
+	a.guard.failures = opts.Failures
 	if _, err := a.accounts.read(ctx); err != nil {
 		return nil, err
 	}

@@ -231,6 +231,37 @@ func TestSecondFactorIsSealed(t *testing.T) {
 	})
 }
 
+// TestReseal gives accounts another key: second factors of the one before are good, and
+// once sealed anew also without it.
+func TestReseal(t *testing.T) {
+	run(t, func(t *testing.T, f *fixture) {
+		old, now := bytes.Repeat([]byte{7}, 32), bytes.Repeat([]byte{8}, 32)
+		secret, _ := f.enrol(t, "root")
+		f.create(t, "eve", account.Viewer)
+		pending := must[account.Enrolment](t)(f.BeginTOTP(t.Context(), "eve"))
+		login := func(a *account.Accounts, steps int) error {
+			_, err := a.Login(t.Context(), account.Credentials{Name: "root", Password: password, Code: code(t, secret, steps), From: home})
+			return err
+		}
+		both := f.node(t, func(o *account.Options) { o.Key, o.OldKeys = now, [][]byte{old} })
+		wantErr(t, login(both, 1), nil)
+		for _, want := range []int{2, 0} {
+			if n, err := both.Reseal(t.Context()); n != want || err != nil {
+				t.Errorf("sealed %d anew, %v, want %d", n, err, want)
+			}
+		}
+		moved := f.node(t, func(o *account.Options) { o.Key = now })
+		time.Sleep(time.Minute)
+		wantErr(t, login(moved, 0), nil)
+		must[[]string](t)(moved.ConfirmTOTP(t.Context(), "eve", code(t, pending.Secret, 0)))
+		third := f.node(t, func(o *account.Options) { o.Key, o.OldKeys = bytes.Repeat([]byte{9}, 32), [][]byte{old} })
+		if n, err := third.Reseal(t.Context()); n != 0 || err != nil {
+			t.Errorf("sealed %d anew that no key opens, %v", n, err)
+		}
+		wantErr(t, login(moved, 0), account.ErrWrongCode) // used already: it is still the same secret
+	})
+}
+
 func TestSealedSecretBelongsToItsAccount(t *testing.T) {
 	run(t, func(t *testing.T, f *fixture) {
 		f.create(t, "eve", account.Viewer)

@@ -50,7 +50,9 @@ type Options struct {
 	// does not give them. It has 32 bytes, from a place that is not in a backup
 	// of the store. With another key the channels that are there cannot send
 	// until their secrets are entered again.
-	Key      []byte
+	Key []byte
+	// OldKeys are keys from before, whose channels can send as well.
+	OldKeys  [][]byte
 	Settings Settings
 	// RootCAs are whom certificates of receivers must come from; nil: whom the
 	// system trusts.
@@ -143,7 +145,7 @@ func New(ctx context.Context, opts Options) (*Center, error) {
 			return nil, err
 		}
 	}
-	sealer, err := newSealer(opts.Key)
+	sealer, err := newSealer(opts.Key, opts.OldKeys)
 	if err != nil {
 		return nil, err
 	}

@@ -183,8 +183,38 @@ func TestSecretsAreSealedAndNeverShown(t *testing.T) {
 			t.Errorf("after a restart: ding %v, mail %v", dinged, mailed)
 		}
 		closeCenter(t, c)
+		checkReseal(t, documents)
 		checkOtherKey(t, documents, url)
 	})
+}
+
+// checkReseal gives channels another key and back: those of the one before can send, and
+// once sealed anew also without it.
+func checkReseal(t *testing.T, documents store.Documents) {
+	t.Helper()
+	for _, keys := range [][2]byte{{3, 1}, {1, 3}} {
+		opts := options(documents, &outbox{})
+		opts.Key, opts.OldKeys = testKey(keys[0]), [][]byte{testKey(keys[1])}
+		c := open(t, opts)
+		sealed := len(c.Channels()) - 1 // without that of the settings
+		for _, want := range []int{sealed, 0} {
+			if n, err := c.Reseal(t.Context()); n != want || err != nil || sealed == 0 {
+				t.Errorf("sealed %d anew, %v, want %d", n, err, want)
+			}
+		}
+		closeCenter(t, c)
+		opts.OldKeys = nil
+		c = open(t, opts)
+		for _, ch := range c.Channels() {
+			if ch.Fault != "" {
+				t.Errorf("without the key from before: %+v", ch)
+			}
+		}
+		if n, err := c.Reseal(t.Context()); n != 0 || err != nil {
+			t.Errorf("sealed %d anew, %v", n, err)
+		}
+		closeCenter(t, c)
+	}
 }
 
 // checkOtherKey opens channels whose secrets were sealed with another key.

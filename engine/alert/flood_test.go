@@ -82,7 +82,7 @@ func TestCountersAreBounded(t *testing.T) {
 func TestInputsNeverBlock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		opts := options(memory.New(), &outbox{})
-		sealer, err := newSealer(opts.Key)
+		sealer, err := newSealer(opts.Key, opts.OldKeys)
 		if err != nil {
 			t.Fatal(err)
 		}

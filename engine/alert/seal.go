@@ -1,10 +1,13 @@
 package alert
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/key-ip-sentinel/sentinel/engine/seal"
+	"github.com/key-ip-sentinel/sentinel/store"
 )
 
 const sealUse = "sentinel alert channel v1"
@@ -19,8 +22,8 @@ type secrets struct {
 // sealer encrypts the secrets of channels.
 type sealer struct{ *seal.Sealer }
 
-func newSealer(key []byte) (*sealer, error) {
-	s, err := seal.New(key, sealUse)
+func newSealer(key []byte, older [][]byte) (*sealer, error) {
+	s, err := seal.New(key, sealUse, older...)
 	return &sealer{s}, err
 }
 
@@ -48,3 +51,34 @@ func (s *sealer) open(id string, r *channelRecord) (secrets, error) {
 	}
 	return open, nil
 }
+
+// Reseal seals the secrets of channels anew that Options.OldKeys have sealed, and returns
+// of how many. Those that no key opens stay as they are.
+func (c *Center) Reseal(ctx context.Context) (n int, err error) {
+	for _, channel := range c.Channels() {
+		if channel.ReadOnly {
+			continue
+		}
+		_, err := c.editChannel(ctx, channel.ID, func(old *receiver) (*receiver, error) {
+			if old == nil {
+				return nil, store.ErrNotFound
+			}
+			sealed, err := c.sealer.Reseal(old.Sealed, binding(old.id, &old.channelRecord))
+			if err != nil || sealed == nil {
+				return nil, errUnchanged
+			}
+			changed := *old
+			changed.Sealed = sealed
+			return &changed, nil
+		})
+		switch {
+		case err == nil:
+			n++
+		case !errors.Is(err, errUnchanged) && !errors.Is(err, store.ErrNotFound):
+			return n, fmt.Errorf("seal secrets of channel %s anew: %w", channel.ID, err)
+		}
+	}
+	return n, nil
+}
+
+var errUnchanged = errors.New("sealed with the key of today already")

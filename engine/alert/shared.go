@@ -94,7 +94,7 @@ func NewShared(ctx context.Context, opts SharedOptions) (*Shared, error) {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	sealer, err := newSealer(opts.Key)
+	sealer, err := newSealer(opts.Key, opts.OldKeys)
 	if err != nil {
 		return nil, err
 	}

@@ -217,6 +217,12 @@ func (s *Shared) DeleteChannel(ctx context.Context, id string, revision uint64) 
 	return s.channelsChanged(ctx, s.shown().DeleteChannel(ctx, id, revision))
 }
 
+// Reseal is that of Center.
+func (s *Shared) Reseal(ctx context.Context) (n int, err error) {
+	n, err = s.shown().Reseal(ctx)
+	return n, s.channelsChanged(ctx, err)
+}
+
 // channelsChanged tells the leader, which would see it by itself within saveEvery: that it
 // cannot be told is no fault of the change.
 func (s *Shared) channelsChanged(ctx context.Context, err error) error {

@@ -1,6 +1,7 @@
 package credential
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net/http"
@@ -23,6 +24,8 @@ type Options struct {
 	Profile string
 	// Secret is the key of the HMAC. It must not be empty.
 	Secret []byte
+	// Previous are secrets that keys were hashed with before, the last one first.
+	Previous [][]byte
 	// BindDashboard reads the personal access tokens of New API's dashboard
 	// too, and refuses the playground. Profile newapi only.
 	BindDashboard bool
@@ -61,6 +64,7 @@ func (r *Request) anyPath(rule func(path string) bool) bool {
 type Reader struct {
 	profile       string
 	secret        []byte
+	previous      [][]byte
 	places        []place
 	foldsCase     bool
 	bindDashboard bool
@@ -75,6 +79,14 @@ func New(o Options) (*Reader, error) {
 	var errs []error
 	if len(o.Secret) == 0 {
 		errs = append(errs, errors.New("secret is empty"))
+	}
+	for _, previous := range o.Previous {
+		switch {
+		case len(previous) == 0:
+			errs = append(errs, errors.New("previous secret is empty"))
+		case !bytes.Equal(previous, o.Secret):
+			r.previous = append(r.previous, slices.Clone(previous))
+		}
 	}
 	switch o.Profile {
 	case ProfileNewAPI:
@@ -226,6 +238,9 @@ func (r *Reader) read(set *Set, slot int, p *place, value string) (reading, erro
 	i, err := set.add(key, p)
 	if err != nil {
 		return found, err
+	}
+	if set.raw[i] == "" {
+		set.raw[i] = value
 	}
 	found.key = uint8(i + 1) //nolint:gosec // at most MaxKeys
 	set.masks[slot] |= 1 << i

@@ -34,6 +34,7 @@ type Set struct {
 	n       int
 	hashes  [MaxKeys]store.KeyHash
 	spelled [MaxKeys]string // canonical keys, in the case they came in
+	raw     [MaxKeys]string // what they were first read of; empty of access tokens
 
 	at    [maxSlots]reading
 	masks [maxSlots]uint32 // which keys each place holds
@@ -54,6 +55,7 @@ func (s *Set) reset(r *Reader) {
 		s.reader, s.mac = r, hmac.New(sha256.New, r.secret)
 	}
 	clear(s.spelled[:s.n])
+	clear(s.raw[:s.n])
 	s.n, s.primary = 0, -1
 	s.ambiguous, s.dashboard, s.cookie = false, false, false
 	clear(s.at[:])

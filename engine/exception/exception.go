@@ -345,6 +345,43 @@ func (xs *Exceptions) RevokeOf(ctx context.Context, hash store.KeyHash, by strin
 	return nil
 }
 
+// Rekey has all exceptions of a key be those of another hash of it. put is given them
+// as they are to be stored, and returns them with their new revisions; if it fails,
+// everything is as before.
+func (xs *Exceptions) Rekey(from, to store.KeyHash, put func([]store.Document) ([]store.Document, error)) error {
+	xs.changing.Lock()
+	defer xs.changing.Unlock()
+	var moved []Exception
+	xs.mu.RLock()
+	for _, x := range xs.byID {
+		if x.Hash == from {
+			x.Hash = to
+			moved = append(moved, x)
+		}
+	}
+	xs.mu.RUnlock()
+	documents := make([]store.Document, len(moved))
+	for i, x := range moved {
+		body, err := json.Marshal(x)
+		if err != nil {
+			return fmt.Errorf("move exceptions: %w", err)
+		}
+		documents[i] = store.Document{Kind: Kind, ID: x.ID, Revision: x.revision, Body: body}
+	}
+	documents, err := put(documents)
+	if err != nil || len(moved) == 0 {
+		return err
+	}
+	xs.mu.Lock()
+	defer xs.mu.Unlock()
+	for i, x := range moved {
+		x.revision = documents[i].Revision
+		xs.byID[x.ID] = x
+	}
+	xs.applyLocked()
+	return nil
+}
+
 // End returns the keys whose exceptions have ended by themselves since the last
 // call. Its cost is nothing as long as none has.
 func (xs *Exceptions) End() []store.KeyHash {

@@ -363,6 +363,39 @@ func (l *Links) shut(ctx context.Context, hash store.KeyHash, documentID string)
 	}
 }
 
+// Moved has the links of a key, whose binding has got another hash, be for that one. A
+// link that is being used at this very moment may be over then.
+func (l *Links) Moved(ctx context.Context, from, to store.KeyHash) {
+	l.mu.Lock()
+	documents := l.open[from]
+	delete(l.open, from)
+	if len(documents) > 0 {
+		l.open[to] = append(l.open[to], documents...)
+	}
+	l.mu.Unlock()
+	for _, id := range documents {
+		if err := l.move(context.WithoutCancel(ctx), id, to); err != nil {
+			l.opts.Logger.Error("re-bind link is over: its key has another hash now, which the store did not note", "link", id[:idDigits], "error", err)
+		}
+	}
+}
+
+func (l *Links) move(ctx context.Context, documentID string, to store.KeyHash) error {
+	for {
+		k, err := l.find(ctx, documentID)
+		if errors.Is(err, ErrGone) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		k.Key = to
+		if err := l.put(ctx, k); !errors.Is(err, store.ErrConflict) {
+			return err
+		}
+	}
+}
+
 // find returns the link of a document, or ErrGone.
 func (l *Links) find(ctx context.Context, documentID string) (kept, error) {
 	d, err := l.opts.Store.Document(ctx, DocumentKind, documentID)

@@ -322,6 +322,33 @@ func (crashes) Edit(context.Context, store.KeyHash, engine.BindingEdit) (before,
 	return store.Binding{}, store.Binding{}, errCrash
 }
 
+// TestLinksOfAMovedKey: they are for the key's new hash, and end with it.
+func TestLinksOfAMovedKey(t *testing.T) {
+	r := newRig(t)
+	_, token := r.create()
+	_, other := r.create()
+	b, err := r.store.Binding(t.Context(), key)
+	must(t, err)
+	to := store.KeyHash{2}
+	_, err = r.store.Rekey(t.Context(), store.Rekeying{From: key, To: to, Revision: b.Revision})
+	must(t, err)
+	r.links.Moved(t.Context(), key, to)
+	use, err := r.links.Use(t.Context(), token, roams)
+	if err != nil || use.After.Hash != to || use.Link.Key != to {
+		t.Errorf("got %+v, %v", use, err)
+	}
+	if list, err := r.links.List(t.Context(), to); err != nil || len(list) != 2 {
+		t.Errorf("got %+v, %v", list, err)
+	}
+	r.open() // as the next start reads them
+	if _, err := r.links.Look(t.Context(), other, roams); err != nil {
+		t.Errorf("after a restart: %v", err)
+	}
+	_, err = r.engine.Ban(t.Context(), to)
+	must(t, err)
+	r.wantGone("of a banned key", other)
+}
+
 func TestCreateRefuses(t *testing.T) {
 	r := newRig(t)
 	for _, lasts := range []time.Duration{0, -time.Hour, rebind.MaxFor + 1} {

@@ -150,6 +150,9 @@ func (r *Roster) List(ctx context.Context) (list []Node, isCurrent bool) {
 	return list, isCurrent
 }
 
+// Self returns how this node is. It does not wait.
+func (r *Roster) Self() store.NodeState { return r.opts.Self() }
+
 // AllTold returns why not everything that all nodes have counted may have come to the
 // authority: one was not heard of, or cannot reach it. A node that is gone for good holds
 // that up for store.NodeAge.

@@ -41,6 +41,35 @@ func TestSecretsOpenOnlyAsTheyWereSealed(t *testing.T) {
 	}
 }
 
+func TestReseal(t *testing.T) {
+	key := func(fill byte) []byte { return bytes.Repeat([]byte{fill}, seal.KeyBytes) }
+	secret, owner := []byte("secret for tests only"), []byte("alice")
+	old := sealer(t, 1, "use").Seal(secret, owner)
+	s, err := seal.New(key(2), "use", key(3), key(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.Open(old, owner); err != nil || !bytes.Equal(got, secret) {
+		t.Errorf("got %q, %v", got, err)
+	}
+	anew, err := s.Reseal(old, owner)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := sealer(t, 2, "use").Open(anew, owner); err != nil || !bytes.Equal(got, secret) {
+		t.Errorf("sealed anew: got %q, %v", got, err)
+	}
+	if again, err := s.Reseal(anew, owner); again != nil || err != nil {
+		t.Errorf("once more: got %q, %v", again, err)
+	}
+	if _, err := s.Reseal(old, []byte("bob")); !errors.Is(err, seal.ErrSealed) {
+		t.Errorf("of another owner: %v", err)
+	}
+	if _, err := seal.New(key(2), "use", make([]byte, 31)); err == nil {
+		t.Error("took an old key of 31 bytes")
+	}
+}
+
 func TestKeysOfAnotherLengthAreRefused(t *testing.T) {
 	for _, n := range []int{0, 16, 31, 33} {
 		if _, err := seal.New(make([]byte, n), "use"); err == nil {

@@ -261,6 +261,23 @@ func (w *Watch) List() (list []Suspicion, beyond uint64) {
 	return list, w.beyond
 }
 
+// Rekey has the suspicion of a key be that of another hash of it. Strikes that are no
+// suspicion yet begin anew.
+func (w *Watch) Rekey(ctx context.Context, from, to store.KeyHash) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := w.kept[from]
+	if s == nil {
+		return nil
+	}
+	if err := w.removeLocked(ctx, s); err != nil {
+		return err
+	}
+	s.Hash, s.revision, s.changed = to, 0, true
+	w.kept[to] = s
+	return w.putLocked(ctx)
+}
+
 // Dismiss removes a suspicion, and returns it: the key is suspected again after as many
 // strikes as at first. Returns store.ErrNotFound.
 func (w *Watch) Dismiss(ctx context.Context, hash store.KeyHash) (Suspicion, error) {

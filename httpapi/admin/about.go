@@ -23,6 +23,7 @@ type aboutView struct {
 	Bindings      int       `json:"bindings" doc:"How many there are."`
 	Archived      int       `json:"archived" doc:"How many entries the archive has."`
 
+	Hashes       *hashesView       `json:"hashes,omitempty" doc:"Bindings that are found by another key hash than that of today; absent where the HMAC secret was never changed."`
 	Store        *storeView        `json:"store,omitempty" doc:"The data file; absent where the store is on a server of its own."`
 	Housekeeping *housekeepingView `json:"housekeeping,omitempty" doc:"The last run; absent before the first."`
 	Retention    retentionView     `json:"retention" doc:"For how long things are kept."`
@@ -31,6 +32,23 @@ type aboutView struct {
 type storeView struct {
 	TotalBytes int64 `json:"totalBytes" doc:"Size of the data file."`
 	FreeBytes  int64 `json:"freeBytes" doc:"What a compaction could give back, at least about."`
+}
+
+// hashesView has the fields of engine.HashesLeft.
+type hashesView struct {
+	Previous  int       `json:"previous" doc:"Bindings under an HMAC secret from before: as long as there are any, that secret is needed."`
+	AsSent    int       `json:"asSent" doc:"Bindings under the key as it was sent, as the earlier deployment hashed it."`
+	Unknown   int       `json:"unknown" doc:"Bindings under a secret that is not given: their keys are unknown."`
+	Archived  int       `json:"archived" doc:"Entries of the archive under any of these."`
+	CountedAt time.Time `json:"countedAt" doc:"When they were counted; what this server has moved since is taken off."`
+}
+
+func viewHashes(e *engine.Engine) *hashesView {
+	left, isCounted := e.HashesLeft()
+	if !isCounted {
+		return nil
+	}
+	return &hashesView{left.Previous, left.AsSent, left.Unknown, left.Archived, left.At}
 }
 
 type housekeepingView struct {
@@ -90,6 +108,7 @@ func (a *API) about(ctx context.Context, _ *call, _ *struct{}) (*aboutOut, error
 		}
 		v.Store = &storeView{size.Total, size.Free}
 	}
+	v.Hashes = viewHashes(a.opts.Engine)
 	v.Housekeeping = viewHousekeeping(a.opts.Engine.LastHousekeeping())
 	return &aboutOut{v}, nil
 }

@@ -55,7 +55,6 @@ type Options struct {
 
 	Maintainer store.Maintainer // nil: the store is not a file of its own
 	Node       string           // name of this node; default: the host's
-	Address    string           // where it takes requests, as it is shown
 	Nodes      Nodes            // default: this one alone
 	Now        func() time.Time // default time.Now
 }

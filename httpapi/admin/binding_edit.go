@@ -48,7 +48,7 @@ type createBindingOutput struct {
 }
 
 func (a *API) createBinding(ctx context.Context, c *call, in *struct{ Body newBinding }) (*createBindingOutput, error) {
-	b, err := a.newBinding(in.Body)
+	b, err := a.newBinding(ctx, in.Body)
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +66,7 @@ func (a *API) createBinding(ctx context.Context, c *call, in *struct{ Body newBi
 	return &createBindingOutput{etagOf(b.Revision), Base + "/bindings/" + b.Hash.String(), body}, nil
 }
 
-func (a *API) newBinding(in newBinding) (store.Binding, error) {
+func (a *API) newBinding(ctx context.Context, in newBinding) (store.Binding, error) {
 	var f faults
 	b := store.Binding{Label: in.Label, Note: in.Note, Status: in.Status, Rule: in.Rule.rule("body.rule", &f), Hint: in.Hint}
 	switch {
@@ -75,7 +75,7 @@ func (a *API) newBinding(in newBinding) (store.Binding, error) {
 	case in.Key != "" && in.Hint != "":
 		f.addf("body.hint", "is made of the key; give it with a hash only")
 	case in.Key != "":
-		name, err := a.nameKey("body.key", in.Key)
+		name, err := a.nameKey(ctx, "body.key", in.Key)
 		if err != nil {
 			return b, err
 		}

@@ -106,7 +106,7 @@ type searchBindingsOutput struct {
 }
 
 func (a *API) searchBindings(ctx context.Context, _ *call, in *struct{ Body bindingSearch }) (*searchBindingsOutput, error) {
-	key, err := a.nameKey("body.key", in.Body.Key)
+	key, err := a.nameKey(ctx, "body.key", in.Body.Key)
 	if err != nil {
 		return nil, err
 	}
@@ -121,13 +121,16 @@ func (a *API) searchBindings(ctx context.Context, _ *call, in *struct{ Body bind
 	return &searchBindingsOutput{bindingSearchPage{Items: rows.Items, Next: rows.Next, Total: *rows.Total, Key: key}}, nil
 }
 
-// nameKey hashes a key that a client sent; nil for none. Nothing of the key is
-// in the error.
-func (a *API) nameKey(location, key string) (*keyName, error) {
+// nameKey returns the hash that a key is bound under, or would be, which a client sent;
+// nil for none. Nothing of the key is in the error.
+func (a *API) nameKey(ctx context.Context, location, key string) (*keyName, error) {
 	if key == "" {
 		return nil, nil
 	}
-	hash, hint, err := a.opts.Engine.HashKey(key)
+	hash, hint, err := a.opts.Engine.FindKey(ctx, key)
+	if err != nil && !errors.Is(err, store.ErrInvalid) {
+		return nil, err
+	}
 	if err != nil {
 		return nil, invalidField(location, "cannot be a key of this downstream: it is empty, too long, or has characters that no key has")
 	}

@@ -202,7 +202,7 @@ func (a *API) nameException(ctx context.Context, in newException, x *exception.E
 			x.Hash, err = parseHash("body.hash", in.Hash)
 			return err
 		}
-		key, err := a.nameKey("body.key", in.Key)
+		key, err := a.nameKey(ctx, "body.key", in.Key)
 		if err == nil {
 			x.Hash = key.Hash
 		}

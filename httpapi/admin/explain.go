@@ -74,7 +74,7 @@ func (a *API) explainKey(ctx context.Context, _ *call, in *explainKeyInput) (*ex
 	if (in.Body.Key == "") == (in.Body.Hash == "") {
 		return nil, invalidField("body.key", "give either the key or its hash")
 	}
-	key, err := a.nameKey("body.key", in.Body.Key)
+	key, err := a.nameKey(ctx, "body.key", in.Body.Key)
 	if err != nil {
 		return nil, err
 	}

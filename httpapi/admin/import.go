@@ -99,7 +99,7 @@ func (a *API) importBindings(ctx context.Context, c *call, in *importInput) (*im
 		return nil, faultf(http.StatusConflict, "import_running", "another import is under way: one at a time")
 	}
 	defer a.works.importing.Unlock()
-	rows, warnings, err := a.readImport(in)
+	rows, warnings, err := a.readImport(ctx, in)
 	if err != nil {
 		return nil, err
 	}
@@ -171,9 +171,10 @@ func (a *API) auditImport(ctx context.Context, c *call, run bulkRun, rows []engi
 }
 
 // readImport reads the file, and says what is odd about it.
-func (a *API) readImport(in *importInput) (rows []engine.ImportRow, warnings []rowWarning, err error) {
+func (a *API) readImport(ctx context.Context, in *importInput) (rows []engine.ImportRow, warnings []rowWarning, err error) {
 	defer in.body.end()
-	p := &importParser{hashKey: a.opts.Engine.HashKey, anySource: in.ConfirmAnySource}
+	findKey := func(key string) (store.KeyHash, string, error) { return a.opts.Engine.FindKey(ctx, key) }
+	p := &importParser{hashKey: findKey, anySource: in.ConfirmAnySource}
 	read := p.readCSV
 	if in.Format == "json" {
 		read = p.readJSON

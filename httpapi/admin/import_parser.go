@@ -126,7 +126,10 @@ func (p *importParser) name(row int, in importedRow, b *store.Binding) {
 		}
 	default:
 		var hint string
-		if b.Hash, hint, err = p.hashKey(key); err != nil {
+		switch b.Hash, hint, err = p.hashKey(key); {
+		case err != nil && !errors.Is(err, store.ErrInvalid):
+			p.fault(row, "key", "cannot be looked up: the store does not answer")
+		case err != nil:
 			p.fault(row, "key", "cannot be a key of this downstream: it is too long, or has characters that no key has")
 		}
 		if b.Hint == "" {

@@ -192,7 +192,7 @@ type logSearch struct {
 }
 
 func (a *API) searchLogs(ctx context.Context, _ *call, in *struct{ Body logSearch }) (*listLogsOutput, error) {
-	key, err := a.nameKey("body.key", in.Body.Key)
+	key, err := a.nameKey(ctx, "body.key", in.Body.Key)
 	if err != nil {
 		return nil, err
 	}

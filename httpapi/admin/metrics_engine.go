@@ -58,7 +58,7 @@ type engineCollector struct {
 	counters map[string]*prometheus.Desc // by name of the metric
 	other    *prometheus.Desc
 
-	up, bindings, archived, size, free, housekept *prometheus.Desc
+	up, bindings, archived, size, free, housekept, hashes *prometheus.Desc
 }
 
 func newEngineCollector(a *API) *engineCollector {
@@ -73,6 +73,9 @@ func newEngineCollector(a *API) *engineCollector {
 		free:      gauge("sentinel_store_free_bytes", "What a compaction of the data file could give back."),
 		housekept: gauge("sentinel_housekeeping_last_seconds", "When housekeeping last ended, in Unix time."),
 	}
+	c.hashes = prometheus.NewDesc("sentinel_bindings_of_other_hashes",
+		"Bindings and entries of the archive that are not under the key hash of today, by what they are under.",
+		[]string{"under"}, nil)
 	for _, k := range countersOf {
 		var labels []string
 		if k.outcome != "" {
@@ -88,7 +91,7 @@ func (c *engineCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range c.counters {
 		ch <- d
 	}
-	for _, d := range []*prometheus.Desc{c.other, c.up, c.bindings, c.archived, c.size, c.free, c.housekept} {
+	for _, d := range []*prometheus.Desc{c.other, c.up, c.bindings, c.archived, c.size, c.free, c.housekept, c.hashes} {
 		ch <- d
 	}
 }
@@ -110,12 +113,20 @@ func (c *engineCollector) Collect(ch chan<- prometheus.Metric) {
 	if at, _, _ := c.api.opts.Engine.LastHousekeeping(); !at.IsZero() {
 		ch <- gaugeOf(c.housekept, at.UnixMilli()/1000)
 	}
+	c.collectHashes(ch)
 	up := 1
 	if err := c.collectStore(ch); err != nil {
 		c.api.opts.Logger.Warn("metrics without those of the store", "error", err)
 		up = 0
 	}
 	ch <- gaugeOf(c.up, up)
+}
+
+func (c *engineCollector) collectHashes(ch chan<- prometheus.Metric) {
+	left, _ := c.api.opts.Engine.HashesLeft() // none where the secret was never changed
+	for under, n := range map[string]int{"previous": left.Previous, "as_sent": left.AsSent, "unknown": left.Unknown, "archived": left.Archived} {
+		ch <- prometheus.MustNewConstMetric(c.hashes, prometheus.GaugeValue, float64(n), under)
+	}
 }
 
 // collectStore sends what the store says, as far as it does.

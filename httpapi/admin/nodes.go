@@ -17,6 +17,8 @@ type Nodes interface {
 	// List returns all, in the order of their names, and whether the others are as the
 	// authority tells now.
 	List(ctx context.Context) (list []roster.Node, isCurrent bool)
+	// Self returns how this one is. It does not wait.
+	Self() store.NodeState
 }
 
 func (a *API) registerNodes() {
@@ -95,12 +97,11 @@ func showHealth(h store.Health) healthBody {
 // onlyNode is a node that runs alone.
 type onlyNode struct{ api *API }
 
-func (o onlyNode) List(context.Context) (list []roster.Node, isCurrent bool) {
+func (o onlyNode) Self() store.NodeState {
 	a := o.api
-	return []roster.Node{{
-		NodeState: store.NodeState{
-			ID: a.opts.Node, Name: a.opts.Node, Version: a.opts.Version, Address: a.opts.Address, Started: store.StoredTime(a.started), Leader: true,
-		},
-		State: roster.Here, SeenAt: store.StoredTime(a.now()), IsSelf: true,
-	}}, true
+	return store.NodeState{ID: a.opts.Node, Name: a.opts.Node, Version: a.opts.Version, Started: store.StoredTime(a.started), Leader: true}
+}
+
+func (o onlyNode) List(context.Context) (list []roster.Node, isCurrent bool) {
+	return []roster.Node{{NodeState: o.Self(), State: roster.Here, SeenAt: store.StoredTime(o.api.now()), IsSelf: true}}, true
 }

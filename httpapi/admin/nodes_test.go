@@ -42,6 +42,8 @@ func TestTheOnlyNode(t *testing.T) {
 // severalNodes are two, of which one is lost.
 type severalNodes struct{}
 
+func (severalNodes) Self() store.NodeState { return store.NodeState{} }
+
 func (severalNodes) List(context.Context) ([]roster.Node, bool) {
 	seen := time.UnixMilli(1_700_000_000_000).UTC()
 	return []roster.Node{

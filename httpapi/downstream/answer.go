@@ -1,7 +1,6 @@
 package downstream
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -22,64 +21,97 @@ func (c *Call) readHead(pc *conn) error {
 		c.Answer.Header = make(http.Header)
 	}
 	for {
-		if c.readPlainHead(pc.read) {
-			return nil
-		}
-		res, err := http.ReadResponse(pc.read, &http.Request{Method: c.Method}) //nolint:bodyclose // Call.Read reads it, and there is nothing to close
-		switch {
-		case errors.Is(err, io.ErrUnexpectedEOF) && pc.silent:
-			return fmt.Errorf("downstream closed the connection: %w", err)
-		case err != nil:
-			return fmt.Errorf("read answer: %w", err)
-		case res.StatusCode == http.StatusSwitchingProtocols:
-			return errUnasked
-		}
-		maps.Copy(c.Answer.Header, res.Header)
-		if res.StatusCode >= http.StatusOK || res.StatusCode < http.StatusContinue {
-			c.take(res)
-			return nil
-		}
-		if c.Inform != nil {
-			if err := c.Inform(res.StatusCode); err != nil {
-				return err
-			}
-		}
-		clear(c.Answer.Header)
-	}
-}
-
-// take makes an answer that net/http has read the call's.
-func (c *Call) take(res *http.Response) {
-	c.Answer.StatusCode, c.Answer.ContentLength, c.Answer.Trailer = res.StatusCode, res.ContentLength, res.Trailer
-	c.Answer.Close = true
-	c.form, c.general = noBody, res
-	if res.Body != http.NoBody {
-		c.form = generalBody
-	}
-}
-
-// readPlainHead reads a head that is plain and fits into the buffer; false: nothing
-// was read.
-func (c *Call) readPlainHead(r *bufio.Reader) bool {
-	for wanted := 1; ; wanted = r.Buffered() + 1 {
-		_, err := r.Peek(wanted)
-		buf, _ := r.Peek(r.Buffered())
-		n, chunked := parseHead(buf, c.Method, &c.Answer)
-		if n == 0 && err == nil && mayBePlain(buf) {
-			continue
+		n, err := c.readPlainHead(&pc.read)
+		if err != nil {
+			return readError(pc, err)
 		}
 		if n == 0 {
-			return false
+			return c.readGeneralHead(pc)
 		}
-		_, _ = r.Discard(n) // they are in the buffer
-		switch {
-		case chunked:
-			c.form, c.chunks = chunkedBody, chunks{}
-		case c.Answer.ContentLength > 0 && hasBody(c.Method, c.Answer.StatusCode):
-			c.form, c.left = knownBody, c.Answer.ContentLength
-		default:
-			c.form = noBody
+		if c.Answer.StatusCode >= http.StatusOK {
+			return nil
 		}
-		return true
+		if err := c.inform(); err != nil {
+			return err
+		}
+	}
+}
+
+func readError(pc *conn, err error) error {
+	if pc.silent && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)) {
+		return fmt.Errorf("downstream closed the connection: %w", io.ErrUnexpectedEOF)
+	}
+	return fmt.Errorf("read answer: %w", broken(err))
+}
+
+// inform passes on that an informational answer has come.
+func (c *Call) inform() error {
+	if c.Answer.StatusCode == http.StatusSwitchingProtocols {
+		return errUnasked
+	}
+	if c.Inform != nil {
+		if err := c.Inform(c.Answer.StatusCode); err != nil {
+			return err
+		}
+	}
+	clear(c.Answer.Header)
+	return nil
+}
+
+// readPlainHead reads a head that is plain and fits into the buffer. It returns its
+// length; 0: nothing was taken.
+func (c *Call) readPlainHead(r *reader) (int, error) {
+	if err := r.need(1); err != nil {
+		return 0, err
+	}
+	for {
+		n, chunked := parseHead(r.bytes(), c.Method, &c.Answer)
+		if n > 0 {
+			r.discard(n)
+			c.frame(chunked)
+			return n, nil
+		}
+		if !mayBePlain(r.bytes()) {
+			return 0, nil
+		}
+		if err := r.fill(); err != nil {
+			return 0, nil // net/http says what that means
+		}
+	}
+}
+
+// frame notes how the body of the answer is framed.
+func (c *Call) frame(chunked bool) {
+	switch {
+	case chunked:
+		c.form, c.chunks = chunkedBody, chunks{}
+	case c.Answer.ContentLength > 0 && hasBody(c.Method, c.Answer.StatusCode):
+		c.form, c.left = knownBody, c.Answer.ContentLength
+	default:
+		c.form = noBody
+	}
+}
+
+// readGeneralHead has net/http read the head, and the body.
+func (c *Call) readGeneralHead(pc *conn) error {
+	r := pc.read.general()
+	for {
+		res, err := http.ReadResponse(r, &http.Request{Method: c.Method}) //nolint:bodyclose // Call reads it, and there is nothing to close
+		if err != nil {
+			return readError(pc, err)
+		}
+		maps.Copy(c.Answer.Header, res.Header)
+		c.Answer.StatusCode, c.Answer.ContentLength, c.Answer.Trailer = res.StatusCode, res.ContentLength, res.Trailer
+		if res.StatusCode < http.StatusContinue || res.StatusCode >= http.StatusOK {
+			c.Answer.Close = true
+			c.form, c.general = noBody, res
+			if res.Body != http.NoBody {
+				c.form = generalBody
+			}
+			return nil
+		}
+		if err := c.inform(); err != nil {
+			return err
+		}
 	}
 }

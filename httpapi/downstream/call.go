@@ -20,8 +20,8 @@ type Call struct {
 	Target string // as it is to stand in the request line
 	Host   string
 	Header http.Header
-	// Body is read on another goroutine, which may be at it after Close; nil:
-	// there is none. It is not closed.
+	// Body is read by Do, and on from there on another goroutine, which may be at it
+	// after Close; nil: there is none. It is not closed.
 	Body   io.Reader
 	Length int64 // of Body; 0 or less: unknown
 
@@ -34,13 +34,15 @@ type Call struct {
 	// filled, and otherwise made.
 	Answer http.Response
 
-	form    bodyForm // of the answer
-	left    int64    // of a body of known length
-	chunks  chunks
-	general *http.Response // that net/http has read
+	form       bodyForm // of the answer
+	left       int64    // of a body of known length
+	chunks     chunks
+	ahead      []byte         // of the body, that Read had no room for
+	general    *http.Response // that net/http has read
+	generalErr error          // of its body, to be told
 
 	sending  atomic.Pointer[sending] // the body of the request; nil: it has none
-	gone     atomic.Bool             // the request is out, if it has no body
+	gone     atomic.Bool             // the request is out whole, and there is no sending
 	headCame atomic.Bool
 
 	mu        sync.Mutex // held by the serving goroutine where it changes what follows, by others where they read it
@@ -62,7 +64,8 @@ const (
 // Reset makes the call ready for another request. Nobody may cancel it any more.
 func (c *Call) Reset() {
 	c.Method, c.Target, c.Host, c.Header, c.Body, c.Length = "", "", "", nil, nil, 0
-	c.Answer, c.form, c.left, c.chunks, c.general = http.Response{}, noBody, 0, chunks{}, nil
+	c.Answer, c.form, c.left, c.chunks = http.Response{}, noBody, 0, chunks{}
+	c.ahead, c.general, c.generalErr = nil, nil, nil
 	c.sending.Store(nil)
 	c.gone.Store(false)
 	c.headCame.Store(false)
@@ -155,6 +158,7 @@ func (c *Call) exchange(pc *conn) error {
 		if c.detach() {
 			err = context.Canceled
 		}
+		pc.read.release()
 		pc.close()
 		return err
 	}
@@ -179,14 +183,19 @@ func (c *Call) ask(pc *conn) error {
 	return err
 }
 
-// Read reads the body of the answer. It returns io.EOF only for a whole one.
-func (c *Call) Read(buf []byte) (int, error) {
+// Next returns the next bytes of the body of the answer, at least one, which are
+// valid until the next call; or an error, which is io.EOF only behind a whole body.
+func (c *Call) Next() ([]byte, error) {
 	if c.conn == nil {
-		return 0, io.EOF
+		return nil, io.EOF
 	}
-	n, err := c.readBody(buf)
+	if piece := c.ahead; len(piece) > 0 {
+		c.ahead = nil
+		return piece, nil
+	}
+	piece, err := c.next(&c.conn.read)
 	if err == nil {
-		return n, nil
+		return piece, nil
 	}
 	switch c.form {
 	case chunkedBody:
@@ -196,38 +205,69 @@ func (c *Call) Read(buf []byte) (int, error) {
 	}
 	whole := errors.Is(err, io.EOF)
 	if cancelled := c.finish(whole); cancelled && !whole {
-		return n, context.Canceled
+		return nil, context.Canceled
 	}
-	return n, err
+	return nil, err
 }
 
-func (c *Call) readBody(buf []byte) (n int, err error) {
-	switch c.form {
-	case chunkedBody:
-		return c.chunks.read(c.conn.read, buf)
-	case generalBody:
-		return c.general.Body.Read(buf)
-	}
-	n, err = c.conn.read.Read(buf[:min(int64(len(buf)), c.left)])
-	c.left -= int64(n)
+func (c *Call) next(r *reader) ([]byte, error) {
 	switch {
+	case c.form == chunkedBody:
+		return c.chunks.piece(r)
+	case c.form == generalBody:
+		return c.nextGeneral(r)
 	case c.left == 0:
-		return n, io.EOF
-	case errors.Is(err, io.EOF):
-		return n, io.ErrUnexpectedEOF
+		return nil, io.EOF
 	}
+	if err := r.need(1); err != nil {
+		return nil, broken(err)
+	}
+	piece := r.bytes()
+	if int64(len(piece)) > c.left {
+		piece = piece[:c.left]
+	}
+	r.discard(len(piece))
+	c.left -= int64(len(piece))
+	return piece, nil
+}
+
+// nextGeneral reads what net/http reads, into the buffer of r, which is free.
+func (c *Call) nextGeneral(r *reader) ([]byte, error) {
+	if err := c.generalErr; err != nil {
+		return nil, err
+	}
+	if r.buf == nil {
+		r.take()
+	}
+	for {
+		n, err := c.general.Body.Read(r.buf)
+		if n > 0 {
+			c.generalErr = err
+			return r.buf[:n], nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// Read reads the body by way of Next.
+func (c *Call) Read(buf []byte) (int, error) {
+	piece, err := c.Next()
+	n := copy(buf, piece)
+	c.ahead = piece[n:]
 	return n, err
 }
 
-// Ready reports whether Read has something without waiting.
+// Ready reports whether Next has something without waiting.
 func (c *Call) Ready() bool {
 	switch {
-	case c.conn == nil:
-		return true // the end
+	case c.conn == nil || len(c.ahead) > 0:
+		return true
 	case c.form == knownBody:
-		return c.conn.read.Buffered() > 0
+		return c.left == 0 || len(c.conn.read.bytes()) > 0
 	case c.form == chunkedBody:
-		return c.chunks.isReady(c.conn.read)
+		return c.chunks.isReady(&c.conn.read)
 	}
 	return false // who knows
 }
@@ -244,8 +284,10 @@ func (c *Call) Close() error {
 // come to its end. It reports whether the call was cancelled.
 func (c *Call) finish(whole bool) (cancelled bool) {
 	pc := c.conn
-	cancelled = c.detach()
-	if !whole || cancelled || c.Answer.Close || pc.read.Buffered() > 0 {
+	c.ahead = nil
+	clean := whole && !c.Answer.Close && len(pc.read.bytes()) == 0
+	pc.read.release()
+	if cancelled = c.detach(); cancelled || !clean {
 		pc.close()
 		return cancelled
 	}

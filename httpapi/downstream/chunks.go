@@ -13,13 +13,15 @@ import (
 // errChunk is a body in chunks that is not framed as RFC 9112 section 7.1 wants it.
 var errChunk = errors.New("malformed chunk")
 
-// maxExcessBytes is how many bytes the lines before the chunks may have together,
-// beyond 16 of each and twice the data: as net/http has it. A line and the trailers
+// How long the line before a chunk may be, and how many bytes all of them may have
+// together, beyond 16 of each and twice the data: as net/http has it. The trailers
 // are bounded by the buffer.
-const maxExcessBytes = 16 << 10
+const (
+	maxChunkLineBytes = 4 << 10
+	maxExcessBytes    = 16 << 10
+)
 
-// chunks reads a body in chunks. It never waits for bytes when it has some to
-// give. The zero chunks is at the start of a body.
+// chunks reads a body in chunks. The zero chunks is at the start of a body.
 type chunks struct {
 	left    int64 // of the chunk
 	inData  bool  // in the middle of a chunk, or at the line break behind it
@@ -27,70 +29,66 @@ type chunks struct {
 	trailer http.Header // what came behind the last chunk
 }
 
-// read reads the next bytes of the body. Behind the last of them comes io.EOF.
-func (d *chunks) read(r *bufio.Reader, buf []byte) (n int, err error) {
-	for err == nil {
-		switch {
-		case d.left > 0:
-			if n == len(buf) || n > 0 && r.Buffered() == 0 {
-				return n, nil
-			}
-			var m int
-			m, err = r.Read(buf[n:min(int64(len(buf)), int64(n)+d.left)])
-			n, d.left = n+m, d.left-int64(m)
-		case n > 0 && !d.isNextThere(r):
-			return n, nil
-		default:
-			err = d.next(r)
+// piece returns the next bytes of the body, where they lie in r, and takes them. It
+// waits only if there are none. Behind the last of them comes io.EOF.
+func (d *chunks) piece(r *reader) ([]byte, error) {
+	for d.left == 0 {
+		if err := d.next(r); errors.Is(err, errLastChunk) {
+			return nil, d.readTrailer(r)
+		} else if err != nil {
+			return nil, broken(err)
 		}
 	}
+	if err := r.need(1); err != nil {
+		return nil, broken(err)
+	}
+	piece := r.bytes()
+	if int64(len(piece)) > d.left {
+		piece = piece[:d.left]
+	}
+	r.discard(len(piece))
+	d.left -= int64(len(piece))
+	return piece, nil
+}
+
+// broken is the error of a body that ends before its end.
+func broken(err error) error {
 	if errors.Is(err, io.EOF) {
-		return n, io.ErrUnexpectedEOF
+		return io.ErrUnexpectedEOF
 	}
-	if errors.Is(err, errLastChunk) {
-		err = d.readTrailer(r)
-	}
-	return n, err
+	return err
 }
 
 // errLastChunk ends the chunks.
 var errLastChunk = errors.New("last chunk")
 
-// isNextThere reports whether the line before the next chunk is in the buffer, and
-// more behind it.
-func (d *chunks) isNextThere(r *bufio.Reader) bool {
-	buf, _ := r.Peek(r.Buffered())
-	if d.inData {
-		if len(buf) <= len("\r\n") {
-			return false
-		}
-		buf = buf[len("\r\n"):]
-	}
-	end := bytes.IndexByte(buf, '\n')
-	return end >= 0 && len(buf) > end+1
-}
-
-// isReady reports whether read has something without waiting.
-func (d *chunks) isReady(r *bufio.Reader) bool {
+// isReady reports whether there is a piece without waiting, or the end.
+func (d *chunks) isReady(r *reader) bool {
+	buf := r.bytes()
 	if d.left > 0 {
-		return r.Buffered() > 0
+		return len(buf) > 0
 	}
-	return d.isNextThere(r)
+	if d.inData {
+		buf = buf[min(len(buf), len("\r\n")):]
+	}
+	size := bytes.IndexByte(buf, '\n')
+	return size >= 0 && len(buf) > size+1
 }
 
 // next reads the line before the next chunk.
-func (d *chunks) next(r *bufio.Reader) error {
+func (d *chunks) next(r *reader) error {
 	if d.inData {
-		if end, err := r.Peek(len("\r\n")); err != nil {
+		if err := r.need(len("\r\n")); err != nil {
 			return err
-		} else if string(end) != "\r\n" {
+		}
+		if string(r.bytes()[:len("\r\n")]) != "\r\n" {
 			return fmt.Errorf("%w: data beyond its length", errChunk)
 		}
-		_, _ = r.Discard(len("\r\n")) // they are in the buffer
+		r.discard(len("\r\n"))
 	}
-	line, err := r.ReadSlice('\n')
+	line, err := r.line()
 	switch {
-	case errors.Is(err, bufio.ErrBufferFull):
+	case errors.Is(err, errBufferFull) || len(line) > maxChunkLineBytes:
 		return fmt.Errorf("%w: endless size", errChunk)
 	case err != nil:
 		return err
@@ -143,35 +141,29 @@ func parseSize(digits []byte) (int64, error) {
 
 // readTrailer reads what follows the last chunk, to the empty line. It returns
 // io.EOF where all is well.
-func (d *chunks) readTrailer(r *bufio.Reader) error {
-	end, err := r.Peek(len("\r\n"))
-	if err != nil {
-		return io.ErrUnexpectedEOF
+func (d *chunks) readTrailer(r *reader) error {
+	if err := r.need(len("\r\n")); err != nil {
+		return broken(err)
 	}
-	if string(end) == "\r\n" {
-		_, _ = r.Discard(len("\r\n")) // they are in the buffer
+	if string(r.bytes()[:len("\r\n")]) == "\r\n" {
+		r.discard(len("\r\n"))
 		return io.EOF
 	}
-	if !isTrailerThere(r) {
-		return fmt.Errorf("%w: endless trailers", errChunk)
-	}
-	header, err := textproto.NewReader(r).ReadMIMEHeader()
-	if err != nil {
-		return fmt.Errorf("read trailers: %w", err)
-	}
-	d.trailer = http.Header(header)
-	return io.EOF
-}
-
-// isTrailerThere waits for all of the trailers, as far as the buffer goes.
-func isTrailerThere(r *bufio.Reader) bool {
-	for n := len("\r\n\r\n"); ; n = r.Buffered() + 1 {
-		buf, err := r.Peek(n)
-		if bytes.Contains(buf, []byte("\r\n\r\n")) {
-			return true
+	for {
+		end := bytes.Index(r.bytes(), []byte("\r\n\r\n"))
+		if end < 0 {
+			if err := r.fill(); err != nil {
+				return broken(err) // endless ones among them
+			}
+			continue
 		}
+		text := r.bytes()[:end+len("\r\n\r\n")]
+		header, err := textproto.NewReader(bufio.NewReader(bytes.NewReader(text))).ReadMIMEHeader()
 		if err != nil {
-			return false
+			return fmt.Errorf("read trailers: %w", broken(err))
 		}
+		d.trailer = http.Header(header)
+		r.discard(len(text))
+		return io.EOF
 	}
 }

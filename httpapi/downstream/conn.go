@@ -1,19 +1,13 @@
 package downstream
 
 import (
-	"bufio"
 	"errors"
 	"net"
 )
 
-const (
-	// readBufferBytes is what a connection holds for answers: most of those that
-	// are no streams come in one read, head and body.
-	readBufferBytes = 4 << 10
-	// MaxHeadBytes is how large the head of an answer may be, with the
-	// informational ones before it.
-	MaxHeadBytes = 1 << 20
-)
+// MaxHeadBytes is how large the head of an answer may be, with the informational
+// ones before it.
+const MaxHeadBytes = 1 << 20
 
 var errHeadTooLarge = errors.New("head of the answer is larger than 1 MiB")
 
@@ -21,8 +15,8 @@ var errHeadTooLarge = errors.New("head of the answer is larger than 1 MiB")
 type conn struct {
 	net  net.Conn
 	t    *Transport
-	read *bufio.Reader // of conn itself, which counts
-	look look
+	read reader
+	sys  system
 
 	headLeft int64  // bytes that the head may still have; negative: not reading one
 	silent   bool   // nothing of an answer has come to this request
@@ -31,8 +25,8 @@ type conn struct {
 
 func newConn(c net.Conn, t *Transport) *conn {
 	pc := &conn{net: c, t: t, headLeft: -1}
-	pc.read = bufio.NewReaderSize(pc, readBufferBytes)
-	pc.look.init(c)
+	pc.read.conn = pc
+	pc.sys.init(pc)
 	return pc
 }
 
@@ -43,15 +37,36 @@ func (c *conn) Read(buf []byte) (int, error) {
 	if c.headLeft == 0 {
 		return 0, errHeadTooLarge
 	}
-	if c.headLeft > 0 && int64(len(buf)) > c.headLeft {
-		buf = buf[:c.headLeft]
+	n, err := c.net.Read(buf[:c.allowed(len(buf))])
+	c.count(n)
+	return n, err
+}
+
+// allowed returns how many of n bytes may be read now.
+func (c *conn) allowed(n int) int {
+	if c.headLeft > 0 && int64(n) > c.headLeft {
+		return int(c.headLeft)
 	}
-	n, err := c.net.Read(buf)
+	return n
+}
+
+func (c *conn) count(n int) {
 	if n > 0 {
 		c.silent = false
 	}
 	if c.headLeft > 0 {
 		c.headLeft -= int64(n)
 	}
-	return n, err
+}
+
+// fillHolding fills an empty reader, which holds its buffer while it waits.
+func (c *conn) fillHolding(r *reader) error {
+	r.take()
+	n, err := c.Read(r.buf)
+	r.got(n)
+	if n > 0 {
+		return nil
+	}
+	r.release()
+	return noByte(err)
 }

@@ -16,7 +16,7 @@ const (
 // field is a line of a head, by its place.
 type field struct{ name, nameEnd, value, valueEnd uint16 }
 
-// parseHead reads the head of a final HTTP/1.1 answer from the start of buf into
+// parseHead reads the head of an HTTP/1.1 answer from the start of buf into
 // a, if it is plain: every line as RFC 9112 wants it, and a length or chunks, not
 // both. It returns how many bytes it took and whether the body is in chunks; 0 means
 // that the head is to be read, or refused, by net/http, and then a is as it was. What
@@ -83,7 +83,7 @@ func hasBody(method string, status int) bool {
 }
 
 // parseStatusLine returns the status and where the next line begins; 0: not
-// plain, or not final.
+// plain.
 func parseStatusLine(text []byte) (status, next int) {
 	const proto = "HTTP/1.1 "
 	eol := bytes.IndexByte(text, '\n')
@@ -97,7 +97,7 @@ func parseStatusLine(text []byte) (status, next int) {
 		}
 		status = status*10 + int(d-'0')
 	}
-	if status < http.StatusOK || len(line) > 3 && line[3] != ' ' || !isValue(line[3:]) {
+	if status < http.StatusContinue || len(line) > 3 && line[3] != ' ' || !isValue(line[3:]) {
 		return 0, 0
 	}
 	return status, eol + 1

@@ -3,6 +3,7 @@ package downstream
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
 	"sync"
@@ -28,25 +29,55 @@ func returnHead(buf *[]byte, used []byte) {
 	}
 }
 
-// send sends the request; its body, if there is one, on a goroutine of its own,
-// since the answer may begin before it ends.
+// send sends the request. A body that is there goes out with the head; what is not
+// goes out on a goroutine of its own, since the answer may begin before it ends.
 func (c *Call) send(pc *conn) error {
 	buf, _ := heads.Get().(*[]byte)
 	head, err := c.appendHead((*buf)[:0])
+	defer func() { returnHead(buf, head) }()
 	if err != nil {
-		returnHead(buf, head)
 		return err
 	}
-	if c.Body == nil {
-		_, err := pc.net.Write(head)
-		returnHead(buf, head)
+	whole, n := c.Body == nil, 0
+	if c.Body != nil && c.Length > 0 {
+		if n, whole, err = c.firstPiece(head[len(head):cap(head)]); err != nil {
+			return err
+		}
+		head = head[:len(head)+n]
+	}
+	_, err = pc.net.Write(head)
+	if c.Body == nil || whole && err == nil {
 		c.gone.Store(true)
 		return err
 	}
-	s := &sending{conn: pc, head: head, buf: buf, body: source{from: c.Body}, length: c.Length}
+	s := &sending{conn: pc, body: source{from: c.Body}, left: c.Length - int64(n), chunked: c.Length <= 0}
 	c.sending.Store(s)
+	if err != nil { // the downstream may all the same have answered
+		s.state.Store(bodyFailed)
+		return nil
+	}
 	go s.run()
 	return nil
+}
+
+// firstPiece reads the start of a body of known length: in most cases the whole.
+func (c *Call) firstPiece(room []byte) (n int, whole bool, err error) {
+	if len(room) == 0 {
+		return 0, false, nil
+	}
+	n, err = c.Body.Read(room)
+	left := c.Length - int64(n)
+	switch {
+	case left < 0:
+		return 0, false, errLongBody
+	case err == nil:
+		return n, false, nil
+	case !errors.Is(err, io.EOF):
+		return 0, false, err
+	case left > 0:
+		return 0, false, io.ErrUnexpectedEOF
+	}
+	return n, true, nil
 }
 
 var errInvalidRequest = errors.New("request that HTTP does not allow")

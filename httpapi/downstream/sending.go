@@ -12,14 +12,13 @@ const copyBufferBytes = 32 << 10
 
 var copies = sync.Pool{New: func() any { return new([copyBufferBytes]byte) }}
 
-// sending is the body of a request on its way, with the head before it. A nil
-// sending is one that has been sent.
+// sending is what is left of the body of a request on its way. A nil sending is one
+// that has been sent.
 type sending struct {
-	conn   *conn
-	head   []byte // in buf, which goes back to its pool
-	buf    *[]byte
-	body   source
-	length int64 // 0 or less: unknown
+	conn    *conn
+	body    source
+	left    int64
+	chunked bool // its length is unknown
 
 	state  atomic.Uint32         // of the bits below
 	failed atomic.Pointer[error] // of the body's source
@@ -71,11 +70,15 @@ func (s *sending) bodyError() error {
 	return nil
 }
 
-// run sends the head and the body. If that cannot be read to its end, the
-// connection is closed: what the downstream has got must not look complete. If it
-// cannot be written, the downstream may all the same have answered.
+// run sends the body. If that cannot be read to its end, the connection is closed:
+// what the downstream has got must not look complete. If it cannot be written, the
+// downstream may all the same have answered.
 func (s *sending) run() {
-	err := s.send()
+	send := s.sendExactly
+	if s.chunked {
+		send = s.sendChunks
+	}
+	err := send()
 	if s.body.err != nil {
 		s.failed.Store(&s.body.err)
 		s.conn.close()
@@ -85,14 +88,6 @@ func (s *sending) run() {
 		return
 	}
 	s.ended(bodySent)
-}
-
-func (s *sending) send() error {
-	defer returnHead(s.buf, s.head)
-	if s.length > 0 {
-		return s.sendExactly()
-	}
-	return s.sendChunks()
 }
 
 // source is a body that remembers why it ended before its end.
@@ -111,35 +106,12 @@ func (b *source) Read(buf []byte) (int, error) {
 
 var errLongBody = errors.New("body is longer than its Content-Length")
 
-// sendExactly sends a body of a known length, and not a byte more: what follows
-// would be taken for another request. Its first piece goes out with the head.
+// sendExactly sends what is left of a body of a known length, and not a byte more:
+// what follows would be taken for another request.
 func (s *sending) sendExactly() error {
-	free := s.head[len(s.head):cap(s.head)]
-	if len(free) == 0 {
-		if err := s.write(s.head); err != nil {
-			return err
-		}
-		return s.sendRest(s.length)
-	}
-	n, readErr := s.body.Read(free)
-	left := s.length - int64(n)
-	if left < 0 {
-		s.body.err = errLongBody
-		return errLongBody
-	}
-	if err := s.write(s.head[:len(s.head)+n]); err != nil {
-		return err
-	}
-	if readErr != nil {
-		return s.over(left, readErr)
-	}
-	return s.sendRest(left)
-}
-
-func (s *sending) sendRest(left int64) error {
 	buf, _ := copies.Get().(*[copyBufferBytes]byte)
 	defer copies.Put(buf)
-	for {
+	for left := s.left; ; {
 		n, readErr := s.body.Read(buf[:])
 		if left -= int64(n); left < 0 {
 			s.body.err = errLongBody
@@ -177,11 +149,8 @@ func (s *sending) write(b []byte) error {
 const chunkHeadBytes = 8
 
 // sendChunks sends a body of unknown length, each piece as it comes and in one
-// write. The head goes ahead of it.
+// write.
 func (s *sending) sendChunks() error {
-	if err := s.write(s.head); err != nil {
-		return err
-	}
 	buf, _ := copies.Get().(*[copyBufferBytes]byte)
 	defer copies.Put(buf)
 	for {

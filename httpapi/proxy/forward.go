@@ -57,7 +57,7 @@ func (p *Proxy) passOn(x *exchange, res *http.Response) {
 	announceTrailers(x.w.Header(), res.Trailer)
 	announced := len(res.Trailer)
 	x.w.WriteHeader(res.StatusCode)
-	if err := p.copyBody(x, res); err != nil {
+	if err := copyBody(x, res); err != nil {
 		_ = res.Body.Close()
 		// Threat: an answer that broke off looks complete to the client. Answer: the
 		// client's connection, or its stream, is broken off as well.

@@ -49,7 +49,6 @@ type Proxy struct {
 	credentials *headername.Set       // the headers that may hold a key
 	own         *downstream.Transport // nil: the downstream does not speak plain HTTP
 	general     *http.Transport       // for what own does not carry
-	buffers     buffers
 	watch       *watch
 	exchanges   sync.Pool
 	active      atomic.Int64
@@ -72,7 +71,6 @@ func New(opts Options) (*Proxy, error) {
 	if p.own, err = newOwnTransport(opts, p.general.DialContext); err != nil {
 		return nil, err
 	}
-	p.buffers.init()
 	p.exchanges.New = func() any { return newExchange() }
 	return p, nil
 }
@@ -129,6 +127,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (p *Proxy) end(x *exchange) {
 	p.engine.Done(&x.Exchange)
+	_ = x.call.Close() // where the handler has panicked
 	quiet := p.watch.remove(x)
 	x.boundRest()
 	if quiet { // or somebody is about to cancel the call, and must not meet another one

@@ -18,7 +18,7 @@ const revisionBytes = 8
 
 // bindingRecord is a binding without its key and revision. Numbers of fields
 // are never used again for something else; 10 to 12 were in format 1, those after
-// 17 are free.
+// 18 are free.
 type bindingRecord struct {
 	Hint     string `cbor:"1,keyasint,omitempty"`
 	Label    string `cbor:"2,keyasint,omitempty"`
@@ -36,6 +36,8 @@ type bindingRecord struct {
 	LearnLimit  uint8    `cbor:"15,keyasint,omitempty"`
 	LearnWithin uint32   `cbor:"16,keyasint,omitempty"` // seconds
 	LearnUntil  int64    `cbor:"17,keyasint,omitempty"` // ms; 0: not yet known
+
+	HashedWith uint32 `cbor:"18,keyasint,omitempty"`
 }
 
 var (
@@ -59,7 +61,7 @@ func encodeBinding(b store.Binding) ([]byte, error) {
 	rec := bindingRecord{
 		Hint: b.Hint, Label: b.Label, Note: b.Note,
 		Status: indexOf(statuses, b.Status), Kind: indexOf(kinds, b.Rule.Kind),
-		Created: b.CreatedAt.UnixMilli(),
+		Created: b.CreatedAt.UnixMilli(), HashedWith: b.HashedWith,
 	}
 	rec.Updated = b.UpdatedAt.UnixMilli() - rec.Created
 	if !b.ArchivedBefore.IsZero() {
@@ -116,6 +118,7 @@ func (r *bindingRecord) fill(b *store.Binding) (err error) {
 		return damaged("binding %s: status %d, kind of rule %d", b.Hash, r.Status, r.Kind)
 	}
 	b.Hint, b.Label, b.Note, b.Status, b.Rule.Kind = r.Hint, r.Label, r.Note, statuses[r.Status], kinds[r.Kind]
+	b.HashedWith = r.HashedWith
 	b.CreatedAt = time.UnixMilli(r.Created).UTC()
 	b.UpdatedAt = time.UnixMilli(r.Created + r.Updated).UTC()
 	if r.ArchivedBefore != 0 {

@@ -61,6 +61,7 @@ func fillFormat3(t *testing.T, s store.Store) {
 
 func format3Binding(n int) store.Binding {
 	b := storetest.Binding(n)
+	b.HashedWith = 0 // there was none
 	v6 := netip.MustParsePrefix("2001:db8::/64")
 	switch n % 3 {
 	case 1:

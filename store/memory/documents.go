@@ -73,6 +73,11 @@ func (s *Store) ChangeDocuments(ctx context.Context, put, remove []store.Documen
 	if err := s.checkDocumentsLocked(put, remove); err != nil {
 		return nil, err
 	}
+	return s.changeDocumentsLocked(put, remove), nil
+}
+
+// changeDocumentsLocked makes changes that have been checked.
+func (s *Store) changeDocumentsLocked(put, remove []store.Document) []store.Document {
 	if len(put)+len(remove) > 0 {
 		s.ownChangeLocked()
 	}
@@ -87,7 +92,7 @@ func (s *Store) ChangeDocuments(ctx context.Context, put, remove []store.Documen
 	for _, d := range remove {
 		delete(s.documents, documentKey{d.Kind, d.ID})
 	}
-	return stored, nil
+	return stored
 }
 
 // checkDocumentsLocked returns the error of the first change that cannot be made.

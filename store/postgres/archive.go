@@ -109,9 +109,9 @@ WITH entry AS (
     SELECT hash, unnest(prefixes[2:]) FROM entry WHERE cardinality(prefixes) > 1
 )
 INSERT INTO sentinel.bindings (hash, revision, hint, label, note, hint_folded, label_folded, status, rule, prefixes, networks,
-    learn_limit, learn_within, learn_until, first_ip, created_at, updated_at, archived_before)
+    learn_limit, learn_within, learn_until, first_ip, created_at, updated_at, archived_before, hashed_with)
 SELECT hash, $2, hint, label, note, hint_folded, label_folded, status, rule, prefixes, networks,
-    learn_limit, learn_within, learn_until, first_ip, $3, $3, archived_before FROM entry
+    learn_limit, learn_within, learn_until, first_ip, $3, $3, archived_before, hashed_with FROM entry
 RETURNING ` + bindingColumns
 
 // RestoreBinding is part of store.Archive.

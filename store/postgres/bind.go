@@ -38,10 +38,10 @@ func (s *Store) Bind(ctx context.Context, b store.Binding) (store.Binding, bool,
 const sqlBind = `
 WITH made AS (
     INSERT INTO sentinel.bindings (hash, hint, label, note, hint_folded, label_folded, status, rule, prefixes, networks,
-        learn_limit, learn_within, learn_until, first_ip, created_at, updated_at, archived_before, revision)
+        learn_limit, learn_within, learn_until, first_ip, created_at, updated_at, archived_before, hashed_with, revision)
     SELECT g.hash, g.hint, g.label, g.note, g.hint_folded, g.label_folded, g.status, g.rule, g.prefixes::cidr[], g.networks::text[],
         g.learn_limit, g.learn_within, g.learn_until, g.first_ip::inet, g.created_at, g.updated_at,
-        (SELECT a.archived_at FROM sentinel.archive a WHERE a.hash = g.hash),
+        (SELECT a.archived_at FROM sentinel.archive a WHERE a.hash = g.hash), g.hashed_with,
         (SELECT revision FROM sentinel.head) + row_number() OVER (ORDER BY g.n)
     FROM ` + givenBindings + `
     WHERE (SELECT b.revision FROM sentinel.bindings b WHERE b.hash = g.hash) IS NULL

@@ -57,11 +57,11 @@ func (w *writeTx) check(ctx context.Context, hash store.KeyHash, revision uint64
 }
 
 const sqlReplace = `
-UPDATE sentinel.bindings b SET revision = $18::bigint, hint = g.hint, label = g.label, note = g.note,
+UPDATE sentinel.bindings b SET revision = $19::bigint, hint = g.hint, label = g.label, note = g.note,
     hint_folded = g.hint_folded, label_folded = g.label_folded, status = g.status, rule = g.rule,
     prefixes = g.prefixes::cidr[], networks = g.networks::text[], learn_limit = g.learn_limit, learn_within = g.learn_within,
     learn_until = g.learn_until, first_ip = g.first_ip::inet, created_at = g.created_at, updated_at = g.updated_at,
-    archived_before = g.archived_before
+    archived_before = g.archived_before, hashed_with = g.hashed_with
 FROM ` + givenBindings + `
 WHERE b.hash = g.hash`
 

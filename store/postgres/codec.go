@@ -58,7 +58,7 @@ func folded(s string) []byte { return []byte(strings.ToLower(s)) }
 
 // bindingColumns are those of a binding, in the order that bindingScan reads.
 const bindingColumns = `hash, revision, hint, label, note, status, rule, prefixes, networks,
-learn_limit, learn_within, learn_until, first_ip, created_at, updated_at, archived_before`
+learn_limit, learn_within, learn_until, first_ip, created_at, updated_at, archived_before, hashed_with`
 
 // bindingScan is a row of bindingColumns.
 type bindingScan struct {
@@ -71,13 +71,14 @@ type bindingScan struct {
 	until, archivedBefore   *int64
 	firstIP                 netip.Addr
 	created, updated        int64
+	hashedWith              int64
 }
 
 // fields are what rows.Scan fills.
 func (r *bindingScan) fields() []any {
 	return []any{
 		&r.hash, &r.revision, &r.hint, &r.label, &r.note, &r.status, &r.rule, &r.prefixes, &r.networks,
-		&r.limit, &r.within, &r.until, &r.firstIP, &r.created, &r.updated, &r.archivedBefore,
+		&r.limit, &r.within, &r.until, &r.firstIP, &r.created, &r.updated, &r.archivedBefore, &r.hashedWith,
 	}
 }
 
@@ -86,6 +87,7 @@ func (r *bindingScan) binding() store.Binding {
 		Hash: store.KeyHash(r.hash), Hint: string(r.hint), Label: string(r.label), Note: string(r.note),
 		Status: store.Status(r.status), FirstIP: r.firstIP, CreatedAt: timeOf(r.created), UpdatedAt: timeOf(r.updated),
 		ArchivedBefore: optionalTime(r.archivedBefore), Revision: uint64(r.revision), // #nosec G115 -- not negative
+		HashedWith: uint32(r.hashedWith), // #nosec G115 -- it was one when it was stored
 	}
 	b.Rule.Kind = store.RuleKind(r.rule)
 	if len(r.prefixes) > 0 {
@@ -116,20 +118,21 @@ type bindingRows struct {
 	firstIP                                          []*string
 	created, updated                                 []int64
 	archivedBefore                                   []*int64
+	hashedWith                                       []int64
 }
 
 // givenBindings are bindingRows as a table, g, whose n counts its rows from 1.
 const givenBindings = `
 unnest($1::bytea[], $2::bytea[], $3::bytea[], $4::bytea[], $5::bytea[], $6::bytea[], $7::text[], $8::text[], $9::text[], $10::text[],
-       $11::integer[], $12::integer[], $13::bigint[], $14::text[], $15::bigint[], $16::bigint[], $17::bigint[])
+       $11::integer[], $12::integer[], $13::bigint[], $14::text[], $15::bigint[], $16::bigint[], $17::bigint[], $18::bigint[])
 WITH ORDINALITY AS g(hash, hint, label, note, hint_folded, label_folded, status, rule, prefixes, networks,
-                     learn_limit, learn_within, learn_until, first_ip, created_at, updated_at, archived_before, n)`
+                     learn_limit, learn_within, learn_until, first_ip, created_at, updated_at, archived_before, hashed_with, n)`
 
 // args are the parameters of givenBindings.
 func (r *bindingRows) args() []any {
 	return []any{
 		r.hash, r.hint, r.label, r.note, r.hintFolded, r.labelFolded, r.status, r.rule, r.prefixes, r.networks,
-		r.limit, r.within, r.until, r.firstIP, r.created, r.updated, r.archivedBefore,
+		r.limit, r.within, r.until, r.firstIP, r.created, r.updated, r.archivedBefore, r.hashedWith,
 	}
 }
 
@@ -147,6 +150,7 @@ func (r *bindingRows) add(b store.Binding) {
 	r.firstIP = append(r.firstIP, addrText(b.FirstIP))
 	r.created, r.updated = append(r.created, b.CreatedAt.UnixMilli()), append(r.updated, b.UpdatedAt.UnixMilli())
 	r.archivedBefore = append(r.archivedBefore, optionalMs(b.ArchivedBefore))
+	r.hashedWith = append(r.hashedWith, int64(b.HashedWith))
 }
 
 // prefixesText returns an array as PostgreSQL writes it.

@@ -147,3 +147,13 @@ func convertSSL(query url.Values) error {
 	query.Set("sslmode", mode)
 	return nil
 }
+
+// ConnConfig returns how to connect once, for who reads another schema than Sentinel's.
+// Errors are those of Options.Validate.
+func ConnConfig(dsn string) (*pgx.ConnConfig, error) {
+	config, _, err := configs(Options{DSN: dsn, ConnectTimeout: DefaultConnectTimeout})
+	if err != nil {
+		return nil, err
+	}
+	return config.ConnConfig, nil
+}

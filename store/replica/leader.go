@@ -9,9 +9,6 @@ import (
 
 var _ store.Roster = (*Store)(nil)
 
-// ID returns what tells this node from all others.
-func (s *Store) ID() string { return s.node }
-
 // Beat is part of store.Roster.
 func (s *Store) Beat(ctx context.Context, n store.NodeState) error {
 	return s.call(ctx, func(ctx context.Context, a store.Authority) error { return a.Beat(ctx, n) })

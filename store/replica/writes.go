@@ -186,6 +186,19 @@ func (s *Store) PurgeArchive(ctx context.Context, before time.Time, limit int) (
 	return n, nil
 }
 
+// Rekey is part of store.Rekeyer. The feed tells that the binding has its new hash before
+// it tells that the other one is gone: no copy is ever without it.
+func (s *Store) Rekey(ctx context.Context, r store.Rekeying) (out store.Rekeyed, err error) {
+	err = s.settle(ctx, func(ctx context.Context, a store.Authority) (err error) {
+		out, err = a.Rekey(ctx, r)
+		return err
+	})
+	if err != nil {
+		return store.Rekeyed{}, err
+	}
+	return out, nil
+}
+
 // PutDocument is part of store.Documents.
 func (s *Store) PutDocument(ctx context.Context, d store.Document) (store.Document, error) {
 	stored, err := s.ChangeDocuments(ctx, []store.Document{d}, nil)

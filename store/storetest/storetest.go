@@ -28,6 +28,7 @@ func Run(t *testing.T, open func(testing.TB) store.Store) {
 		{"Intercepts", interceptTests},
 		{"Usage", usageTests},
 		{"Archive", archiveTests},
+		{"Rekey", rekeyTests},
 		{"Settings", settingTests},
 		{"Documents", documentTests},
 		{"DocumentsTogether", togetherTests},
@@ -77,6 +78,8 @@ func Binding(n int) store.Binding {
 		FirstIP:   ip,
 		CreatedAt: start,
 		UpdatedAt: start.Add(time.Duration(n) * time.Second),
+
+		HashedWith: uint32(n) << 8, // #nosec G115 -- any bits will do
 	}
 }
 

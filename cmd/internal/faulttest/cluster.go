@@ -24,6 +24,7 @@ import (
 	"github.com/key-ip-sentinel/sentinel/cmd/internal/process"
 	"github.com/key-ip-sentinel/sentinel/cmd/internal/wire"
 	"github.com/key-ip-sentinel/sentinel/store/postgres/pgtest"
+	"github.com/key-ip-sentinel/sentinel/store/redis/redistest"
 )
 
 const (
@@ -47,6 +48,7 @@ type cluster struct {
 	binary     string
 	dir        string
 	postgres   *pgtest.Server
+	redis      *redistest.Server // nil: none
 	downstream *http.Server
 	nodes      []*node
 }
@@ -57,13 +59,28 @@ type node struct {
 	number  int
 	options process.Options
 	process *process.Process
-	link    *toxiproxy.Proxy // to PostgreSQL
+	links   links
 	admin   *client.Client
 	// isOut means that it is the node itself that the fault has hit: a balancer would
 	// send it nothing.
 	isOut atomic.Bool
 	// address is where it listens; it gets another port at a restart.
 	address atomic.Pointer[string]
+}
+
+// links are the ways of a node to what it needs.
+type links struct {
+	postgres *toxiproxy.Proxy
+	redis    *toxiproxy.Proxy // nil: there is none
+}
+
+func (l links) all() (list []*toxiproxy.Proxy) {
+	for _, link := range []*toxiproxy.Proxy{l.postgres, l.redis} {
+		if link != nil {
+			list = append(list, link)
+		}
+	}
+	return list
 }
 
 func startCluster(ctx context.Context, opts Options) (c *cluster, err error) {
@@ -83,13 +100,23 @@ func startCluster(ctx context.Context, opts Options) (c *cluster, err error) {
 	if err != nil {
 		return c, err
 	}
-	links := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
+	if opts.Redis {
+		if c.redis, err = redistest.Start(redistest.Options{}); err != nil {
+			return c, err
+		}
+	}
+	proxies := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
 	for i := range opts.Nodes {
 		n := &node{name: fmt.Sprintf("node-%d", i+1), number: i}
 		c.nodes = append(c.nodes, n)
-		n.link = toxiproxy.NewProxy(links, n.name, "127.0.0.1:0", hostOf(c.postgres.TCP(database)))
-		if err := n.link.Start(); err != nil {
-			return c, fmt.Errorf("start the way of %s to PostgreSQL: %w", n.name, err)
+		n.links.postgres = toxiproxy.NewProxy(proxies, n.name, "127.0.0.1:0", hostOf(c.postgres.TCP(database)))
+		if c.redis != nil {
+			n.links.redis = toxiproxy.NewProxy(proxies, n.name+"-redis", "127.0.0.1:0", c.redis.Addr())
+		}
+		for _, link := range n.links.all() {
+			if err := link.Start(); err != nil {
+				return c, fmt.Errorf("start the way %s: %w", link.Name, err)
+			}
 		}
 		n.options = c.optionsOf(n, target)
 		if err := n.start(ctx); err != nil {
@@ -101,7 +128,7 @@ func startCluster(ctx context.Context, opts Options) (c *cluster, err error) {
 }
 
 func (c *cluster) optionsOf(n *node, downstream string) process.Options {
-	return process.Options{
+	options := process.Options{
 		Binary: c.binary, Downstream: downstream, DataDir: filepath.Join(c.dir, n.name),
 		LogFile: filepath.Join(c.dir, n.name+".log"), Secret: strings.Repeat("fault test secret, ", 3) + "!",
 		Env: []string{
@@ -109,9 +136,13 @@ func (c *cluster) optionsOf(n *node, downstream string) process.Options {
 			"ADMIN_JWT_SECRET=" + strings.Repeat("fault test sessions, ", 3) + "!",
 			"SENTINEL_NODE_NAME=" + n.name,
 			"SENTINEL_BIND_BURST=0", // one address binds very many keys here
-			"PG_DSN=" + strings.Replace(c.postgres.TCP(database), hostOf(c.postgres.TCP(database)), n.link.Listen, 1),
+			"PG_DSN=" + strings.Replace(c.postgres.TCP(database), hostOf(c.postgres.TCP(database)), n.links.postgres.Listen, 1),
 		},
 	}
+	if n.links.redis != nil {
+		options.Env = append(options.Env, "REDIS_ADDR="+n.links.redis.Listen)
+	}
+	return options
 }
 
 func hostOf(dsn string) string {
@@ -149,13 +180,18 @@ func (c *cluster) stop() error {
 		if n.admin != nil {
 			n.admin.Close()
 		}
-		n.link.Stop()
+		for _, link := range n.links.all() {
+			link.Stop()
+		}
 	}
 	if c.downstream != nil {
 		errs = append(errs, c.downstream.Close())
 	}
 	if c.postgres != nil {
 		errs = append(errs, c.postgres.Stop())
+	}
+	if c.redis != nil {
+		errs = append(errs, c.redis.Stop())
 	}
 	return errors.Join(errs...)
 }
@@ -169,14 +205,14 @@ func (n *node) start(ctx context.Context) (err error) {
 	return nil
 }
 
-// toxic puts one of toxiproxy's toxics on both directions of the way to PostgreSQL.
-func (n *node) toxic(kind string, attributes map[string]int) error {
+// poison puts one of toxiproxy's toxics on both directions of a way.
+func poison(link *toxiproxy.Proxy, kind string, attributes map[string]int) error {
 	for _, stream := range []string{"upstream", "downstream"} {
 		spec, err := json.Marshal(map[string]any{"name": kind + "-" + stream, "type": kind, "stream": stream, "attributes": attributes})
 		if err != nil {
 			return err
 		}
-		if _, err := n.link.Toxics.AddToxicJson(strings.NewReader(string(spec))); err != nil {
+		if _, err := link.Toxics.AddToxicJson(strings.NewReader(string(spec))); err != nil {
 			return fmt.Errorf("%s: %w", kind, err)
 		}
 	}
@@ -184,7 +220,11 @@ func (n *node) toxic(kind string, attributes map[string]int) error {
 }
 
 // cure takes all toxics away.
-func (n *node) cure(ctx context.Context) { n.link.Toxics.ResetToxics(ctx) }
+func (n *node) cure(ctx context.Context) {
+	for _, link := range n.links.all() {
+		link.Toxics.ResetToxics(ctx)
+	}
+}
 
 // awaitLevel waits until every node has all that the authority has at this moment, and
 // the authority all that the nodes have gathered.

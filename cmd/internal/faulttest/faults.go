@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"syscall"
+	"time"
 
 	"github.com/Shopify/toxiproxy/v2"
 )
@@ -18,6 +19,8 @@ type fault struct {
 	begin func(ctx context.Context, r *run) (end func(ctx context.Context) error, err error)
 	// cutsOff means that nodes do not hear of changes until it is over.
 	cutsOff bool
+	// ofRedis means that it takes one.
+	ofRedis bool
 	// losesRecords means that a node may end with records that it had no time to keep.
 	losesRecords bool
 }
@@ -34,6 +37,11 @@ var faults = []fault{
 	{name: "node-black-hole", begin: blackHoleNode, cutsOff: true},
 	{name: "node-killed", begin: killNode, cutsOff: true, losesRecords: true},
 	{name: "node-frozen", begin: freezeNode, cutsOff: true},
+	{name: "redis-killed", begin: killRedis, ofRedis: true},
+	{name: "redis-frozen", begin: freezeRedis, ofRedis: true},
+	{name: "redis-flushed", begin: flushRedis, ofRedis: true},
+	{name: "redis-cut-off", begin: cutOffRedis, ofRedis: true},
+	{name: "both-frozen", begin: freezeBoth, ofRedis: true, cutsOff: true},
 }
 
 func nothing(context.Context, *run) (func(context.Context) error, error) {
@@ -56,7 +64,7 @@ func freezePostgres(_ context.Context, r *run) (func(context.Context) error, err
 func slowPostgres(ctx context.Context, r *run) (func(context.Context) error, error) {
 	var errs []error
 	for _, n := range r.nodes {
-		errs = append(errs, n.toxic("latency", map[string]int{"latency": 1_000}))
+		errs = append(errs, poison(n.links.postgres, "latency", map[string]int{"latency": 1_000}))
 	}
 	return func(context.Context) error {
 		for _, n := range r.nodes {
@@ -86,13 +94,12 @@ func fillPostgres(ctx context.Context, r *run) (func(context.Context) error, err
 // all its commits.
 func failOver(_ context.Context, r *run) (func(context.Context) error, error) {
 	r.postgres.Kill()
-	return func(context.Context) error {
+	return func(ctx context.Context) error {
 		if err := r.postgres.Move(); err != nil {
 			return err
 		}
 		for _, n := range r.nodes {
-			other := toxiproxy.Proxy{Listen: n.link.Listen, Upstream: hostOf(r.postgres.TCP(database)), Enabled: true}
-			if err := n.link.Update(&other); err != nil {
+			if err := redirect(ctx, n.links.postgres, hostOf(r.postgres.TCP(database))); err != nil {
 				return fmt.Errorf("lead %s to the other server: %w", n.name, err)
 			}
 		}
@@ -100,18 +107,29 @@ func failOver(_ context.Context, r *run) (func(context.Context) error, error) {
 	}, nil
 }
 
-// cutOffNode refuses one node the way to PostgreSQL.
+// redirect has a way lead to another server. It listens anew for that, and somebody else
+// may have taken its port for a moment.
+func redirect(ctx context.Context, link *toxiproxy.Proxy, to string) (err error) {
+	other := toxiproxy.Proxy{Listen: link.Listen, Upstream: to, Enabled: true}
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline) && ctx.Err() == nil; time.Sleep(pollEvery) {
+		if err = link.Update(&other); err == nil {
+			return nil
+		}
+	}
+	return errors.Join(err, ctx.Err())
+}
+
+// cutOffNode resets the connections of one node to PostgreSQL.
 func cutOffNode(_ context.Context, r *run) (func(context.Context) error, error) {
 	n := r.nodes[len(r.nodes)-1]
-	n.link.Stop()
-	return func(context.Context) error { return n.link.Start() }, nil
+	return func(ctx context.Context) error { n.cure(ctx); return nil }, poison(n.links.postgres, "reset_peer", map[string]int{"timeout": 0})
 }
 
 // blackHoleNode has nothing come through between one node and PostgreSQL, and no
 // connection end.
 func blackHoleNode(_ context.Context, r *run) (func(context.Context) error, error) {
 	n := r.nodes[len(r.nodes)-1]
-	return func(ctx context.Context) error { n.cure(ctx); return nil }, n.toxic("timeout", map[string]int{"timeout": 0})
+	return func(ctx context.Context) error { n.cure(ctx); return nil }, poison(n.links.postgres, "timeout", map[string]int{"timeout": 0})
 }
 
 // killNode is kill -9 of one node, and a start.
@@ -137,4 +155,34 @@ func freezeNode(_ context.Context, r *run) (func(context.Context) error, error) 
 		n.isOut.Store(false)
 		return err
 	}, syscall.Kill(n.process.PID(), syscall.SIGSTOP)
+}
+
+// killRedis is kill -9, and a start without what it knew.
+func killRedis(_ context.Context, r *run) (func(context.Context) error, error) {
+	r.redis.Kill()
+	return func(context.Context) error { return r.redis.Restart() }, nil
+}
+
+// freezeRedis has connections hang.
+func freezeRedis(_ context.Context, r *run) (func(context.Context) error, error) {
+	r.redis.Freeze()
+	return func(context.Context) error { r.redis.Thaw(); return nil }, nil
+}
+
+// flushRedis has it forget everything.
+func flushRedis(_ context.Context, r *run) (func(context.Context) error, error) {
+	return func(context.Context) error { return nil }, r.redis.Do("FLUSHALL")
+}
+
+// cutOffRedis has nothing come through between one node and Redis.
+func cutOffRedis(_ context.Context, r *run) (func(context.Context) error, error) {
+	n := r.nodes[len(r.nodes)-1]
+	return func(ctx context.Context) error { n.cure(ctx); return nil }, poison(n.links.redis, "timeout", map[string]int{"timeout": 0})
+}
+
+// freezeBoth leaves the nodes on their own.
+func freezeBoth(ctx context.Context, r *run) (func(context.Context) error, error) {
+	thawRedis, _ := freezeRedis(ctx, r)
+	thawPostgres, _ := freezePostgres(ctx, r)
+	return func(ctx context.Context) error { return errors.Join(thawRedis(ctx), thawPostgres(ctx)) }, nil
 }

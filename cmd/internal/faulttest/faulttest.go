@@ -32,6 +32,7 @@ type Options struct {
 	Dir    string        // an empty directory for data and logs
 	Faults []string      // names of faults, in order; nil: all
 	Nodes  int           // 0: DefaultNodes
+	Redis  bool          // have one, and its faults
 	Keys   int           // that are known to all nodes; 0: DefaultKeys
 	Rate   int           // requests a second with known keys, of all nodes together; 0: DefaultRate
 	Hold   time.Duration // how long each fault lasts; 0: DefaultHold
@@ -103,6 +104,11 @@ func Names() []string {
 	return names
 }
 
+// has reports whether a fault is one of those to have.
+func (o *Options) has(f fault) bool {
+	return slices.Contains(o.Faults, f.name) || o.Faults == nil && (o.Redis || !f.ofRedis)
+}
+
 // Run starts the cluster, and has one fault after the other happen to it. The error
 // names what was promised and not so.
 func Run(ctx context.Context, opts Options) (report Report, err error) {
@@ -125,7 +131,7 @@ func Run(ctx context.Context, opts Options) (report Report, err error) {
 		return r.report, err
 	}
 	for _, f := range faults {
-		if opts.Faults != nil && !slices.Contains(opts.Faults, f.name) {
+		if !opts.has(f) {
 			continue
 		}
 		if err := r.have(ctx, f); err != nil {

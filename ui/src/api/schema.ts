@@ -1472,6 +1472,8 @@ export interface components {
             bindings: number;
             /** @description Of the Go that it was made with. */
             goVersion: string;
+            /** @description Bindings that are found by another key hash than that of today; absent where the HMAC secret was never changed. */
+            hashes?: components["schemas"]["HashesView"];
             /** @description The last run; absent before the first. */
             housekeeping?: components["schemas"]["HousekeepingView"];
             /** @description Name of this node. */
@@ -3379,6 +3381,33 @@ export interface components {
             params?: {
                 [key: string]: string;
             };
+        };
+        HashesView: {
+            /**
+             * Format: int64
+             * @description Entries of the archive under any of these.
+             */
+            archived: number;
+            /**
+             * Format: int64
+             * @description Bindings under the key as it was sent, as the earlier deployment hashed it.
+             */
+            asSent: number;
+            /**
+             * Format: date-time
+             * @description When they were counted; what this server has moved since is taken off.
+             */
+            countedAt: string;
+            /**
+             * Format: int64
+             * @description Bindings under an HMAC secret from before: as long as there are any, that secret is needed.
+             */
+            previous: number;
+            /**
+             * Format: int64
+             * @description Bindings under a secret that is not given: their keys are unknown.
+             */
+            unknown: number;
         };
         HeaderLines: {
             /** @description Its lines in their order: at most 20, of each at most 200 bytes. */

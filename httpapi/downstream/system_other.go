@@ -2,14 +2,14 @@
 
 package downstream
 
-import "net"
-
 // Supported says whether this system lets a connection be looked at without
 // reading from it.
 const Supported = false
 
-type look struct{}
+type system struct{}
 
-func (*look) init(net.Conn) {}
+func (*system) init(*conn) {}
 
 func (c *conn) isQuiet() bool { return false }
+
+func (c *conn) fill(r *reader) error { return c.fillHolding(r) }
