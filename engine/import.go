@@ -255,6 +255,7 @@ func (i *importer) store(ctx context.Context, row store.Binding) (created, repla
 	}
 	defer done()
 	for range changeAttempts {
+		row.HashedWith = i.engine.credentials.HashedWith()
 		_, created, err = i.engine.preset(ctx, row)
 		switch {
 		case err != nil || created || i.conflict == ImportSkip:

@@ -251,6 +251,13 @@ func (a *API) readBindings(ctx context.Context, hashes []store.KeyHash) (map[sto
 	return found, nil
 }
 
+// removedBinding is a binding in the audit trail, with what it takes to bind its key
+// again as it was.
+type removedBinding struct {
+	Binding
+	HashedWith uint32 `json:"hashedWith,omitempty"`
+}
+
 // manyChanges is a side of an audit entry that tells of many bindings.
 type manyChanges struct {
 	bulkRun
@@ -275,7 +282,7 @@ func (a *API) auditMany(
 			from.Hash, to.Hash, to.Revision = hash.String(), hash.String(), n.Revision
 			was.Bindings, is.Bindings = append(was.Bindings, from), append(is.Bindings, to)
 		case existed:
-			was.Bindings = append(was.Bindings, showBinding(b))
+			was.Bindings = append(was.Bindings, removedBinding{showBinding(b), b.HashedWith})
 		default:
 			is.Bindings = append(is.Bindings, showBinding(n))
 		}

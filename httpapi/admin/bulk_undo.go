@@ -143,11 +143,13 @@ func undosOf(entry store.AuditEntry) ([]engine.BulkUndo, error) {
 }
 
 func undoUnbind(was []byte) (engine.BulkUndo, error) {
-	var b Binding
+	var b removedBinding
 	if err := json.Unmarshal(was, &b); err != nil {
 		return engine.BulkUndo{}, err
 	}
-	return engine.BulkUndo{Hash: b.Hash, Bind: b.stored()}, nil
+	bind := b.stored()
+	bind.HashedWith = b.HashedWith
+	return engine.BulkUndo{Hash: b.Hash, Bind: bind}, nil
 }
 
 func undoEdit(was []byte, made map[string]uint64) (engine.BulkUndo, error) {

@@ -40,7 +40,7 @@ func TestUndoBulk(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newSite(t)
 			for n := range 1200 {
-				s.bind(n, func(b *store.Binding) { b.Label, b.Note = "label", "of\nlines" })
+				s.bind(n, func(b *store.Binding) { b.Label, b.Note, b.HashedWith = "label", "of\nlines", 7 })
 			}
 			before := s.all()
 			if got, want := s.undo(s.changeMany(tt.body)), (undoResult{Restored: 1200}); got != want {
