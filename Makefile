@@ -8,12 +8,14 @@ GOLANGCI_LINT_VERSION := v2.15.0
 GOVULNCHECK_VERSION := v1.9.0
 NFPM_VERSION := v2.43.0
 CYCLONEDX_VERSION := v1.10.0
+BENCHSTAT_VERSION := v0.0.0-20260908200009-22c9c6c9d4da
 
 TOOLS := $(CURDIR)/.tools
 GOLANGCI_LINT := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)
 GOVULNCHECK := $(TOOLS)/govulncheck-$(GOVULNCHECK_VERSION)
 NFPM := $(TOOLS)/nfpm-$(NFPM_VERSION)
 CYCLONEDX := $(TOOLS)/cyclonedx-gomod-$(CYCLONEDX_VERSION)
+BENCHSTAT := $(TOOLS)/benchstat-$(BENCHSTAT_VERSION)
 SDK := cmd/sentinel/testdata/sdk
 
 # Where the browser is: CHROMIUM, or the first of the usual names.
@@ -22,6 +24,8 @@ HAVE_CHROMIUM = command -v $${CHROMIUM:-chromium} $${CHROMIUM:-chromium-browser}
 FUZZTIME ?= 60s
 BENCHTIME ?= 1s
 BENCHFLAGS ?=
+BASE ?= main
+MICROBENCH ?= ^BenchmarkDecision
 ROUNDS ?= 100
 
 # Outside a repository, or in one of somebody else's that git will not read,
@@ -29,10 +33,10 @@ ROUNDS ?= 100
 BUILDVCS := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo auto || echo false)
 export GOFLAGS := $(GOFLAGS) -buildvcs=$(BUILDVCS)
 
-.PHONY: help build demo test docs fmt-check vet lint vuln ui ui-types ui-check ui-e2e unit sdk fuzz bench microbench soak release test-release site bundle clean need-go need-cc need-node need-chromium need-servers need-postgres
+.PHONY: help build demo test docs fmt-check vet lint vuln ui ui-types ui-check ui-e2e unit sdk fuzz bench bench-growth microbench microbench-compare soak release test-release site bundle clean need-go need-cc need-node need-chromium need-servers need-postgres need-redis
 
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: need-go ## Build bin/sentinel, one static binary
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o bin/sentinel ./cmd/sentinel
@@ -40,11 +44,12 @@ build: need-go ## Build bin/sentinel, one static binary
 demo: build ## Show what Sentinel does; nothing to configure
 	bin/sentinel demo
 
-test: need-go need-cc need-node need-chromium need-servers need-postgres fmt-check vet lint vuln ui-check site unit ui-e2e ## Everything that must hold: format, linters, known vulnerabilities, tests
+test: need-go need-cc need-node need-chromium need-servers need-postgres need-redis fmt-check vet lint vuln ui-check site unit ui-e2e ## Everything that must hold: format, linters, known vulnerabilities, tests
 
 docs: ## Make the pages that come from the code
 	@mkdir -p docs/zh
 	go test ./cmd/sentinel -run '^TestSettingsPages$$' -count=1 -update
+	go run ./cmd/bench page docs/benchmarks.md
 
 fmt-check: need-go
 	@unformatted=$$(find . -name '*.go' -not -path './.tools/*' -not -path '*/node_modules/*' -exec gofmt -l {} +); \
@@ -84,7 +89,7 @@ ui/node_modules/.package-lock.json: ui/package.json ui/package-lock.json | need-
 	npm ci --prefix ui --no-audit --no-fund
 	@touch $@
 
-unit: need-cc need-postgres sdk
+unit: need-cc need-postgres need-redis sdk
 	SENTINEL_REQUIRE_SERVERS=1 GORACE=atexit_sleep_ms=0 go test -race -timeout 20m ./...
 
 sdk: $(SDK)/node_modules/.package-lock.json
@@ -101,11 +106,29 @@ fuzz: need-go ## Run every fuzz target for FUZZTIME (60s) each
 	  done; \
 	done
 
-bench: build ## Measure the built program, and write docs/benchmarks.md
-	go run ./cmd/bench -sentinel bin/sentinel -write docs/benchmarks.md $(BENCHFLAGS)
+# Peers that are not installed are left out.
+bench: build need-servers ## Measure the built program beside its peers, and write docs/benchmarks.md
+	go build -o bin/bench ./cmd/bench
+	bin/bench -sentinel bin/sentinel -write docs/benchmarks.md $(BENCHFLAGS)
+
+bench-growth: build ## The same of its growth to 10,000,000 bindings, which takes some 6 GB of disk
+	go build -o bin/bench ./cmd/bench
+	bin/bench -sentinel bin/sentinel -write docs/benchmarks.md -only growth $(BENCHFLAGS)
 
 microbench: need-go ## Run the Go benchmarks, BENCHTIME (1s) each
 	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -timeout 60m ./...
+
+# They take turns, so that both meet the same noise. MICROBENCH chooses others.
+microbench-compare: need-go $(BENCHSTAT) ## Compare the decision with that of the commit BASE (main), by the Go benchmarks of both
+	@dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
+	mkdir "$$dir/base"; git archive $(BASE) | tar -x -C "$$dir/base"; \
+	(cd "$$dir/base" && go test -c -o "$$dir/base.test" ./cmd/bench); \
+	go test -c -o "$$dir/tree.test" ./cmd/bench; \
+	for turn in 1 2 3; do for side in base tree; do \
+	  echo "$$side, turn $$turn of 3" >&2; \
+	  (cd cmd/bench && "$$dir/$$side.test" -test.run '^$$' -test.bench '$(MICROBENCH)' -test.benchmem -test.benchtime $(BENCHTIME) -test.count 2 -test.timeout 60m) >>"$$dir/$$side.txt"; \
+	done; done; \
+	$(BENCHSTAT) "base=$$dir/base.txt" "tree=$$dir/tree.txt"
 
 soak: build ## Kill it under load ROUNDS (100) times, and the like
 	go run ./cmd/bench soak -sentinel bin/sentinel -rounds $(ROUNDS)
@@ -146,6 +169,10 @@ $(CYCLONEDX): | need-go
 	GOBIN=$(TOOLS) go install github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@$(CYCLONEDX_VERSION)
 	@mv $(TOOLS)/cyclonedx-gomod $@
 
+$(BENCHSTAT): | need-go
+	GOBIN=$(TOOLS) go install golang.org/x/perf/cmd/benchstat@$(BENCHSTAT_VERSION)
+	@mv $(TOOLS)/benchstat $@
+
 need-go:
 	@command -v go >/dev/null || { echo 'missing: go (see go.mod for the version), https://go.dev/doc/install'; exit 1; }
 
@@ -182,3 +209,11 @@ need-postgres:
 	@$(HAVE_POSTGRES) && exit 0; \
 	$(call INSTALL,postgresql); \
 	$(HAVE_POSTGRES) || { echo 'missing: a PostgreSQL server, which the tests of store/postgres start: apt-get install postgresql'; exit 1; }
+
+# As store/redis/redistest finds it.
+HAVE_REDIS = { command -v redis-server >/dev/null || command -v valkey-server >/dev/null; }
+
+need-redis:
+	@$(HAVE_REDIS) && exit 0; \
+	$(call INSTALL,redis-server); \
+	$(HAVE_REDIS) || { echo 'missing: a Redis server, which the tests of store/redis start: apt-get install redis-server'; exit 1; }

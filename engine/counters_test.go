@@ -1,10 +1,12 @@
 package engine_test
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -253,6 +255,47 @@ func TestFailedUsageIsWrittenLater(t *testing.T) {
 			t.Errorf("stored count of allowed: got %d, want %d", got, allowed)
 		}
 		r.wantCounts(map[string]uint64{"allowed": allowed, "bound": 3})
+	})
+}
+
+// TestUsageOfManyKeysIsWrittenInParts: a flood of many keys is not gathered as a whole,
+// which would take as much memory as everything else.
+func TestUsageOfManyKeysIsWrittenInParts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		const keys, most = 20_000, 10_000
+		for i := range keys {
+			wantReason(t, "use", r.use(atHome, fmt.Sprintf("%048d", i)), "")
+		}
+		var sizes []int
+		var last store.KeyHash
+		r.store.set(func(s *faultyStore) {
+			s.addUsage = func(batch store.UsageBatch) error {
+				if len(batch.Touches) == 0 {
+					return nil
+				}
+				sizes = append(sizes, len(batch.Touches))
+				hashes := make([]store.KeyHash, len(batch.Touches))
+				for i, touch := range batch.Touches {
+					hashes[i] = touch.Hash
+				}
+				slices.SortFunc(hashes, func(a, b store.KeyHash) int { return bytes.Compare(a[:], b[:]) })
+				if bytes.Compare(hashes[0][:], last[:]) <= 0 {
+					t.Error("two parts overlap: each would change the same pages of the file")
+				}
+				last = hashes[len(hashes)-1]
+				return nil
+			}
+		})
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		total := 0
+		for _, n := range sizes {
+			total += n
+		}
+		if total != keys || slices.Max(sizes) > most {
+			t.Errorf("%d keys were written in parts of %v, want %d in parts of up to %d", total, sizes, keys, most)
+		}
 	})
 }
 

@@ -34,4 +34,29 @@
 //     removes what is old, as Retention says (retention.go).
 //   - Dashboard (dashboard.go) adds up counters; it never reads the records.
 //   - Whoever wants to know at once subscribes to Events (package event).
+//
+// What is done now and then, and by which nodes of a cluster. The leader is one of them
+// (store.Leadership), and asks whether it still is before each step:
+//
+//	by the leader
+//	  archive what is idle, purge the archive       hourly    housekeeping.go
+//	  remove old intercepts (with their months of   hourly    housekeeping.go
+//	    PostgreSQL), counters, audit, rankings,
+//	    minutes, exceptions; trim the feed
+//	  remove networks whose blocking is over        1 s       ending.go
+//	  raise, remind of, close and purge alerts      1 s, 30 s alert/shared.go
+//	  send alerts                                   when due  alert/lane.go
+//	by every node, for itself
+//	  write usage, counters, rankings, minutes and  5 s       writer.go
+//	    suspicions; probe a store that failed
+//	  write intercepts                              250 ms    record
+//	  write when API tokens were last used          1 min     account/uses.go
+//	  put what is over out of force, cut streams    1 s       ending.go
+//	  tell the leader what may be worth an alert    1 s       alert/report.go
+//	  tell that its own store fails                 1 s       alert/shared.go
+//	  sweep its cache, its connections, its limits  minutes   bindcache, ratelimit
+//	  follow the feed, deliver what it gathered     1 s       store/replica
+//	  trim its own log of what it delivered         1 min     store/replica
+//	by whoever needs it first
+//	  make a month of intercepts, under a lock      when due  store/postgres/partitions.go
 package engine

@@ -30,7 +30,7 @@ func (e *Engine) endNow(ctx context.Context) {
 		e.reexamineStored(ctx, hash)
 		e.events.Publish(event.TypeException, event.Exception{Change: event.Ended, Hash: hash})
 	}
-	if over, err := e.blocked.End(ctx); err != nil {
+	if over, err := e.blocked.End(ctx, e.leadership.IsLeader); err != nil {
 		e.storeFailed("end blocking of networks", err)
 	} else if len(over) > 0 {
 		e.logger.Info("networks are not blocked any more: their time is over", "networks", len(over))

@@ -59,8 +59,14 @@ func (e *Engine) LastHousekeeping() (at time.Time, r HousekeepingResult, err err
 // Housekeep archives and removes what its time has come for, as Retention says,
 // in batches with pauses between them. It also runs by itself, every hour. If
 // one runs already it waits for it. What fails does not keep the rest from being
-// done; the error joins all faults.
+// done; the error joins all faults. Of several nodes that share the store, the leader does
+// it by itself, and any one if it is asked to.
 func (e *Engine) Housekeep(ctx context.Context) (HousekeepingResult, error) {
+	return e.housekeepWhile(ctx, func(context.Context) bool { return true })
+}
+
+// housekeepWhile does it as long as it may, which it asks before each step.
+func (e *Engine) housekeepWhile(ctx context.Context, may func(context.Context) bool) (HousekeepingResult, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(e.life, cancel)()
@@ -71,7 +77,7 @@ func (e *Engine) Housekeep(ctx context.Context) (HousekeepingResult, error) {
 		return HousekeepingResult{}, fmt.Errorf("housekeeping: %w", e.whyDone(ctx))
 	}
 	start := e.now()
-	r, err := e.housekeep(ctx, start)
+	r, err := e.housekeep(ctx, start, may)
 	if err != nil {
 		err = fmt.Errorf("housekeeping: %w", err)
 	}
@@ -90,12 +96,12 @@ func (e *Engine) whyDone(ctx context.Context) error {
 	return ctx.Err()
 }
 
-func (e *Engine) housekeep(ctx context.Context, now time.Time) (r HousekeepingResult, err error) {
+func (e *Engine) housekeep(ctx context.Context, now time.Time, may func(context.Context) bool) (r HousekeepingResult, err error) {
 	var errs []error
 	keep := e.Retention()
 	step := func(doing string, days int, count *int, do func(before time.Time) (int, error)) {
 		at, goes := before(now, days)
-		if !goes || ctx.Err() != nil {
+		if !goes || ctx.Err() != nil || !may(ctx) {
 			return
 		}
 		n, err := do(at)
@@ -106,16 +112,16 @@ func (e *Engine) housekeep(ctx context.Context, now time.Time) (r HousekeepingRe
 	}
 	remove := func(one func(context.Context, time.Time, int) (int, error)) func(time.Time) (int, error) {
 		return func(before time.Time) (int, error) {
-			return inChunks(ctx, func() (int, error) { return one(ctx, before, removeChunk) })
+			return inChunks(ctx, may, func() (int, error) { return one(ctx, before, removeChunk) })
 		}
 	}
-	step("archive bindings", keep.ArchiveDays, &r.Archived, func(since time.Time) (int, error) { return e.archive(ctx, since) })
+	step("archive bindings", keep.ArchiveDays, &r.Archived, func(since time.Time) (int, error) { return e.archive(ctx, since, may) })
 	step("purge archive", keep.PurgeDays, &r.Purged, remove(e.store.PurgeArchive))
 	step("remove intercepts", keep.InterceptDays, &r.Intercepts, remove(e.store.DeleteIntercepts))
 	step("remove counters", keep.CounterDays, &r.Counters, remove(e.store.DeleteCounters))
 	step("remove audit entries", keep.AuditDays, &r.Audit, remove(e.store.DeleteAudit))
-	if ctx.Err() == nil {
-		errs = append(errs, e.exceptions.Forget(ctx))
+	if ctx.Err() == nil && may(ctx) {
+		errs = append(errs, e.trimFeed(ctx, now, may), e.exceptions.Forget(ctx))
 		n, err := e.removeRankings(ctx, now, keep.CounterDays)
 		r.Counters += n
 		errs = append(errs, err)
@@ -127,8 +133,23 @@ func (e *Engine) housekeep(ctx context.Context, now time.Time) (r HousekeepingRe
 	return r, errors.Join(errs...)
 }
 
-// inChunks removes until a chunk is not full.
-func inChunks(ctx context.Context, remove func() (int, error)) (total int, err error) {
+// trimFeed forgets what all nodes have heard of long since, if there is a feed.
+func (e *Engine) trimFeed(ctx context.Context, now time.Time, may func(context.Context) bool) error {
+	feed, ok := e.store.(interface {
+		TrimFeed(ctx context.Context, before time.Time, limit int) (int, error)
+	})
+	if !ok {
+		return nil
+	}
+	_, err := inChunks(ctx, may, func() (int, error) { return feed.TrimFeed(ctx, now.Add(-store.DefaultFeedAge), removeChunk) })
+	if err != nil {
+		return fmt.Errorf("trim the feed: %w", err)
+	}
+	return nil
+}
+
+// inChunks removes until a chunk is not full, or it may not any more.
+func inChunks(ctx context.Context, may func(context.Context) bool, remove func() (int, error)) (total int, err error) {
 	for {
 		n, err := remove()
 		total += n
@@ -137,6 +158,9 @@ func inChunks(ctx context.Context, remove func() (int, error)) (total int, err e
 		}
 		if err := pause(ctx); err != nil {
 			return total, err
+		}
+		if !may(ctx) {
+			return total, nil
 		}
 	}
 }
@@ -151,9 +175,12 @@ func pause(ctx context.Context) error {
 }
 
 // archive moves the bindings that have been idle since a time into the archive.
-func (e *Engine) archive(ctx context.Context, since time.Time) (total int, err error) {
+func (e *Engine) archive(ctx context.Context, since time.Time, may func(context.Context) bool) (total int, err error) {
 	// What was used a moment ago is not idle, though the store may not know yet.
 	if err := e.flushNow(ctx); err != nil {
+		return 0, err
+	}
+	if err := e.allTold(ctx); err != nil {
 		return 0, err
 	}
 	hashes, err := e.findHashes(ctx, store.BindingFilter{IdleSince: since, Status: store.StatusActive})
@@ -166,6 +193,9 @@ func (e *Engine) archive(ctx context.Context, since time.Time) (total int, err e
 		if total > 0 {
 			if err := pause(ctx); err != nil {
 				return total, err
+			}
+			if !may(ctx) {
+				return total, nil
 			}
 		}
 		n, err := e.archiveChunk(ctx, chunk, since)
@@ -225,19 +255,28 @@ func (e *Engine) keepHouse() {
 		case <-timer.C:
 		}
 		wait = housekeepEvery
-		var r HousekeepingResult
-		doubtful, err := e.doubtsClock(e.life)
-		if !doubtful {
-			r, err = e.Housekeep(e.life)
+		if e.leadership.IsLeader(e.life) {
+			e.housekeepBySelf()
 		}
-		switch {
-		case e.life.Err() != nil:
+		if e.life.Err() != nil {
 			return
-		case err != nil:
-			e.logger.Error("housekeeping failed, and is tried again in an hour", "error", err)
-		case r.Archived+r.Purged+r.Intercepts+r.Counters+r.Audit > 0:
-			e.logger.Info("housekeeping done", "archived", r.Archived, "purged", r.Purged, "intercepts", r.Intercepts,
-				"counters", r.Counters, "audit", r.Audit, "took", r.Took)
 		}
+	}
+}
+
+// housekeepBySelf does the housekeeping that is due.
+func (e *Engine) housekeepBySelf() {
+	var r HousekeepingResult
+	doubtful, err := e.doubtsClock(e.life)
+	if !doubtful {
+		r, err = e.housekeepWhile(e.life, e.leadership.IsLeader)
+	}
+	switch {
+	case e.life.Err() != nil:
+	case err != nil:
+		e.logger.Error("housekeeping failed, and is tried again in an hour", "error", err)
+	case r.Archived+r.Purged+r.Intercepts+r.Counters+r.Audit > 0:
+		e.logger.Info("housekeeping done", "archived", r.Archived, "purged", r.Purged, "intercepts", r.Intercepts,
+			"counters", r.Counters, "audit", r.Audit, "took", r.Took)
 	}
 }

@@ -56,13 +56,17 @@ const (
 	flushEvery    = 5 * time.Second
 	complainEvery = 10 * time.Second
 	usageShards   = 16
+	// usageAtOnce is from how many keys on their usage is written without waiting for
+	// that of the others: during a flood of many keys, all of them at once would take
+	// more memory than everything else.
+	usageAtOnce = 4 * store.UsageChunk
 )
 
 // usage gathers what is counted and which keys were used, until it is written.
 type usage struct {
-	now    [counted]atomic.Uint64 // since the last write
-	total  [counted]atomic.Uint64 // since the start, without now
-	shards [usageShards]usageShard
+	now    [counted]atomic.Uint64  // since the last write
+	total  [counted]atomic.Uint64  // since the start, without now
+	shards [usageShards]usageShard // in the order of the hashes, so that what is written together lies together
 
 	unwritten backlog // of the goroutine that writes
 	lost      atomic.Uint64
@@ -91,7 +95,7 @@ func (u *usage) refuse(entry *bindcache.Entry) {
 }
 
 func (u *usage) note(entry *bindcache.Entry) {
-	s := &u.shards[entry.Hash[30]%usageShards]
+	s := &u.shards[int(entry.Hash[0])*usageShards/256]
 	s.mu.Lock()
 	s.touched = append(s.touched, entry)
 	s.mu.Unlock()
@@ -146,23 +150,38 @@ func (e *Engine) writeUsage(ctx context.Context) error {
 		}
 	}
 	e.minutes.add(now, &drained)
+	var err error
 	for i := range u.shards {
-		s := &u.shards[i]
-		s.mu.Lock()
-		touched := s.touched
-		s.touched = nil
-		s.mu.Unlock()
-		for _, entry := range touched {
-			t := entry.TakeUsage(now)
-			t.Hash = e.older.current(t.Hash)
-			e.watchSharing(entry, t)
-			u.lost.Add(u.unwritten.addTouch(t))
+		e.gatherUsage(&u.shards[i], now)
+		// After a failure, the rest is gathered all the same: it is to be kept or counted.
+		if err == nil && len(u.unwritten.touches) >= usageAtOnce {
+			err = e.writeUnwritten(ctx, now)
 		}
 	}
 	e.older.forgetMoved(now)
-	if u.unwritten.empty() {
-		return nil
+	if err != nil || u.unwritten.empty() {
+		return err
 	}
+	return e.writeUnwritten(ctx, now)
+}
+
+// gatherUsage moves what the entries of a shard have noted to what is unwritten.
+func (e *Engine) gatherUsage(s *usageShard, now time.Time) {
+	s.mu.Lock()
+	touched := s.touched
+	s.touched = nil
+	s.mu.Unlock()
+	for _, entry := range touched {
+		t := entry.TakeUsage(now)
+		t.Hash = e.older.current(t.Hash)
+		e.watchSharing(entry, t)
+		e.usage.lost.Add(e.usage.unwritten.addTouch(t))
+	}
+}
+
+// writeUnwritten writes all that is unwritten. What the store does not take stays.
+func (e *Engine) writeUnwritten(ctx context.Context, now time.Time) error {
+	u := e.usage
 	batch := u.unwritten.take()
 	err := e.store.AddUsage(ctx, batch)
 	if err == nil {

@@ -61,6 +61,7 @@ type state struct {
 	Store      string `json:"store,omitempty"`
 	Downstream string `json:"downstream,omitempty"`
 	Authority  string `json:"authority,omitempty"` // of a node of a cluster
+	Redis      string `json:"redis,omitempty"`
 }
 
 const (
@@ -75,7 +76,7 @@ const (
 // serves; the second whether it should be sent requests: without the store,
 // unknown keys cannot be bound nor changes made. What it says of the downstream
 // does not make it unready unless Options say so. A node of a cluster is ready without the
-// authority, as long as its copy is believed.
+// authority, as long as its copy is believed, and without Redis.
 func (a *API) health(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
@@ -99,6 +100,15 @@ func (a *API) health(w http.ResponseWriter, r *http.Request) {
 		case known.Away() != nil:
 			s.Authority = stateUnreachable
 			if isReady {
+				s.Status = stateDegraded
+			}
+		}
+	}
+	if a.opts.Redis != nil {
+		s.Redis = stateOK
+		if a.opts.Redis().State == store.HealthAway {
+			s.Redis = stateUnreachable
+			if s.Status == stateOK {
 				s.Status = stateDegraded
 			}
 		}

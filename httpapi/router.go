@@ -43,6 +43,8 @@ type Options struct {
 	// Downstream asks whether the downstream can be reached; nil: /ready does not
 	// speak of it. It is called once at a time, with a deadline.
 	Downstream func(context.Context) error
+	// Redis returns how Redis is; nil: there is none, and /ready does not speak of it.
+	Redis func() store.Health
 	// ReadyNeedsDownstream makes /ready fail without the downstream. Otherwise it
 	// only says so: taking this node out of service would not bring it back, and
 	// clients would get an error that says less.

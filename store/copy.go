@@ -69,6 +69,8 @@ type Authority interface {
 	Store
 	Feed
 	Delivery
+	Roster
+	Mailbox
 	// Identity tells the authority from any other one, and is never empty. Revisions of
 	// different authorities have nothing to do with each other.
 	Identity(ctx context.Context) (string, error)

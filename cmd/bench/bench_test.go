@@ -5,13 +5,11 @@ package main
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"math"
 	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -23,62 +21,48 @@ import (
 	"github.com/key-ip-sentinel/sentinel/store/bolt"
 )
 
-func TestNumber(t *testing.T) {
-	for _, test := range []struct {
-		v    float64
-		want string
-	}{
-		{0, "0"}, {5, "5"}, {300, "300"}, {0.0123, "0.012"}, {0.5, "0.5"}, {1.234, "1.23"}, {12.34, "12.3"}, {123.4, "123"},
-		{999.7, "1,000"}, {2000, "2,000"}, {1234567, "1,234,567"}, {-1234.5, "-1,234"}, {-0.5, "-0.5"},
-	} {
-		if got := number(test.v); got != test.want {
-			t.Errorf("number(%v): got %q, want %q", test.v, got, test.want)
-		}
-	}
-}
-
-func TestVerdict(t *testing.T) {
-	for _, test := range []struct {
-		name          string
-		figure        float64
-		target        *target
-		shown, zh, en string
-	}{
-		{"none", 5, nil, "", "", ""},
-		{"below a ceiling", 0.9, atMost(1), "≤ 1 µs", "达标", "pass"},
-		{"at a ceiling", 1, atMost(1), "≤ 1 µs", "达标", "pass"},
-		{"above a ceiling", 1.01, atMost(1), "≤ 1 µs", "未达标", "miss"},
-		{"above a floor", 2001, atLeast(2000), "≥ 2,000 µs", "达标", "pass"},
-		{"below a floor", 1999, atLeast(2000), "≥ 2,000 µs", "未达标", "miss"},
-		{"not a number", math.NaN(), atMost(1), "≤ 1 µs", "未达标", "miss"},
-	} {
-		r := result{figure: test.figure, unit: "µs", target: test.target}
-		if got := r.targetText(); got != test.shown {
-			t.Errorf("%s: got target %q, want %q", test.name, got, test.shown)
-		}
-		if got := r.verdict(); got != (text{test.en, test.zh}) {
-			t.Errorf("%s: got verdict %q", test.name, got)
-		}
-	}
-}
-
-func TestParseBenchmark(t *testing.T) {
+func TestParseBenchmarks(t *testing.T) {
 	const output = `goos: linux
 cpu: Some CPU
 BenchmarkDecisionHit/bindings=1000         	 1000000	      1066 ns/op	       0 B/op	       0 allocs/op
 BenchmarkDecisionHit/bindings=1000000-2    	  900000	      987.5 ns/op	       5 B/op	       1 allocs/op
+BenchmarkDecisionHit/bindings=1000000-2    	  900000	      5000 ns/op	       5 B/op	       1 allocs/op
+BenchmarkDecisionHit/bindings=1000000-2    	  900000	      950 ns/op	       5 B/op	       1 allocs/op
+BenchmarkChanging-2 	  900000	      1200 ns/op	   4990 changes/s	   5 B/op	       1 allocs/op
+BenchmarkBroken
+--- FAIL: BenchmarkBroken
 PASS`
-	got, err := parseBenchmark(output)
-	if want := (benchmarkLine{1_000_000, 987.5, 5, 1}); err != nil || got != want {
-		t.Errorf("got %+v, %v, want %+v", got, err, want)
+	seen := parseBenchmarks(output)
+	for _, test := range []struct {
+		name, unit string
+		want       float64
+	}{
+		{"DecisionHit/bindings=1000", "ns/op", 1066},
+		{"DecisionHit/bindings=1000000", "ns/op", 987.5},
+		{"DecisionHit/bindings=1000000", "B/op", 5},
+		{"DecisionHit/bindings=1000000", "allocs/op", 1},
+		{"Changing", "changes/s", 4990},
+	} {
+		if got := seen.median(test.name, test.unit); got != test.want {
+			t.Errorf("%s: got %v %s, want %v", test.name, got, test.unit, test.want)
+		}
 	}
-	line := "BenchmarkDecisionHit/bindings=1000000-2 \t 1 \t %d ns/op \t 0 B/op \t 0 allocs/op\n"
-	runs := fmt.Sprintf(strings.Repeat(line, 5), 900, 5000, 800, 1000, 950)
-	if got, err := parseBenchmark(runs); err != nil || got.nsPerOp != 950 {
-		t.Errorf("of five runs: got %v ns/op, %v, want the median, 950", got.nsPerOp, err)
+	if got := seen.median("Broken", "ns/op"); !math.IsNaN(got) {
+		t.Errorf("of a benchmark that failed: got %v", got)
 	}
-	if _, err := parseBenchmark("PASS\nok engine 0.1s\n"); err == nil {
-		t.Error("no error for an output without the benchmark")
+}
+
+func TestMedian(t *testing.T) {
+	for _, test := range []struct {
+		of   []float64
+		want float64
+	}{{[]float64{3}, 3}, {[]float64{9, 1, 5}, 5}, {[]float64{4, 1, 2, 3}, 2}} {
+		if got := median(test.of); got != test.want {
+			t.Errorf("median(%v): got %v, want %v", test.of, got, test.want)
+		}
+	}
+	if got := median(nil); !math.IsNaN(got) {
+		t.Errorf("of nothing: got %v", got)
 	}
 }
 
@@ -111,7 +95,7 @@ func TestProcOfThisProcess(t *testing.T) {
 	if _, err := readCPU(os.Getpid()); err != nil {
 		t.Error(err)
 	}
-	if machine := thisMachine(t.TempDir()); machine.memory == 0 || machine.cores == 0 {
+	if machine := thisMachine(t.TempDir()); machine.Memory == 0 || machine.Cores == 0 {
 		t.Errorf("got %+v", machine)
 	}
 }
@@ -122,77 +106,20 @@ func TestKernelVersionNamesNobody(t *testing.T) {
 	}
 }
 
-func TestQuantile(t *testing.T) {
-	var r loadResult
-	if got := r.quantile(0.5); got != 0 {
-		t.Errorf("of nothing: got %v", got)
-	}
-	for i := range 100 {
-		r.latencies = append(r.latencies, time.Duration(i+1)*time.Millisecond)
-	}
-	for _, test := range []struct{ share, want float64 }{{0, 1}, {0.5, 51}, {0.99, 100}, {1, 100}} {
-		if got := r.quantile(test.share); got != test.want {
-			t.Errorf("quantile(%v): got %v, want %v", test.share, got, test.want)
-		}
-	}
-}
-
-func TestPagesHoldTheSameTable(t *testing.T) {
-	r := report{
-		date:    time.Date(2026, 1, 2, 23, 0, 0, 0, time.UTC),
-		machine: machine{cpu: "Some CPU", cores: 2, memory: 8 << 30, kernel: "6.1.0", fileSystem: "ext4", goVersion: "go1.26"},
-	}
-	for i, m := range measurements() {
-		r.sections = append(r.sections, section{m, []result{
-			{name: text{"figure of " + m.name, "数值 " + m.name}, figure: float64(i) + 0.5, unit: "ms", target: atMost(3)},
-		}})
-	}
-	path := filepath.Join(t.TempDir(), "docs", "benchmarks.md")
-	if err := r.writePages(path); err != nil {
-		t.Fatal(err)
-	}
-	en, zh := readPage(t, path), readPage(t, filepath.Join(filepath.Dir(path), "zh", "benchmarks.md"))
-	for _, want := range []string{"| Date | 2026-01-02 |", "| figure of decision | 0.5 ms | ≤ 3 ms | pass |", "| figure of refusals | 6.50 ms | ≤ 3 ms | miss |", "make bench"} {
-		if !strings.Contains(en, want) {
-			t.Errorf("the English page does not hold %q", want)
-		}
-	}
-	for _, want := range []string{"| 日期 | 2026-01-02 |", "| 数值 decision | 0.5 ms | ≤ 3 ms | 达标 |", "| 数值 refusals | 6.50 ms | ≤ 3 ms | 未达标 |", "make bench"} {
-		if !strings.Contains(zh, want) {
-			t.Errorf("the Chinese page does not hold %q", want)
-		}
-	}
-	if a, b := strings.Count(en, "\n"), strings.Count(zh, "\n"); a != b {
-		t.Errorf("%d lines of English, %d of Chinese", a, b)
-	}
-	var table bytes.Buffer
-	if err := r.printTable(&table); err != nil || !strings.Contains(table.String(), "figure of cost") {
-		t.Errorf("got %v, table\n%s", err, &table)
-	}
-}
-
-func readPage(t *testing.T, path string) string {
-	t.Helper()
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
-}
-
 func TestFlags(t *testing.T) {
 	for _, test := range []struct {
 		args   string
 		chosen int // 0: refused
 	}{
-		{"", len(measurements())},
+		{"", len(measurements()) - 1}, // all but the growth
+		{"-only growth", 1},
 		{"-only transfer,cost", 2},
 		{"-only transfer -quick", 1},
-		{"-write p", len(measurements())},
+		{"-write p", len(measurements()) - 1},
+		{"-write p -only cost", 1},
 		{"-only nothing", 0},
 		{"-only transfer,", 0},
 		{"-write p -quick", 0},
-		{"-write p -only cost", 0},
 		{"word", 0},
 		{"-unknown", 0},
 	} {
@@ -202,14 +129,6 @@ func TestFlags(t *testing.T) {
 			t.Errorf("%q: got %v, want a usage error", test.args, err)
 		case test.chosen > 0 && (err != nil || len(o.chosen) != test.chosen):
 			t.Errorf("%q: got %d measurements, %v, want %d", test.args, len(o.chosen), err, test.chosen)
-		}
-	}
-}
-
-func TestMeasurementsAreDescribedInBothLanguages(t *testing.T) {
-	for _, m := range measurements() {
-		if texts := []string{m.title.en, m.title.zh, m.how.en, m.how.zh}; slices.Contains(texts, "") || m.run == nil {
-			t.Errorf("%s lacks a text or its run", m.name)
 		}
 	}
 }
@@ -248,26 +167,14 @@ func TestFillMakesWhatSentinelOpens(t *testing.T) {
 	}
 }
 
-func TestLoadCountsAndStops(t *testing.T) {
-	up, err := startUpstream()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = up.close() }()
-	request := chatWith(func(i int) string { return wire.Key("t", i) })
-	r, err := load{addr: up.addr(), from: home, want: 200, total: 500, request: request}.run(t.Context())
-	if err != nil || r.requests != 500 || len(r.latencies) != 500 || !slices.IsSorted(r.latencies) {
-		t.Errorf("got %d requests, %d latencies, %v", r.requests, len(r.latencies), err)
-	}
-	r, err = load{addr: up.addr(), from: home, want: 200, lasts: time.Millisecond, request: request}.run(t.Context())
-	if err != nil || r.elapsed < time.Millisecond {
-		t.Errorf("got %v, %v", r.elapsed, err)
-	}
-	if _, err := (load{addr: up.addr(), from: home, want: 403, total: 5, request: request}).run(t.Context()); err == nil {
-		t.Error("no error for answers of another status")
-	}
-	if _, err := (load{addr: up.addr(), from: home, want: 200, request: request}).run(t.Context()); err == nil {
-		t.Error("no error for a load without an end")
+func TestCourseGrowth(t *testing.T) {
+	for _, test := range []struct {
+		samples []float64
+		want    float64
+	}{{nil, 1}, {[]float64{5}, 1}, {[]float64{4, 4, 5, 4}, 1.25}, {[]float64{4, 4, 2, 2}, 0.5}} {
+		if got := (course{samples: test.samples}).growth(); got != test.want {
+			t.Errorf("%v: got %v, want %v", test.samples, got, test.want)
+		}
 	}
 }
 

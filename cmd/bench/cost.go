@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"time"
 
 	"github.com/key-ip-sentinel/sentinel/cmd/internal/wire"
@@ -16,136 +15,158 @@ var cost = measurement{
 	name:  "cost",
 	title: text{"Cost of an allowed request", "放行请求的成本"},
 	how: text{
-		"64 connections send requests of 1,000 bound keys in a closed loop: GETs with an answer of 100 bytes, and POSTs of a small JSON. The same load goes to the downstream " +
-			"itself, to a plain proxy (Go's `httputil.ReverseProxy` with the default transport, which is only allowed to keep 64 idle connections; it decides and records nothing), to Sentinel, and, " +
-			"where it is installed, to nginx with `proxy_pass` and keep-alive. They take turns of a second and a half, three times, so that all meet the same noise. " +
-			"CPU time is that of the proxy's process (utime and stime). The ratio is Sentinel's CPU time to the plain proxy's.",
-		"64 个连接以闭环方式发送 1,000 个已绑定密钥的请求：应答约 100 字节的 GET，以及小 JSON 的 POST。同样的负载分别发往下游本身、" +
-			"一个普通代理（Go 的 `httputil.ReverseProxy`，默认 transport，仅允许保留 64 个空闲连接；不做判定也不记录）、Sentinel，以及（若已安装）使用 `proxy_pass` 和 keep-alive 的 nginx。" +
-			"各轮流一秒半，共三轮，使干扰对所有对象相同。CPU 时间为代理进程的 utime 与 stime 之和。比值为 Sentinel 的 CPU 时间除以普通代理的。",
+		"64 connections send requests in a closed loop: GETs of one key with an answer of 100 bytes, and POSTs of a small JSON with 100,000 keys in turn, all of which are bound. " +
+			"The same load goes to the downstream itself and, where they are installed, to nginx and HAProxy as plain proxies with keep-alive, which look at no key; to nginx with an " +
+			"`auth_request` to a small Go service that does an HMAC, looks the key up in a map and checks a prefix, as somebody would build who has no Sentinel; to a plain proxy " +
+			"(Go's `httputil.ReverseProxy` with the default transport, allowed to keep 64 idle connections), and to Sentinel. A turn takes two seconds. To Sentinel's CPU time belong " +
+			"the five seconds after its turn, in which it writes the usage of the keys; to that of nginx with the service, both.",
+		"64 个连接以闭环方式发送请求：单个密钥的 GET（应答 100 字节），以及轮流使用 100,000 个密钥（均已绑定）的小 JSON POST。同样的负载分别发往下游本身；" +
+			"（若已安装）作为普通代理、保持连接且不检查密钥的 nginx 与 HAProxy；用 `auth_request` 询问一个小型 Go 服务的 nginx（该服务做一次 HMAC、查一次 map、检查一个前缀，" +
+			"即没有 Sentinel 的人会自己搭建的方案）；普通代理（Go 的 `httputil.ReverseProxy`，默认 transport，允许保留 64 个空闲连接）；以及 Sentinel。每轮两秒。" +
+			"Sentinel 的 CPU 时间包含其后写入密钥用量的五秒；带鉴权服务的 nginx 则两个进程都计入。",
 	},
 	run: runCost,
 }
 
-const (
-	costKeys   = 1_000
-	costRounds = 3
-)
+// loadedKeys is how many keys are bound in the data file of most measurements.
+const loadedKeys = 100_000
 
-// costTarget is what the load is sent to.
-type costTarget struct {
-	name text
-	addr string
-	pid  int // 0: its CPU time is not of interest
-
-	requests int
-	elapsed  time.Duration
-	cpu      float64 // seconds
-}
-
-func (t *costTarget) cpuPer10k() float64 { return t.cpu * 10_000 / float64(max(1, t.requests)) }
-func (t *costTarget) perSecond() float64 {
-	return float64(t.requests) / max(t.elapsed.Seconds(), 1e-9)
-}
-
-func runCost(ctx context.Context, b *bench) (results []result, err error) {
-	r, err := b.started(ctx, "cost")
+// loaded returns a rig that runs with 100,000 keys bound to home.
+func (b *bench) loaded(ctx context.Context, name string, env ...string) (*rig, error) {
+	r, err := b.newRig(name)
 	if err != nil {
 		return nil, err
+	}
+	if err = fill(ctx, r.dataDir(), b.keys(), home); err == nil {
+		err = r.start(ctx, env...)
+	}
+	if err != nil {
+		return nil, errors.Join(err, r.close())
+	}
+	return r, nil
+}
+
+// keys is how many are bound in a loaded rig.
+func (b *bench) keys() int { return b.size(loadedKeys, 1_000) }
+
+// shape is one kind of request.
+type shape struct {
+	name       string
+	path, body string
+	keys       int // in turn
+}
+
+// request returns the i-th request, whose keys are made beforehand: the clients take
+// their share of the machine.
+func (s shape) request() func(buf []byte, _, i int) []byte {
+	keys := make([]string, s.keys)
+	for i := range keys {
+		keys[i] = wire.Key(storedSeries, i)
+	}
+	return func(buf []byte, _, i int) []byte { return wire.AppendRequest(buf, s.path, keys[i%len(keys)], s.body) }
+}
+
+func runCost(ctx context.Context, b *bench) (o outcome, err error) {
+	r, err := b.loaded(ctx, "cost")
+	if err != nil {
+		return o, err
 	}
 	defer func() { err = errors.Join(err, r.close()) }()
-	plain, err := startPlainProxy(ctx, r.up.url())
+	peers, err := startPeers(ctx, r.dir, r.up.addr(), startNginx, startHAProxy, startNginxAuth, startPlainProxy)
 	if err != nil {
-		return nil, err
+		return o, err
 	}
-	defer func() { err = errors.Join(err, plain.stop()) }()
-	nginx, err := startNginx(ctx, r.dir, r.up.addr())
-	if err != nil {
-		return nil, err
+	defer func() { err = errors.Join(err, stopAll(peers)) }()
+	list := append([]subject{{name: text{"downstream itself", "下游本身"}, addr: r.up.addr()}}, subjects(peers)...)
+	list = append(list, r.subject())
+	if err := r.useAll(ctx); err != nil {
+		return o, err
 	}
-	if nginx != nil {
-		defer func() { err = errors.Join(err, nginx.stop()) }()
+	c := newCostTable(list)
+	lasts := time.Duration(b.size(2000, 50)) * time.Millisecond
+	for _, s := range []shape{{"GET", pathModels, "", 1}, {"POST", pathChat, chatBody, b.keys()}} {
+		seen, err := takeTurns(ctx, list, allowed(lasts, s.request()))
+		if err != nil {
+			return o, fmt.Errorf("%s: %w", s.name, err)
+		}
+		c.add(s.name, seen)
 	}
-	for _, shape := range []struct{ name, path, body string }{{"GET", pathModels, ""}, {"POST", pathChat, chatBody}} {
-		targets := []*costTarget{
-			{name: text{"plain proxy", "普通代理"}, addr: plain.addr, pid: plain.pid()},
-			{name: text{"Sentinel", "Sentinel"}, addr: r.Addr(), pid: r.PID()},
-			{name: text{"downstream itself", "下游本身"}, addr: r.up.addr()},
-		}
-		if nginx != nil {
-			targets = append(targets, &costTarget{name: text{"nginx", "nginx"}, addr: nginx.addr, pid: nginx.pid()})
-		}
-		request := func(buf []byte, _, i int) []byte {
-			return wire.AppendRequest(buf, shape.path, wire.Key("c", i%costKeys), shape.body)
-		}
-		if err := b.takeTurns(ctx, targets, request); err != nil {
-			return results, fmt.Errorf("%s: %w", shape.name, err)
-		}
-		results = append(results, costResults(shape.name, targets)...)
-	}
-	return results, nil
+	return c.outcome(), nil
 }
 
-// takeTurns sends the load to each target in turn, after one turn that does not
-// count: it opens connections and binds the keys.
-func (b *bench) takeTurns(ctx context.Context, targets []*costTarget, request func([]byte, int, int) []byte) error {
-	for _, t := range targets {
-		if _, err := (load{addr: t.addr, from: home, want: http.StatusOK, total: 2 * costKeys, request: request}).run(ctx); err != nil {
-			return fmt.Errorf("%s: %w", t.name.en, err)
-		}
-	}
-	lasts := time.Duration(b.size(1500, 50)) * time.Millisecond
-	for range costRounds {
-		for _, t := range targets {
-			if err := t.turn(ctx, load{addr: t.addr, from: home, want: http.StatusOK, lasts: lasts, request: request}); err != nil {
-				return fmt.Errorf("%s: %w", t.name.en, err)
-			}
-		}
-	}
-	return nil
+// useAll uses each of the bound keys once, so that none of what follows is its first
+// use since the start.
+func (r *rig) useAll(ctx context.Context) error {
+	s := shape{path: pathChat, body: chatBody, keys: r.bench.keys()}
+	all := allowed(0, s.request())
+	all.addr, all.total = r.Addr(), s.keys
+	_, err := all.run(ctx)
+	return err
 }
 
-func (t *costTarget) turn(ctx context.Context, l load) error {
-	var before, after float64
-	var err error
-	if t.pid != 0 {
-		if before, err = readCPU(t.pid); err != nil {
-			return err
-		}
-	}
-	seen, err := l.run(ctx)
-	if err != nil {
-		return err
-	}
-	if t.pid != 0 {
-		if after, err = readCPU(t.pid); err != nil {
-			return err
-		}
-	}
-	t.requests += seen.requests
-	t.elapsed += seen.elapsed
-	t.cpu += after - before
-	return nil
+// costTable gathers what the subjects cost.
+type costTable struct {
+	list    []subject
+	grid    grid
+	results []result
+	bars    barPlot
 }
 
-// costResults expects the plain proxy first and Sentinel second.
-func costResults(shape string, targets []*costTarget) []result {
-	var results []result
-	for _, t := range targets {
-		if t.pid != 0 {
-			results = append(results, result{
-				text{shape + ", " + t.name.en + ": CPU for 10,000", shape + "，" + t.name.zh + "：每 10,000 个的 CPU"}, t.cpuPer10k(), "s", nil,
+func newCostTable(list []subject) *costTable {
+	c := &costTable{list: list, grid: grid{Columns: []text{{}}}, bars: barPlot{Unit: "s"}}
+	for _, s := range list {
+		c.grid.Columns = append(c.grid.Columns, s.name)
+		if s.cpu != nil {
+			c.bars.Groups = append(c.bars.Groups, barGroup{Name: s.name, Own: s.own})
+		}
+	}
+	return c
+}
+
+// add takes in the turns of one kind of request. Sentinel is the last subject.
+func (c *costTable) add(shape string, seen []turns) {
+	row := func(en, zh string, figure func(turn) float64) []float64 {
+		figures := make([]float64, len(seen))
+		for i, ts := range seen {
+			figures[i] = ts.median(figure)
+		}
+		c.grid.add(text{shape + en, shape + zh}, figures...)
+		return figures
+	}
+	cpu := row(": CPU for 10,000, s", "：每 10,000 个的 CPU，秒", turn.cpuPer10k)
+	row(": requests per second", "：每秒请求数", func(t turn) float64 { return t.perSecond() })
+	row(": latency p50, ms", "：延迟 p50，毫秒", func(t turn) float64 { return t.quantile(0.5) })
+	row(": latency p99, ms", "：延迟 p99，毫秒", func(t turn) float64 { return t.quantile(0.99) })
+	own := cpu[len(cpu)-1]
+	ratios := make([]float64, len(cpu))
+	for i := range cpu {
+		ratios[i] = own / cpu[i]
+	}
+	c.grid.add(text{shape + ": CPU of Sentinel to it, ×", shape + "：Sentinel 与其 CPU 之比，×"}, ratios...)
+
+	c.results = append(c.results, result{text{shape + ": CPU for 10,000", shape + "：每 10,000 个的 CPU"}, own, "s", atMost(0.45)})
+	c.bars.Series = append(c.bars.Series, same(shape))
+	group := 0
+	for i, s := range c.list {
+		if s.cpu == nil {
+			continue
+		}
+		c.bars.Groups[group].Values = append(c.bars.Groups[group].Values, cpu[i])
+		group++
+		if s.name == nginxAuthName {
+			c.results = append(c.results, result{
+				text{shape + ": CPU to that of nginx with the service", shape + "：与带鉴权服务的 nginx 的 CPU 之比"}, ratios[i], "×", atMost(0.5),
 			})
 		}
 	}
-	results = append(results, result{
-		text{shape + ": CPU of Sentinel to plain proxy", shape + "：Sentinel 与普通代理的 CPU 之比"},
-		targets[1].cpuPer10k() / max(targets[0].cpuPer10k(), 1e-9), "×", nil,
-	})
-	for _, t := range targets {
-		results = append(results, result{
-			text{shape + ", " + t.name.en + ": throughput", shape + "，" + t.name.zh + "：吞吐量"}, t.perSecond(), "/s", nil,
-		})
+}
+
+func (c *costTable) outcome() outcome {
+	return outcome{
+		Grids: []grid{c.grid}, Results: c.results,
+		Plots: []plot{{
+			Name: "bench-cost", Bars: &c.bars,
+			Title: text{"CPU time for 10,000 allowed requests, less is better", "每 10,000 个放行请求的 CPU 时间，越少越好"},
+		}},
 	}
-	return results
 }

@@ -13,21 +13,36 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"slices"
+	"strconv"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/key-ip-sentinel/sentinel/cmd/internal/wire"
 	"github.com/key-ip-sentinel/sentinel/engine"
 	"github.com/key-ip-sentinel/sentinel/engine/clientip"
 	"github.com/key-ip-sentinel/sentinel/engine/credential"
+	"github.com/key-ip-sentinel/sentinel/engine/network"
+	"github.com/key-ip-sentinel/sentinel/store"
 	"github.com/key-ip-sentinel/sentinel/store/bolt"
 )
 
 const (
 	fewBindings  = 1_000
 	manyBindings = 1_000_000
+	// shortBindings is how many are enough where only working counts.
+	shortBindings = 2_000
 )
+
+// many is how many bindings manyFile has.
+func many() int {
+	if testing.Short() {
+		return shortBindings
+	}
+	return manyBindings
+}
 
 var benchHome = netip.MustParseAddr("192.0.2.1")
 
@@ -75,7 +90,7 @@ func openMany() (*bolt.Store, error) {
 	f := &manyFile
 	f.once.Do(func() {
 		if f.dir, f.err = os.MkdirTemp("", "sentinel-bench-"); f.err == nil {
-			f.store, f.err = storeWith(f.dir, manyBindings)
+			f.store, f.err = storeWith(f.dir, many())
 		}
 	})
 	return f.store, f.err
@@ -92,7 +107,7 @@ func storeWith(dir string, n int) (*bolt.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if created, err := s.ImportBindings(ctx, slices.Values(bindings)); err != nil || created != n {
+	if created, err := s.ImportBindings(ctx, bindings); err != nil || created != n {
 		return nil, errors.Join(err, fmt.Errorf("%d of %d bindings imported", created, n), s.Close())
 	}
 	return s, nil
@@ -181,10 +196,10 @@ func manyDecider(b *testing.B) (*engine.Engine, []string) {
 	h.once.Do(func() {
 		s, err := openMany()
 		if err == nil {
-			h.engine, err = newDecider(s, 2*manyBindings)
+			h.engine, err = newDecider(s, 2*many())
 		}
 		if h.err = err; err == nil {
-			h.keys = randomKeys(manyBindings)
+			h.keys = randomKeys(many())
 			warm(b, h.engine, h.keys)
 		}
 	})
@@ -196,6 +211,15 @@ func manyDecider(b *testing.B) (*engine.Engine, []string) {
 
 // fewDecider is the same with fewBindings, for this benchmark alone.
 func fewDecider(b *testing.B) (*engine.Engine, []string) {
+	b.Helper()
+	e := newFewEngine(b)
+	keys := randomKeys(fewBindings)
+	warm(b, e, keys)
+	return e, keys
+}
+
+// newFewEngine returns an engine over fewBindings.
+func newFewEngine(b *testing.B) *engine.Engine {
 	b.Helper()
 	s, err := storeWith(b.TempDir(), fewBindings)
 	if err != nil {
@@ -210,9 +234,7 @@ func fewDecider(b *testing.B) (*engine.Engine, []string) {
 			b.Error(err)
 		}
 	})
-	keys := randomKeys(fewBindings)
-	warm(b, e, keys)
-	return e, keys
+	return e
 }
 
 // BenchmarkDecisionHit is all that Sentinel adds to a request of a bound key
@@ -225,11 +247,7 @@ func BenchmarkDecisionHit(b *testing.B) {
 	}{{fewBindings, fewDecider}, {manyBindings, manyDecider}} {
 		b.Run(fmt.Sprintf("bindings=%d", c.bindings), func(b *testing.B) {
 			e, keys := c.decider(b)
-			caller := newCaller(e)
-			b.ReportAllocs()
-			for i := 0; b.Loop(); i++ {
-				caller.decide(b, keys[i%len(keys)])
-			}
+			decideAll(b, e, keys)
 		})
 	}
 }
@@ -245,6 +263,110 @@ func BenchmarkDecisionHitParallel(b *testing.B) {
 			caller.decide(b, keys[i%len(keys)])
 		}
 	})
+}
+
+// decideAll is the part of a benchmark that counts.
+func decideAll(b *testing.B, e *engine.Engine, keys []string) {
+	b.Helper()
+	caller := newCaller(e)
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		caller.decide(b, keys[i%len(keys)])
+	}
+}
+
+// changesPerSecond is how many bindings BenchmarkDecisionHitWhileChanging changes, if
+// the disk can.
+const changesPerSecond = 5_000
+
+// changesSoFar makes each change differ from the one before of the same key.
+var changesSoFar atomic.Int64
+
+// BenchmarkDecisionHitWhileChanging is BenchmarkDecisionHit while those very bindings
+// are being changed, in what does not make a hit another one: their labels.
+func BenchmarkDecisionHitWhileChanging(b *testing.B) {
+	e, keys := manyDecider(b)
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	var changing sync.WaitGroup
+	var changed atomic.Int64
+	start := time.Now()
+	const changers = 64
+	for worker := range changers {
+		changing.Go(func() {
+			for n := worker; ; n += changers {
+				due := time.Duration(float64(n) / changesPerSecond * float64(time.Second))
+				if pause(ctx, due-time.Since(start)) != nil {
+					return
+				}
+				if err := relabel(e, keys[n%len(keys)]); err != nil {
+					b.Error(err)
+					return
+				}
+				changed.Add(1)
+			}
+		})
+	}
+	decideAll(b, e, keys)
+	rate := float64(changed.Load()) / time.Since(start).Seconds()
+	stop()
+	changing.Wait()
+	b.ReportMetric(rate, "changes/s")
+}
+
+func relabel(e *engine.Engine, authorization string) error {
+	hash, _, err := e.HashKey(strings.TrimPrefix(authorization, "Bearer "))
+	if err != nil {
+		return err
+	}
+	label := strconv.FormatInt(changesSoFar.Add(1), 10)
+	_, _, err = e.Edit(context.Background(), hash, engine.BindingEdit{Label: &label})
+	return err
+}
+
+// benchPrefixes are n different networks, benchHome's own not among them.
+func benchPrefixes(n int) []netip.Prefix {
+	list := make([]netip.Prefix, n)
+	for i := range list {
+		list[i] = netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 12), byte(i >> 4), byte(i << 4)}), 28) // #nosec G115 -- its bytes
+	}
+	return list
+}
+
+// BenchmarkDecisionHitLargeRule is BenchmarkDecisionHit with a few keys whose rules
+// have 1,000 prefixes each.
+func BenchmarkDecisionHitLargeRule(b *testing.B) {
+	const prefixes, keys = 1_000, 64
+	e := newFewEngine(b)
+	rule := store.Rule{Kind: store.RuleMultiple, Prefixes: append(benchPrefixes(prefixes-1), netip.PrefixFrom(benchHome, benchHome.BitLen()))}
+	var headers []string
+	for i := range keys {
+		key := wire.Key(storedSeries, i)
+		hash, _, err := e.HashKey(key)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := e.SetRule(context.Background(), hash, rule); err != nil {
+			b.Fatal(err)
+		}
+		headers = append(headers, "Bearer "+key)
+	}
+	warm(b, e, headers)
+	decideAll(b, e, headers)
+}
+
+// BenchmarkDecisionHitBlockList is BenchmarkDecisionHit with as many blocked networks
+// as there may be.
+func BenchmarkDecisionHitBlockList(b *testing.B) {
+	e, keys := fewDecider(b)
+	blocked := make([]network.Blocked, network.MaxBlocked)
+	for i, p := range benchPrefixes(len(blocked)) {
+		blocked[i] = network.Blocked{Prefix: p}
+	}
+	if _, err := e.Block(context.Background(), blocked); err != nil {
+		b.Fatal(err)
+	}
+	decideAll(b, e, keys)
 }
 
 // BenchmarkDecisionMiss reads each binding from the file.
@@ -263,10 +385,5 @@ func BenchmarkDecisionMiss(b *testing.B) {
 			b.Error(err)
 		}
 	})
-	keys := randomKeys(manyBindings)
-	caller := newCaller(e)
-	b.ReportAllocs()
-	for i := 0; b.Loop(); i++ {
-		caller.decide(b, keys[i%len(keys)])
-	}
+	decideAll(b, e, randomKeys(many()))
 }

@@ -9,13 +9,9 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
-	"path/filepath"
-	"slices"
 	"time"
 
-	"github.com/key-ip-sentinel/sentinel/engine"
 	"github.com/key-ip-sentinel/sentinel/store"
-	"github.com/key-ip-sentinel/sentinel/store/bolt"
 )
 
 // fillOptions of bindings with a life: different in age, use, address and label.
@@ -53,33 +49,22 @@ func runFill(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	return err
 }
 
-func (o fillOptions) fill(ctx context.Context) (err error) {
-	s, err := bolt.Open(filepath.Join(o.dataDir, bolt.FileName), bolt.Options{})
+func (o fillOptions) fill(ctx context.Context) error {
+	made, err := makeBindings(ctx, o.secret, o.bindings, home)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.Close()) }()
-	if err := engine.NoteSecret(ctx, s, engine.Secrets{Current: []byte(o.secret)}); err != nil {
-		return err
-	}
-	bindings, err := makeBindings(ctx, o.secret, o.bindings, home)
-	if err != nil {
-		return err
-	}
-	touches := make([]store.Touch, len(bindings))
 	now := time.Now()
-	for i := range bindings {
-		touches[i] = o.enliven(&bindings[i], i, now)
-	}
-	if created, err := s.ImportBindings(ctx, slices.Values(bindings)); err != nil || created != len(bindings) {
-		return errors.Join(err, fmt.Errorf("%d of %d bindings imported", created, len(bindings)))
-	}
-	for chunk := range slices.Chunk(touches, store.UsageChunk) {
-		if err := s.AddUsage(ctx, store.UsageBatch{Touches: chunk}); err != nil {
-			return err
+	return fillWith(ctx, o.dataDir, o.secret, o.bindings, func(yield func(store.Binding, store.Touch) bool) {
+		i := 0
+		for b := range made {
+			t := o.enliven(&b, i, now)
+			if !yield(b, t) {
+				return
+			}
+			i++
 		}
-	}
-	return nil
+	})
 }
 
 // enliven gives the i-th binding an age, an address and, to every third, a

@@ -16,24 +16,24 @@ var firstUse = measurement{
 	name:  "first-use",
 	title: text{"First use under load", "负载下的首次使用"},
 	how: text{
-		"64 connections send 10,000 new keys, each once, as fast as the answers come. An answer reaches the client only after its binding " +
+		"With 100,000 bindings there already, 64 connections send 10,000 new keys, each once, as fast as the answers come. An answer reaches the client only after its binding " +
 			"is on disk (fsync); bindings that arrive together share one. Afterwards Sentinel's own count says how many were bound. For scale, " +
 			"the disk is asked for the same thing plainly: write 4 KiB, fsync, again, for two seconds.",
-		"64 个连接发送 10,000 个新密钥，每个一次，收到应答后立即发下一个。绑定落盘（fsync）之后应答才会到达客户端；同时到达的绑定共用一次 fsync。" +
+		"在已有 100,000 条绑定时，64 个连接发送 10,000 个新密钥，每个一次，收到应答后立即发下一个。绑定落盘（fsync）之后应答才会到达客户端；同时到达的绑定共用一次 fsync。" +
 			"之后用 Sentinel 自己的计数核对绑定数。作为参照，另外直接测磁盘：写 4 KiB、fsync，如此重复两秒。",
 	},
 	run: runFirstUse,
 }
 
-func runFirstUse(ctx context.Context, b *bench) (results []result, err error) {
-	r, err := b.started(ctx, "first-use")
+func runFirstUse(ctx context.Context, b *bench) (o outcome, err error) {
+	r, err := b.loaded(ctx, "first-use")
 	if err != nil {
-		return nil, err
+		return o, err
 	}
 	defer func() { err = errors.Join(err, r.close()) }()
 	syncs, err := syncRate(r.dir, time.Duration(b.size(2000, 100))*time.Millisecond)
 	if err != nil {
-		return nil, err
+		return o, err
 	}
 	n := b.size(10_000, 500)
 	seen, err := load{
@@ -41,14 +41,15 @@ func runFirstUse(ctx context.Context, b *bench) (results []result, err error) {
 		request: chatWith(func(i int) string { return wire.Key("n", i) }),
 	}.run(ctx)
 	if err != nil {
-		return nil, err
+		return o, err
 	}
-	return []result{
+	o.Results = []result{
 		{text{"first use: keys bound", "首次使用：每秒绑定数"}, seen.perSecond(), "/s", atLeast(2000)},
 		{text{"first use: latency p50", "首次使用：延迟 p50"}, seen.quantile(0.5), "ms", nil},
 		{text{"first use: latency p99", "首次使用：延迟 p99"}, seen.quantile(0.99), "ms", nil},
 		{text{"the same disk: plain fsync of 4 KiB", "同一磁盘：4 KiB 直接 fsync"}, syncs, "/s", nil},
-	}, r.wantCount(ctx, "bound", n)
+	}
+	return o, r.wantCount(ctx, "bound", n)
 }
 
 // syncRate returns how many times a second 4 KiB can be written durably.

@@ -17,10 +17,12 @@ import (
 )
 
 // load is a closed loop: each of 64 connections sends its next request when the
-// answer of the last one is there.
+// answer of the last one is there. With a rate, it waits until the request is due.
 type load struct {
 	addr    string
 	from    netip.Addr
+	conns   int                                    // 0: 64
+	rate    float64                                // requests a second of all connections together; 0: no limit
 	want    int                                    // status of every answer
 	request func(buf []byte, worker, i int) []byte // appends the i-th of all requests; i begins with 0
 	total   int                                    // ends after so many; 0: no such end
@@ -38,12 +40,16 @@ func (r loadResult) perSecond() float64 { return float64(r.requests) / r.elapsed
 
 // quantile returns the latency that a share of the requests did not exceed, in
 // milliseconds.
-func (r loadResult) quantile(share float64) float64 {
-	if len(r.latencies) == 0 {
+func (r loadResult) quantile(share float64) float64 { return quantile(r.latencies, share) }
+
+// quantile returns what a share of sorted durations does not exceed, in milliseconds;
+// 0 of none.
+func quantile(sorted []time.Duration, share float64) float64 {
+	if len(sorted) == 0 {
 		return 0
 	}
-	i := min(int(share*float64(len(r.latencies))), len(r.latencies)-1)
-	return float64(r.latencies[i].Microseconds()) / 1000
+	i := min(int(share*float64(len(sorted))), len(sorted)-1)
+	return float64(sorted[i].Microseconds()) / 1000
 }
 
 func (l load) run(ctx context.Context) (loadResult, error) {
@@ -51,10 +57,13 @@ func (l load) run(ctx context.Context) (loadResult, error) {
 		return loadResult{}, errors.New("load without an end")
 	}
 	var next atomic.Int64
-	latencies := make([][]time.Duration, connections)
+	if l.conns == 0 {
+		l.conns = connections
+	}
+	latencies := make([][]time.Duration, l.conns)
 	start := time.Now()
 	group, ctx := errgroup.WithContext(ctx)
-	for worker := range connections {
+	for worker := range l.conns {
 		group.Go(func() (err error) {
 			latencies[worker], err = l.work(ctx, worker, &next, start)
 			return err
@@ -82,7 +91,10 @@ func (l load) work(ctx context.Context, worker int, next *atomic.Int64, start ti
 			break
 		}
 		buf = l.request(buf[:0], worker, i)
-		sent := time.Now()
+		sent, err := l.await(ctx, start, i)
+		if err != nil {
+			return latencies, err
+		}
 		a, err := client.Do(ctx, buf)
 		if err != nil {
 			return latencies, err
@@ -93,6 +105,22 @@ func (l load) work(ctx context.Context, worker int, next *atomic.Int64, start ti
 		latencies = append(latencies, time.Since(sent))
 	}
 	return latencies, ctx.Err()
+}
+
+// await waits until the i-th request is due, and returns the moment from which its
+// latency counts: now, or, if it is late because the connection was in use, when it
+// was due.
+func (l load) await(ctx context.Context, start time.Time, i int) (time.Time, error) {
+	now := time.Now()
+	if l.rate == 0 {
+		return now, nil
+	}
+	due := start.Add(time.Duration(float64(i) / l.rate * float64(time.Second)))
+	if !now.Before(due) {
+		return due, nil
+	}
+	err := pause(ctx, due.Sub(now))
+	return time.Now(), err
 }
 
 // chatWith returns requests with the key that pick chooses for each.

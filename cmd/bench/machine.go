@@ -14,12 +14,21 @@ import (
 
 // machine is what of a machine may be published: nothing that names it.
 type machine struct {
-	cpu        string
-	cores      int
-	memory     uint64 // bytes
-	kernel     string
-	fileSystem string // that the data was on
-	goVersion  string
+	CPU        string `json:"cpu"`
+	Cores      int    `json:"cores"`
+	Memory     uint64 `json:"memoryBytes"`
+	Kernel     string `json:"kernel"`
+	FileSystem string `json:"fileSystem"` // that the data was on
+	GoVersion  string `json:"goVersion"`
+}
+
+// String is all of it in a line.
+func (m machine) String() string {
+	var parts []string
+	for _, l := range m.lines() {
+		parts = append(parts, l.value)
+	}
+	return strings.Join(parts, ", ")
 }
 
 type machineLine struct {
@@ -29,27 +38,27 @@ type machineLine struct {
 
 // thisMachine describes the machine and the file system of dir.
 func thisMachine(dir string) machine {
-	m := machine{cpu: "unknown", cores: runtime.NumCPU(), kernel: "unknown", goVersion: runtime.Version()}
+	m := machine{CPU: "unknown", Cores: runtime.NumCPU(), Kernel: "unknown", GoVersion: runtime.Version()}
 	if v, ok := procField("/proc/cpuinfo", "model name"); ok {
-		m.cpu = v
+		m.CPU = v
 	}
 	if v, ok := procField("/proc/meminfo", "MemTotal"); ok {
-		m.memory, _ = parseKilobytes(v) // 0 is printed, which nobody will believe
+		m.Memory, _ = parseKilobytes(v) // 0 is printed, which nobody will believe
 	}
 	if b, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
-		m.kernel = kernelVersion(string(b))
+		m.Kernel = kernelVersion(string(b))
 	}
-	m.fileSystem = fileSystem(dir)
+	m.FileSystem = fileSystem(dir)
 	return m
 }
 
 func (m machine) lines() []machineLine {
 	return []machineLine{
-		{text{"CPU", "CPU"}, fmt.Sprintf("%s, %d × %s", m.cpu, m.cores, runtime.GOARCH)},
-		{text{"Memory", "内存"}, fmt.Sprintf("%.0f GiB", float64(m.memory)/(1<<30))},
-		{text{"Kernel", "内核"}, "Linux " + m.kernel},
-		{text{"File system", "文件系统"}, m.fileSystem},
-		{text{"Go", "Go"}, m.goVersion},
+		{text{"CPU", "CPU"}, fmt.Sprintf("%s, %d × %s", m.CPU, m.Cores, runtime.GOARCH)},
+		{text{"Memory", "内存"}, fmt.Sprintf("%.0f GiB", float64(m.Memory)/(1<<30))},
+		{text{"Kernel", "内核"}, "Linux " + m.Kernel},
+		{text{"File system", "文件系统"}, m.FileSystem},
+		{text{"Go", "Go"}, m.GoVersion},
 	}
 }
 

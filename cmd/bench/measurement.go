@@ -19,12 +19,12 @@ type measurement struct {
 	name  string // for -only
 	title text
 	how   text
-	run   func(ctx context.Context, b *bench) ([]result, error)
+	run   func(ctx context.Context, b *bench) (outcome, error)
 }
 
 // measurements returns all of them, in the order of the page.
 func measurements() []measurement {
-	return []measurement{decision, firstUse, million, transfer, streams, cost, refusals}
+	return []measurement{cost, streams, decision, refusals, firstUse, transfer, million, growth}
 }
 
 func measurementNames() []string {

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -39,42 +38,43 @@ var million = measurement{
 // afterLoad is longer than the interval at which usage is written.
 const afterLoad = 7 * time.Second
 
-func runMillion(ctx context.Context, b *bench) (results []result, err error) {
+func runMillion(ctx context.Context, b *bench) (o outcome, err error) {
 	r, err := b.newRig("million")
 	if err != nil {
-		return nil, err
+		return o, err
 	}
 	defer func() { err = errors.Join(err, r.close()) }()
 	n := b.size(1_000_000, 5_000)
 	if err := fill(ctx, r.dataDir(), n, home); err != nil {
-		return nil, fmt.Errorf("make the data file: %w", err)
+		return o, fmt.Errorf("make the data file: %w", err)
 	}
 	path := filepath.Join(r.dataDir(), bolt.FileName)
 	stat, err := os.Stat(path)
 	if err != nil {
-		return nil, err
+		return o, err
 	}
 	if err := evict(path); err != nil {
-		return nil, err
+		return o, err
 	}
 	cold, err := r.firstAnswer(ctx)
 	if err != nil {
-		return nil, err
+		return o, err
 	}
 	if err := r.Stop(); err != nil {
-		return nil, err
+		return o, err
 	}
 	warm, err := r.firstAnswer(ctx)
 	if err != nil {
-		return nil, err
+		return o, err
 	}
-	results = []result{
+	o.Results = []result{
 		{text{"1,000,000 bindings: data file", "一百万绑定：数据文件"}, float64(stat.Size()) / mega, "MB", atMost(500)},
 		{text{"1,000,000 bindings: exec to first answer, file not in memory", "一百万绑定：从执行到首个应答，文件不在内存"}, cold.Seconds(), "s", atMost(2)},
 		{text{"1,000,000 bindings: exec to first answer, file in memory", "一百万绑定：从执行到首个应答，文件在内存"}, warm.Seconds(), "s", atMost(2)},
 	}
 	more, err := r.memoryOfMillion(ctx, n)
-	return append(results, more...), err
+	o.Results = append(o.Results, more...)
+	return o, err
 }
 
 // evict makes the kernel forget the cached pages of a file that is written.
@@ -125,21 +125,11 @@ func (r *rig) memoryOfMillion(ctx context.Context, n int) ([]result, error) {
 	}
 	var seen loadResult
 	after, err := peakDuring(ctx, r.PID(), func(ctx context.Context) (err error) {
-		seen, err = load{
-			addr: r.Addr(), from: home, want: http.StatusOK, total: r.bench.size(200_000, 2_000),
-			request: chatWith(func(int) string {
-				return wire.Key(storedSeries, rand.IntN(n)) // #nosec G404 -- a load
-			}),
-		}.run(ctx)
+		seen, err = r.randomLoad(n, r.bench.size(200_000, 2_000)).run(ctx)
 		if err != nil {
 			return err
 		}
-		select {
-		case <-time.After(time.Duration(r.bench.size(int(afterLoad), 0))):
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+		return pause(ctx, time.Duration(r.bench.size(int(afterLoad), 0)))
 	})
 	return []result{
 		{text{"1,000,000 bindings: memory after the start", "一百万绑定：启动后内存"}, before.rss / mega, "MB", atMost(300)},

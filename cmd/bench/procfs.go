@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -74,7 +75,7 @@ func readCPU(pid int) (float64, error) {
 	}
 	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
 	if err != nil {
-		return seconds, nil // the kernel does not offer it
+		return 0, fmt.Errorf("the kernel does not tell of child processes: %w", err)
 	}
 	for word := range strings.FieldsSeq(string(children)) {
 		child, err := strconv.Atoi(word)
@@ -104,11 +105,26 @@ func parseStat(stat string) (float64, error) {
 
 const pollMemoryEvery = 50 * time.Millisecond
 
-// peakDuring runs do and returns the highest memory of the process meanwhile:
-// the kernel's own peak, and the highest parts seen every 50 ms.
-func peakDuring(ctx context.Context, pid int, do func(ctx context.Context) error) (memory, error) {
+// course is the memory of a process over a while.
+type course struct {
+	memory            // the highest: the kernel's own peak, and the highest parts seen every 50 ms
+	samples []float64 // resident sets, every 50 ms
+}
+
+// growth is how much higher the highest resident set of the second half is than that
+// of the first, as a factor.
+func (c course) growth() float64 {
+	half := len(c.samples) / 2
+	if half == 0 {
+		return 1
+	}
+	return slices.Max(c.samples[half:]) / slices.Max(c.samples[:half])
+}
+
+// peakDuring runs do and returns the memory of the process meanwhile.
+func peakDuring(ctx context.Context, pid int, do func(ctx context.Context) error) (course, error) {
 	if err := resetPeak(pid); err != nil {
-		return memory{}, err
+		return course{}, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -116,7 +132,7 @@ func peakDuring(ctx context.Context, pid int, do func(ctx context.Context) error
 	go func() { done <- do(ctx) }()
 	tick := time.NewTicker(pollMemoryEvery)
 	defer tick.Stop()
-	var highest memory
+	var seen course
 	for {
 		var doErr error
 		over := false
@@ -131,13 +147,24 @@ func peakDuring(ctx context.Context, pid int, do func(ctx context.Context) error
 			doErr, over = <-done, true
 		}
 		if err := errors.Join(err, doErr); err != nil {
-			return memory{}, err
+			return course{}, err
 		}
-		highest.rss = max(highest.rss, m.rss, m.peak)
-		highest.anon, highest.file = max(highest.anon, m.anon), max(highest.file, m.file)
+		seen.rss = max(seen.rss, m.rss, m.peak)
+		seen.anon, seen.file = max(seen.anon, m.anon), max(seen.file, m.file)
+		seen.samples = append(seen.samples, m.rss)
 		if over {
-			highest.peak = highest.rss
-			return highest, nil
+			seen.peak = seen.rss
+			return seen, nil
 		}
 	}
+}
+
+// readWritten returns how many bytes a process has caused to be written to disk;
+// proc(5), io.
+func readWritten(pid int) (float64, error) {
+	s, ok := procField(fmt.Sprintf("/proc/%d/io", pid), "write_bytes")
+	if !ok {
+		return 0, errors.New("the kernel does not tell what is written to disk")
+	}
+	return strconv.ParseFloat(s, 64)
 }

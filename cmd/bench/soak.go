@@ -10,9 +10,11 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/key-ip-sentinel/sentinel/cmd/internal/crashtest"
+	"github.com/key-ip-sentinel/sentinel/cmd/internal/faulttest"
 )
 
 // soakOptions of a soak.
@@ -22,6 +24,9 @@ type soakOptions struct {
 	rounds   int
 	seed     uint64
 	raceKeys int
+	hold     time.Duration
+	faults   string
+	redis    bool
 }
 
 func runSoak(ctx context.Context, args []string, stdout, stderr io.Writer) error {
@@ -33,13 +38,16 @@ func runSoak(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	flags.IntVar(&o.rounds, "rounds", 100, "how many times it is killed")
 	flags.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano()), "decides when it is killed") // #nosec G115 -- any bits will do
 	flags.IntVar(&o.raceKeys, "race-keys", 10_000, "how many keys two addresses race for")
+	flags.DurationVar(&o.hold, "hold", 10*time.Second, "how long each fault of a cluster lasts; 0: no cluster")
+	flags.StringVar(&o.faults, "faults", strings.Join(faulttest.Names(), ","), "the faults of a cluster")
+	flags.BoolVar(&o.redis, "redis", true, "have a Redis in the cluster")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return err
 		}
 		return fmt.Errorf("%w: %w", errUsage, err)
 	}
-	if flags.NArg() > 0 || o.rounds < 0 || o.raceKeys < 0 {
+	if flags.NArg() > 0 || o.rounds < 0 || o.raceKeys < 0 || o.hold < 0 {
 		return fmt.Errorf("%w: numbers of rounds and keys, and no other words", errUsage)
 	}
 	return o.run(ctx, stdout, stderr)
@@ -71,7 +79,30 @@ func (o soakOptions) run(ctx context.Context, stdout, stderr io.Writer) (err err
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(stdout, "%d keys raced for by two addresses: %d won by the first, %d by the second, no loser saw an answer\n",
+	_, _ = fmt.Fprintf(stdout, "%d keys raced for by two addresses: %d won by the first, %d by the second, no loser saw an answer\n",
 		raced.Keys, raced.Won[0], raced.Won[1])
+	return o.runCluster(ctx, filepath.Join(dir, "cluster"), stdout, stderr)
+}
+
+// runCluster has all kinds of faults happen to several nodes on one PostgreSQL.
+func (o soakOptions) runCluster(ctx context.Context, dir string, stdout, stderr io.Writer) error {
+	if o.hold == 0 {
+		return nil
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return err
+	}
+	report, err := faulttest.Run(ctx, faulttest.Options{
+		Binary: o.binary, Dir: dir, Faults: strings.Split(o.faults, ","), Redis: o.redis, Hold: o.hold, Seed: o.seed, Log: stderr,
+	})
+	for _, f := range report.Faults {
+		_, _ = fmt.Fprintln(stdout, f)
+	}
+	if err != nil {
+		return err
+	}
+	n := len(report.BanDelay)
+	_, err = fmt.Fprintf(stdout, "%d keys won by one address each, %d acknowledged bans, none lost; a ban is in force on the other nodes after %v (median), %v (p99)\n",
+		report.Winners, report.Bans, report.BanDelay[n/2].Round(time.Millisecond), report.BanDelay[n*99/100].Round(time.Millisecond))
 	return err
 }

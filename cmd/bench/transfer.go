@@ -18,49 +18,93 @@ var transfer = measurement{
 	name:  "transfer",
 	title: text{"One GiB through it", "传输 1 GiB"},
 	how: text{
-		"With `SENTINEL_MAX_BODY=2GiB`: a request with a body of 1 GiB of known length, then one without a length (chunked), then an answer of 1 GiB. The other side counts the bytes. " +
+		"With `SENTINEL_MAX_BODY=2GiB`: a request with a body of 1 GiB of known length, then one without a length (chunked), then an answer of 1 GiB; through nginx, if it is installed, and " +
+			"Sentinel in turn. The other side counts the bytes. " +
 			"Memory is the growth of the peak resident set (VmHWM) over the resident set before, after a thousand small requests.",
-		"设置 `SENTINEL_MAX_BODY=2GiB`：先发送长度已知的 1 GiB 请求体，再发送长度未知（chunked）的 1 GiB 请求体，最后接收 1 GiB 应答；对端核对字节数。" +
+		"设置 `SENTINEL_MAX_BODY=2GiB`：先发送长度已知的 1 GiB 请求体，再发送长度未知（chunked）的 1 GiB 请求体，最后接收 1 GiB 应答；依次经过 nginx（若已安装）和 Sentinel。对端核对字节数。" +
 			"内存为常驻集峰值（VmHWM）相对之前常驻集的增长；之前先发一千个小请求。",
 	},
 	run: runTransfer,
 }
 
-func runTransfer(ctx context.Context, b *bench) (results []result, err error) {
+// way is one direction of a transfer.
+type way struct {
+	name text
+	do   func(ctx context.Context, client *http.Client, addr string, size int64) error
+}
+
+func transferWays() []way {
+	return []way{
+		{text{"up", "上传"}, func(ctx context.Context, c *http.Client, addr string, size int64) error {
+			return upload(ctx, c, addr, size, size)
+		}},
+		{text{"up, chunked", "上传（chunked）"}, func(ctx context.Context, c *http.Client, addr string, size int64) error {
+			return upload(ctx, c, addr, size, -1)
+		}},
+		{text{"down", "下载"}, download},
+	}
+}
+
+func runTransfer(ctx context.Context, b *bench) (o outcome, err error) {
 	r, err := b.started(ctx, "transfer", "SENTINEL_MAX_BODY=2GiB")
 	if err != nil {
-		return nil, err
+		return o, err
 	}
 	defer func() { err = errors.Join(err, r.close()) }()
-	if err := r.warmUp(ctx); err != nil {
-		return nil, err
-	}
-	before, err := readMemory(r.PID())
+	peers, err := startPeers(ctx, r.dir, r.up.addr(), startNginx)
 	if err != nil {
-		return nil, err
+		return o, err
 	}
+	defer func() { err = errors.Join(err, stopAll(peers)) }()
+	if err := r.warmUp(ctx); err != nil {
+		return o, err
+	}
+	list := append(subjects(peers), r.subject())
+	g := grid{Columns: []text{{}}}
+	for _, s := range list {
+		g.Columns = append(g.Columns, s.name)
+	}
+	for _, w := range transferWays() {
+		rates, growth, err := r.transferTurns(ctx, list, w)
+		if err != nil {
+			return o, fmt.Errorf("%s: %w", w.name.En, err)
+		}
+		g.add(text{w.name.En + ", MB/s", w.name.Zh + "，MB/s"}, rates...)
+		if own := len(rates) - 1; own > 0 {
+			o.Results = append(o.Results, result{text{w.name.En + ": throughput to that of nginx", w.name.Zh + "：吞吐量与 nginx 之比"}, rates[own] / rates[0], "×", atLeast(0.8)})
+		}
+		o.Results = append(o.Results, result{text{w.name.En + ": growth of memory", w.name.Zh + "：内存增长"}, growth / mega, "MB", atMost(16)})
+	}
+	o.Grids = []grid{g}
+	return o, nil
+}
+
+// transferTurns has each subject carry the transfer in turn. It returns the MB a
+// second of each, and by how many bytes Sentinel's memory grew at most.
+func (r *rig) transferTurns(ctx context.Context, list []subject, w way) (rates []float64, growth float64, err error) {
 	client := &http.Client{Transport: &http.Transport{WriteBufferSize: chunkBytes, ReadBufferSize: chunkBytes}}
 	defer client.CloseIdleConnections()
-	size := int64(b.size(1<<30, 16<<20))
-	for _, way := range []struct {
-		name text
-		do   func(ctx context.Context) error
-	}{
-		{text{"1 GiB up", "上传 1 GiB"}, func(ctx context.Context) error { return upload(ctx, client, r.Addr(), size, size) }},
-		{text{"1 GiB up, chunked", "上传 1 GiB（chunked）"}, func(ctx context.Context) error { return upload(ctx, client, r.Addr(), size, -1) }},
-		{text{"1 GiB down", "下载 1 GiB"}, func(ctx context.Context) error { return download(ctx, client, r.Addr(), size) }},
-	} {
-		start := time.Now()
-		peak, err := peakDuring(ctx, r.PID(), way.do)
-		if err != nil {
-			return results, fmt.Errorf("%s: %w", way.name.en, err)
-		}
-		rate := float64(size) / mega / time.Since(start).Seconds()
-		results = append(results,
-			result{text{way.name.en + ": growth of memory", way.name.zh + "：内存增长"}, max(0, peak.rss-before.rss) / mega, "MB", atMost(16)},
-			result{text{way.name.en + ": throughput", way.name.zh + "：吞吐量"}, rate, "MB/s", nil})
+	before, err := readMemory(r.PID())
+	if err != nil {
+		return nil, 0, err
 	}
-	return results, nil
+	size := int64(r.bench.size(1<<30, 16<<20))
+	seen := make([][]float64, len(list))
+	for range rounds {
+		for i, s := range list {
+			start := time.Now()
+			peak, err := peakDuring(ctx, r.PID(), func(ctx context.Context) error { return w.do(ctx, client, s.addr, size) })
+			if err != nil {
+				return nil, 0, fmt.Errorf("%s: %w", s.name.En, err)
+			}
+			seen[i] = append(seen[i], float64(size)/mega/time.Since(start).Seconds())
+			growth = max(growth, peak.rss-before.rss)
+		}
+	}
+	for _, figures := range seen {
+		rates = append(rates, median(figures))
+	}
+	return rates, growth, nil
 }
 
 // warmUp sends small requests with one key, so that what every process needs is

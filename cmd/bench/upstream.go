@@ -30,11 +30,6 @@ const (
 
 	modelsAnswer = `{"object":"list","data":[{"id":"model-1","object":"model","created":1700000000,"owned_by":"bench"}]}`
 
-	// firstEvents come at once, the later ones at this interval.
-	firstEvents   = 3
-	eventInterval = time.Second
-	event         = `data: {"id":"chatcmpl-1","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"hello "}}]}` + "\n\n"
-
 	chunkBytes  = 64 << 10
 	headTimeout = 30 * time.Second
 )
@@ -85,30 +80,28 @@ func serveChat(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// serveEvents sends an event at once, and the others at the interval asked for,
+// until the client goes.
 func serveEvents(w http.ResponseWriter, r *http.Request) {
+	interval, err := time.ParseDuration(r.FormValue("interval"))
+	if err != nil || interval <= 0 {
+		http.Error(w, "interval: want a duration", http.StatusBadRequest)
+		return
+	}
 	w.Header().Set("Content-Type", "text/event-stream")
 	control := http.NewResponseController(w)
-	send := func() error {
-		if _, err := io.WriteString(w, event); err != nil {
-			return err
-		}
-		return control.Flush()
-	}
-	for range firstEvents {
-		if send() != nil {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	var buf []byte
+	for n := 0; ; n++ {
+		buf = appendEvent(buf[:0], n, time.Now())
+		if _, err := w.Write(buf); err != nil || control.Flush() != nil {
 			return
 		}
-	}
-	tick := time.NewTicker(eventInterval)
-	defer tick.Stop()
-	for {
 		select {
 		case <-r.Context().Done():
 			return
 		case <-tick.C:
-			if send() != nil {
-				return
-			}
 		}
 	}
 }

@@ -216,10 +216,11 @@ func newBlockedRemoveCommand() *cobra.Command {
 }
 
 func warnMissing(cmd *cobra.Command, prefixes []string) {
-	for i := range prefixes {
-		prefixes[i] += " was not blocked"
+	var missing []client.Warning
+	for _, prefix := range prefixes {
+		missing = append(missing, client.Warning{Message: prefix + " was not blocked"})
 	}
-	warn(cmd, prefixes)
+	warn(cmd, missing)
 }
 
 func newBlockedExportCommand() *cobra.Command {

@@ -40,7 +40,7 @@ func newRootCommand(args []string) *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.AddCommand(newServeCommand(args), newVersionCommand(), newHealthcheckCommand(), newExplainIPCommand(), newHashCommand())
 	root.AddCommand(newBindingsCommand(), newNetworksCommand(), newBlockedCommand(), newExceptionsCommand(), newReplayCommand(),
-		newSuspicionsCommand(), newLogsCommand(), newAlertsCommand(), newSettingsCommand(), newDemoCommand(), newDemoGatewayCommand())
+		newSuspicionsCommand(), newLogsCommand(), newNodesCommand(), newAlertsCommand(), newSettingsCommand(), newDemoCommand(), newDemoGatewayCommand())
 	root.AddCommand(newAdminCommand(), newTokenCommand(), newCheckCommand(), newBackupCommand(), newRestoreCommand(), newCompactCommand(), newMigrateCommand())
 	return root
 }

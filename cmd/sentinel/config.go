@@ -90,8 +90,14 @@ type Config struct {
 	PostgresListenDSN       secretText // empty: PostgresDSN
 	NodeName                string     // empty: that of the host
 	MaxStaleness            time.Duration
-	RedisAddr               secretText
+	RedisAddr               secretText // empty: there is no Redis
 	RedisPassword           secretText
+	RedisUsername           string
+	RedisDB                 int
+	RedisMasterName         string // empty: there are no Sentinels
+	RedisSentinelPassword   secretText
+	RedisTLS                bool
+	RedisTLSCA              string
 	AlertWebhookURL         secretText
 	AlertThresholdCount     int
 	AlertWindow             time.Duration

@@ -149,6 +149,28 @@ func (r *reading) checkCluster(c *Config) {
 			r.warnf("%s has no effect without PG_DSN: this is no node of a cluster", name)
 		}
 	}
+	r.checkRedis(c)
+}
+
+func (r *reading) checkRedis(c *Config) {
+	if c.RedisAddr == "" {
+		for _, s := range redisSettings {
+			if r.isGiven(s.name) && s.name != "REDIS_ADDR" && r.values[s.name].value != "" {
+				r.warnf("%s has no effect without REDIS_ADDR", s.name)
+			}
+		}
+		return
+	}
+	if c.PostgresDSN == "" {
+		r.warnf("REDIS_ADDR has no effect without PG_DSN: this is no node of a cluster")
+	}
+	// Where the certificates are is looked at by the start.
+	if err := redisServer(c, nil).Validate(); err != nil {
+		r.faultOf("REDIS_ADDR", ": %s", strings.TrimPrefix(err.Error(), store.ErrInvalid.Error()+": "))
+	}
+	if c.RedisTLSCA != "" && !redisServer(c, nil).IsTLS() {
+		r.faultOf("REDIS_TLS_CA", "=%q: without TLS; want REDIS_TLS=true, or a rediss:// URL in REDIS_ADDR", c.RedisTLSCA)
+	}
 }
 
 // warnUnused names what was given and does nothing in this version, a line for

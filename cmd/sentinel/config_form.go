@@ -17,6 +17,8 @@ import (
 	"github.com/key-ip-sentinel/sentinel/engine/clientip"
 	"github.com/key-ip-sentinel/sentinel/engine/credential"
 	"github.com/key-ip-sentinel/sentinel/engine/ipset"
+	"github.com/key-ip-sentinel/sentinel/store"
+	"github.com/key-ip-sentinel/sentinel/store/redis"
 )
 
 // text is a text in both languages of the documentation.
@@ -75,7 +77,8 @@ var (
 	webhookURLs    = form[secretText]{text{"URL", "URL"}, "an http:// or https:// URL", parseWebhookURL, hiddenText}
 	postgresURLs   = form[secretText]{text{"URL", "URL"}, "a postgresql:// URL with a host", parsePostgresURL, hiddenText}
 	nodeNames      = form[string]{text{"name", "名称"}, "up to 64 letters, digits, dots, hyphens and underscores", parseNodeName, plainText}
-	redisAddrs     = form[secretText]{text{"host:port", "主机:端口"}, "host:port or a redis:// URL", parseRedisAddr, hiddenText}
+	redisAddrs     = form[secretText]{text{"host:port", "主机:端口"}, "host:port, a redis:// or rediss:// URL, or several host:port", parseRedisAddr, hiddenText}
+	redisNames     = form[string]{text{"name", "名称"}, "a name without spaces", parseRedisName, plainText}
 	listenAddrs    = form[string]{text{"host:port", "主机:端口"}, "host:port or :port", parseListen, plainText}
 	prefixLists    = form[[]netip.Prefix]{text{"list of prefixes", "网段列表"}, "addresses or prefixes, separated by commas", parsePrefixes, textList}
 	headerNames    = form[string]{text{"header name", "请求头名"}, "the name of a header", parseHeaderName, plainText}
@@ -275,18 +278,21 @@ func checkNodeName(name string) error {
 	return nil
 }
 
+// parseRedisAddr checks what can be checked without the other settings of Redis.
 func parseRedisAddr(value string) (secretText, error) {
-	if u, err := url.Parse(value); strings.Contains(value, "://") {
-		if err != nil || u.Scheme != "redis" && u.Scheme != "rediss" && u.Scheme != "unix" || u.Host+u.Path == "" {
-			return "", errors.New("not a redis:// URL")
-		}
-		return secretText(value), nil
-	}
-	host, port, err := net.SplitHostPort(value)
-	if err != nil || host == "" || !isPort(port) {
-		return "", errors.New("not host:port")
+	err := redis.Server{Addresses: value}.Validate()
+	if err != nil && !strings.Contains(err.Error(), "without a password") { // which is REDIS_PASSWORD
+		fault, _, _ := strings.Cut(strings.TrimPrefix(err.Error(), store.ErrInvalid.Error()+": "), ", want one")
+		return "", errors.New(fault)
 	}
 	return secretText(value), nil
+}
+
+func parseRedisName(value string) (string, error) {
+	if strings.ContainsFunc(value, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
+		return "", errors.New("has a space or a control character in it")
+	}
+	return value, nil
 }
 
 func parseListen(value string) (string, error) {

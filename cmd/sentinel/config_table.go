@@ -16,7 +16,7 @@ import (
 var settings = slices.Concat(
 	serverSettings, clientIPSettings, credentialSettings, bindingSettings, firstUseSettings, sharingSettings, limitSettings,
 	adminSettings, logSettings, retentionSettings, alertSettings, clusterSettings,
-	nodeSettings,
+	nodeSettings, redisSettings,
 )
 
 var serverGroup = &group{text{"Server", "服务"}}

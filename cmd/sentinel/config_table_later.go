@@ -9,10 +9,6 @@ import (
 // with: accepted and checked, so that the file can be used unchanged, and warned
 // of, so that nobody relies on it.
 var (
-	noRedis = text{
-		"this version connects to no Redis: the nodes of a cluster need PostgreSQL alone",
-		"此版本不连接 Redis：集群各节点只需要 PostgreSQL",
-	}
 	noWorkers = text{"one process uses every core", "单个进程即可使用全部核心"}
 )
 
@@ -56,19 +52,12 @@ var clusterSettings = []*setting{
 		},
 	},
 	{
-		name: "REDIS_ADDR", group: clusterGroup, example: "redis.example.com:6379", secrecy: hidden, legacy: true, unused: noRedis,
-		value: into(redisAddrs, func(c *Config) *secretText { return &c.RedisAddr }),
-		help:  text{"The Redis server over which they tell each other of changes.", "它们互相通知更改所用的 Redis 服务器。"},
-	},
-	{
-		name: "REDIS_PASSWORD", group: clusterGroup, example: "the password of the Redis server", secrecy: verbatim, legacy: true, unused: noRedis,
-		value: into(foreignSecrets, func(c *Config) *secretText { return &c.RedisPassword }),
-		help:  text{"The password of that server.", "该服务器的密码。"},
-	},
-	{
-		name: "ARCHIVE_SCHEDULER_LOCK_KEY", group: clusterGroup, def: "2026030502", example: "2026030502", legacy: true, unused: noRedis,
+		name: "ARCHIVE_SCHEDULER_LOCK_KEY", group: clusterGroup, def: "2026030502", example: "2026030502", legacy: true,
 		value: into(lockKeys, func(c *Config) *int64 { return &c.ArchiveSchedulerLockKey }),
-		help:  text{"The number of the PostgreSQL advisory lock that lets one of them archive and remove at a time.", "PostgreSQL advisory lock 的编号，使同一时间只有一个节点归档和清理。"},
+		help: text{
+			"The number of the PostgreSQL advisory lock whose holder is the leader: the node that archives, removes what is old and sends alerts. The nodes of a cluster have the same number, and nothing else in that database may use it.",
+			"PostgreSQL advisory lock 的编号，持有者为主节点：由它归档、清理过期数据并发送告警。集群各节点必须使用相同的编号，且该数据库中不得有其他用途占用它。",
+		},
 	},
 	{
 		name: "UVICORN_WORKERS", group: clusterGroup, example: "4", legacy: true, unused: noWorkers,

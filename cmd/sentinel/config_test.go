@@ -47,6 +47,7 @@ func TestEveryNameIsKnown(t *testing.T) {
 		SENTINEL_MODE SENTINEL_MAX_BODY SENTINEL_LOG_LEVEL SENTINEL_LOG_FORMAT
 		SENTINEL_NAT64 SENTINEL_RATE_BURST SENTINEL_CREDENTIAL_LOCATIONS SENTINEL_CREDENTIAL_CANONICAL SENTINEL_CREDENTIAL_HEADER
 		SENTINEL_BIND_PATHS SENTINEL_CONNECT_TIMEOUT SENTINEL_RESPONSE_TIMEOUT SENTINEL_IDLE_TIMEOUT SENTINEL_H2C SENTINEL_CACHE_ENTRIES
+		SENTINEL_PG_LISTEN_DSN SENTINEL_NODE_NAME SENTINEL_MAX_STALENESS REDIS_USERNAME REDIS_DB REDIS_MASTER_NAME REDIS_SENTINEL_PASSWORD REDIS_TLS REDIS_TLS_CA
 		SENTINEL_METRICS SENTINEL_ARCHIVE_PURGE_DAYS SENTINEL_INTERCEPT_DAYS SENTINEL_COUNTER_DAYS SENTINEL_AUDIT_DAYS
 		SENTINEL_PUBLIC_URL SENTINEL_SHARING_MINUTES SENTINEL_ALERT_LANGUAGE SENTINEL_BIND_RULE SENTINEL_BIND_GUARD SENTINEL_BIND_BURST SENTINEL_BIND_BURST_ACTION`)
 	for _, name := range names {
@@ -207,6 +208,13 @@ func TestFaults(t *testing.T) {
 		{"SENTINEL_RATE_LIMIT=-1", "out of range"},
 		{"SENTINEL_CACHE_ENTRIES=0", "want a whole number, 1 or more"},
 		{"ARCHIVE_SCHEDULER_LOCK_KEY=x", "not a number"},
+		{"REDIS_ADDR=redis:x", "no host:port"},
+		{"REDIS_ADDR=http://redis:6379", `for "http"`},
+		{"REDIS_ADDR=redis://redis:6379/x", "number of the database"},
+		{"REDIS_DB=-1", "out of range"},
+		{"REDIS_TLS=maybe", "want"},
+		{"REDIS_MASTER_NAME=my master", "has a space"},
+		{"REDIS_USERNAME=a\tb", "control character"},
 	}
 	for _, test := range tests {
 		t.Run(test.assignment, func(t *testing.T) {
@@ -319,7 +327,9 @@ func TestWarnings(t *testing.T) {
 		{"new keys from anywhere", "", []string{"SENTINEL_BIND_RULE=sk-ci*=learn:3/24h, all"}, []string{"its binding protects nothing"}},
 		{"some new keys from anywhere", "", []string{"SENTINEL_BIND_RULE=sk-ci*=all"}, nil},
 		{"cluster settings without a cluster", "", []string{"SENTINEL_MAX_STALENESS=5m", "SENTINEL_PG_LISTEN_DSN=postgresql://u:p@db/x"}, []string{"SENTINEL_PG_LISTEN_DSN has no effect without PG_DSN", "SENTINEL_MAX_STALENESS has no effect without PG_DSN"}},
-		{"earlier deployment", "", []string{"PG_DSN=postgresql://u:p@db/x", "REDIS_ADDR=redis:6379", "REDIS_PASSWORD=", "UVICORN_WORKERS=4"}, []string{"REDIS_ADDR: set, and not used: this version connects to no Redis", "UVICORN_WORKERS: set, and not used: one process"}},
+		{"earlier deployment", "", []string{"PG_DSN=postgresql://u:p@db/x", "REDIS_ADDR=redis:6379", "REDIS_PASSWORD=", "UVICORN_WORKERS=4"}, []string{"UVICORN_WORKERS: set, and not used: one process"}},
+		{"redis without a cluster", "", []string{"REDIS_ADDR=redis:6379"}, []string{"REDIS_ADDR has no effect without PG_DSN"}},
+		{"settings of redis without redis", "", []string{"REDIS_PASSWORD=x", "REDIS_DB=3", "REDIS_USERNAME="}, []string{"REDIS_PASSWORD has no effect without REDIS_ADDR", "REDIS_DB has no effect without REDIS_ADDR"}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -368,7 +378,7 @@ ARCHIVE_SCHEDULER_LOCK_KEY=2026030502
 			t.Errorf("got %q, want %q", pair[0], pair[1])
 		}
 	}
-	if !slices.ContainsFunc(warnings, func(w string) bool { return strings.Contains(w, "connects to no Redis") }) {
+	if len(warnings) != 1 || !strings.Contains(warnings[0], "UVICORN_WORKERS") {
 		t.Errorf("got %q, want to be warned of what is not used", warnings)
 	}
 }

@@ -73,6 +73,13 @@ func replaceAll(t *testing.T, text string, pairs ...string) string {
 // and returns its address.
 func (p frontProxy) start(t *testing.T, ca *authority, upstream string) string {
 	t.Helper()
+	return p.run(t, ca, snippet(t, proxiesPage, p.section, p.language), "127.0.0.1:7000", upstream)
+}
+
+// run does the same with a configuration, and what is to be replaced in it: pairs of old
+// and new.
+func (p frontProxy) run(t *testing.T, ca *authority, configuration string, pairs ...string) string {
+	t.Helper()
 	path, err := exec.LookPath(p.program)
 	if err != nil {
 		message := fmt.Sprintf("missing: %s, which runs the configurations of %s: apt-get install nginx-light haproxy", p.program, proxiesPage)
@@ -88,7 +95,6 @@ func (p frontProxy) start(t *testing.T, ca *authority, upstream string) string {
 	must(t, listener.Close())
 	cert, key := filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
 	ca.issue(cert, key)
-	pairs := []string{"127.0.0.1:7000", upstream}
 	switch {
 	case p.program == "nginx":
 		pairs = append(pairs, "443", address, "/etc/nginx/tls/llm.crt", cert, "/etc/nginx/tls/llm.key", key)
@@ -99,7 +105,7 @@ func (p frontProxy) start(t *testing.T, ca *authority, upstream string) string {
 	default:
 		pairs = append(pairs, ":443", address)
 	}
-	text := replaceAll(t, snippet(t, proxiesPage, p.section, p.language), pairs...)
+	text := replaceAll(t, configuration, pairs...)
 	file := filepath.Join(dir, "proxy.conf")
 	must(t, os.WriteFile(file, []byte(strings.ReplaceAll(fmt.Sprintf(p.wrap, text), "DIR", dir)), 0o600))
 	log := newLogBuffer()

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -20,9 +19,7 @@ import (
 // others.
 func TestEveryRecordIsFollowed(t *testing.T) {
 	downstream, _ := slowDownstream(t)
-	n := &node{cfg: configFrom(t, settingsFor(downstream, t.TempDir())), failed: make(chan struct{})}
-	n.logger = newLogger(n.cfg, &n.level, io.Discard)
-	n.base, n.cancelBase = context.WithCancel(t.Context())
+	n := newNode(configFrom(t, settingsFor(downstream, t.TempDir())), io.Discard)
 	must(t, n.open(t.Context()))
 	defer func() { must(t, n.close()) }()
 	parts := n.followed()
@@ -103,7 +100,7 @@ func textOf(e ast.Expr) (string, bool) {
 // The calls that name a kind of document, or a setting, with which argument does.
 var (
 	documentCalls = map[string]int{"ListDocuments": 1, "Document": 1, "DeleteDocument": 1, "newShelf": 1, "newLedger": 1}
-	settingCalls  = map[string]int{"Setting": 1, "PutSetting": 1, "DeleteSetting": 1}
+	settingCalls  = map[string]int{"Setting": 1, "PutSetting": 1, "DeleteSetting": 1, "putOnce": 2, "isNoted": 2}
 )
 
 // records returns the kinds of documents and the names of settings that are used.
@@ -167,6 +164,7 @@ func (s source) resolve(pkg string, e ast.Expr) (value string, isPassedOn bool) 
 		value, _ = textOf(e)
 	case *ast.Ident:
 		value = s.constants[pkg][e.Name]
+		return value, value == "" && (e.Name == "kind" || e.Name == "name") // an argument
 	case *ast.BinaryExpr:
 		return s.resolve(pkg, e.X)
 	case *ast.SelectorExpr:

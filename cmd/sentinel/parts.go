@@ -26,7 +26,9 @@ func newParts(cfg *Config, secret []byte) (parts, error) {
 		return parts{}, err
 	}
 	if cfg.RateLimit > 0 {
-		p.limiter, err = ratelimit.New(ratelimit.Options{PerMinute: cfg.RateLimit, Burst: cfg.RateBurst})
+		p.limiter, err = ratelimit.New(ratelimit.Options{
+			PerMinute: cfg.RateLimit, Burst: cfg.RateBurst, Shared: cfg.PostgresDSN != "" && cfg.RedisAddr != "",
+		})
 	}
 	return p, err
 }

@@ -116,9 +116,9 @@ func (f *ruleFlags) check(kind string) error {
 }
 
 // warn says what the server finds odd about a rule or a file that it has taken.
-func warn(cmd *cobra.Command, warnings []string) {
-	for _, text := range warnings {
-		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "sentinel: warning: %s\n", client.Printable(text))
+func warn(cmd *cobra.Command, warnings []client.Warning) {
+	for _, w := range warnings {
+		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "sentinel: warning: %s\n", client.Printable(w.String()))
 	}
 }
 

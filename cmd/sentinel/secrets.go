@@ -57,13 +57,13 @@ func loadSecrets(dataDir string, cfg *Config, hasData bool) (secrets, error) {
 	if err != nil {
 		return secrets{}, err
 	}
-	if s.HMACSecret == "" && kept.HMACSecret == "" && hasData {
-		return secrets{}, fmt.Errorf("the HMAC secret that the data in %s was made with is missing: restore %s from a backup, or set SENTINEL_HMAC_SECRET to it",
-			dataDir, path)
-	}
 	if cfg.PostgresDSN != "" && (s.HMACSecret == "" && kept.HMACSecret == "" || s.AdminJWTSecret == "" && kept.AdminJWTSecret == "") {
 		return secrets{}, fmt.Errorf("PG_DSN: the nodes of a cluster share SENTINEL_HMAC_SECRET and ADMIN_JWT_SECRET: give each node the same ones, "+
 			"such as openssl rand -hex 32 makes; a sentinel that ran alone has its own in %s", path)
+	}
+	if s.HMACSecret == "" && kept.HMACSecret == "" && hasData {
+		return secrets{}, fmt.Errorf("the HMAC secret that the data in %s was made with is missing: restore %s from a backup, or set SENTINEL_HMAC_SECRET to it",
+			dataDir, path)
 	}
 	if s.Warnings, err = protectSecrets(path); err != nil {
 		return secrets{}, err

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -20,12 +21,15 @@ import (
 	"github.com/key-ip-sentinel/sentinel/engine/alert"
 	"github.com/key-ip-sentinel/sentinel/engine/clientip"
 	"github.com/key-ip-sentinel/sentinel/engine/follow"
+	"github.com/key-ip-sentinel/sentinel/engine/ratelimit"
 	"github.com/key-ip-sentinel/sentinel/engine/rebind"
+	"github.com/key-ip-sentinel/sentinel/engine/roster"
 	"github.com/key-ip-sentinel/sentinel/httpapi"
 	"github.com/key-ip-sentinel/sentinel/httpapi/admin"
 	"github.com/key-ip-sentinel/sentinel/httpapi/proxy"
 	"github.com/key-ip-sentinel/sentinel/store"
 	"github.com/key-ip-sentinel/sentinel/store/bolt"
+	"github.com/key-ip-sentinel/sentinel/store/redis"
 	"github.com/key-ip-sentinel/sentinel/store/replica"
 )
 
@@ -47,14 +51,15 @@ type serveEnv struct {
 
 // serve runs Sentinel until ctx ends, and then lets what is under way finish.
 func serve(ctx context.Context, cfg *Config, env serveEnv) error {
-	n := &node{cfg: cfg, failed: make(chan struct{})}
-	n.level.Set(cfg.LogLevel)
-	n.logger = newLogger(cfg, &n.level, env.stderr)
+	n := newNode(cfg, env.stderr)
 	// net/http writes what a downstream sends out of turn to the standard logger.
 	log.SetOutput(slog.NewLogLogger(n.logger.Handler(), slog.LevelDebug).Writer())
 	log.SetFlags(0)
-	n.base, n.cancelBase = context.WithCancel(context.Background())
 	if err := n.open(ctx); err != nil {
+		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+			n.logger.Info("stopped before requests were served")
+			err = nil
+		}
 		return errors.Join(err, n.close())
 	}
 	n.start()
@@ -73,6 +78,15 @@ func serve(ctx context.Context, cfg *Config, env serveEnv) error {
 	err := errors.Join(n.stop(), n.close())
 	n.logger.Info("stopped")
 	return err
+}
+
+// newNode returns a node of which nothing is open yet.
+func newNode(cfg *Config, stderr io.Writer) *node {
+	n := &node{cfg: cfg, failed: make(chan struct{}), started: store.StoredTime(time.Now()), endTogether: func() {}}
+	n.level.Set(cfg.LogLevel)
+	n.logger = newLogger(cfg, &n.level, stderr)
+	n.base, n.cancelBase = context.WithCancel(context.Background())
+	return n
 }
 
 func (n *node) logStart() {
@@ -98,20 +112,32 @@ type node struct {
 	store    store.Store    // file, or cluster
 	cluster  *replica.Store // nil: none
 	follower *follow.Follower
-	secrets  secrets
-	settings *runtimeSettings
-	bindings int
-	alerts   *alert.Center
-	accounts *account.Accounts
-	engine   *engine.Engine
-	links    *rebind.Links
-	proxy    *proxy.Proxy
-	resolver *clientip.Resolver
-	api      *httpapi.API
-	adminAPI *admin.API
-	servers  []*server
+	// leadership is of a cluster, or store.Alone. shared are the alerts of a cluster.
+	leadership store.Leadership
+	shared     *alert.Shared
+	roster     *roster.Roster
+	leads      atomic.Bool // as far as this node knows
+	started    time.Time
+	redis      *redis.Client                // nil: there is none
+	told       atomic.Pointer[redis.Client] // redis, once it is there
+	limiter    atomic.Pointer[ratelimit.Limiter]
+	secrets    secrets
+	settings   *runtimeSettings
+	bindings   int
+	alerts     alerts
+	accounts   *account.Accounts
+	engine     *engine.Engine
+	links      *rebind.Links
+	proxy      *proxy.Proxy
+	resolver   *clientip.Resolver
+	api        *httpapi.API
+	adminAPI   *admin.API
+	servers    []*server
 	// endStreams ends what listens to events, which no grace period should wait for.
 	endStreams func()
+
+	together    sync.WaitGroup // what the nodes of a cluster do together
+	endTogether context.CancelFunc
 
 	base       context.Context // of every request
 	cancelBase context.CancelFunc
@@ -147,6 +173,10 @@ func (n *node) open(ctx context.Context) error {
 	if err := n.openSettings(ctx); err != nil {
 		return err
 	}
+	if err := errors.Join(n.openLeadership(), n.openRedis()); err != nil {
+		return err
+	}
+	n.openRoster()
 	if n.bindings, err = n.store.CountBindings(ctx); err != nil {
 		return err
 	}
@@ -304,9 +334,18 @@ func (n *node) close() error {
 	if n.engine != nil {
 		errs = append(errs, n.engine.Close(ctx))
 	}
+	n.endTogether()
+	n.together.Wait()
 	if n.alerts != nil { // hears of the engine's last records
 		errs = append(errs, n.alerts.Close(ctx))
 	}
+	if n.roster != nil {
+		n.roster.Close()
+	}
+	if n.redis != nil {
+		errs = append(errs, n.redis.Close())
+	}
+	errs = n.tolerateAway(errs)
 	if n.store != nil {
 		errs = append(errs, n.store.Close())
 	}

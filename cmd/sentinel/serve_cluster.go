@@ -60,7 +60,7 @@ func (n *node) openData(ctx context.Context) error {
 			}
 			return authority, nil
 		},
-		OnChange: n.follower.Changed, OnReplace: n.follower.Replaced,
+		OnChange: n.follower.Changed, OnReplace: n.follower.Replaced, OnWritten: n.tellRevision,
 	})
 	if err != nil {
 		return err
@@ -109,6 +109,9 @@ func (n *node) awaitCopy(ctx context.Context) error {
 	for {
 		select {
 		case <-tick.C:
+			if err := n.cluster.Away(); errors.Is(err, store.ErrNewer) {
+				return fmt.Errorf("PG_DSN: %w", err) // and will not become older
+			}
 			n.logger.Warn("waiting for PostgreSQL (PG_DSN): this node has no copy to start from yet", "error", n.cluster.Away())
 		case err := <-done:
 			if errors.Is(err, context.DeadlineExceeded) {
@@ -187,9 +190,8 @@ func (n *node) followed() follow.Parts {
 	documents[account.AccountKind] = quick(n.accounts.Changed)
 	documents[account.TokenKind] = quick(n.accounts.Changed)
 	documents[alert.ChannelKind] = n.alerts.ReloadChannels
-	// A node raises and delivers alerts of its own.
-	documents[alert.AlertKind] = follow.Nothing
-	documents[alert.DeliveryKind] = follow.Nothing
+	documents[alert.AlertKind] = n.shared.Reload
+	documents[alert.DeliveryKind] = n.shared.Reload
 	documents[rebind.DocumentKind] = n.links.Reload
 	documents[admin.EndedKind] = quick(n.adminAPI.SessionsChanged)
 	documents[runtimeKind] = n.settings.Reload
@@ -198,6 +200,18 @@ func (n *node) followed() follow.Parts {
 		Bindings: n.engine.Follow, Everything: n.engine.FollowAll, Streams: n.engine.FollowStreams,
 		Documents: documents, Settings: n.engine.FollowedSettings(),
 	}
+}
+
+// tolerateAway returns the errors of an end. While PostgreSQL is away, what could not be
+// written there is no reason to call a stop a failure: what must not get lost is in the
+// outbox, and comes with the next start.
+func (n *node) tolerateAway(errs []error) []error {
+	err := errors.Join(errs...)
+	if n.cluster == nil || n.cluster.Away() == nil || err == nil {
+		return errs
+	}
+	n.logger.Warn("stopped while PostgreSQL is away: counts of the last minutes, and changes of alerts, are not written", "error", err)
+	return nil
 }
 
 // name returns what this server is called.

@@ -85,13 +85,20 @@ func (n *node) openAlerts(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("key of alert channels: %w", err)
 	}
-	n.alerts, err = alert.New(ctx, alert.Options{
-		Documents: n.store, Logger: n.logger, Node: n.name(), Scope: n.scope(), Key: key, OldKeys: oldKeys, Settings: alertSettingsOf(n.settings.Config()),
+	options := alert.Options{
+		Documents: n.store, Logger: n.logger, Node: n.name(), Key: key, OldKeys: oldKeys, Settings: alertSettingsOf(n.settings.Config()),
 		Label: func(ctx context.Context, hash store.KeyHash) string {
 			b, _ := n.store.Binding(ctx, hash) // without it the alert has the hint
 			return b.Label
 		},
-	})
+	}
+	if n.cluster != nil {
+		return n.openSharedAlerts(ctx, options)
+	}
+	center, err := alert.New(ctx, options)
+	if err == nil {
+		n.alerts = center
+	}
 	return err
 }
 
@@ -102,7 +109,7 @@ func (n *node) openAccounts(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("key of accounts: %w", err)
 	}
-	n.accounts, err = account.New(ctx, account.Options{Documents: n.store, Key: key, OldKeys: oldKeys, Logger: n.logger, OnLockout: n.alerts.Lockout})
+	n.accounts, err = account.New(ctx, account.Options{Documents: n.store, Key: key, OldKeys: oldKeys, Logger: n.logger, OnLockout: n.alerts.Lockout, Failures: n.failures()})
 	if err != nil {
 		return err
 	}
@@ -130,6 +137,7 @@ func (n *node) openHandlers(ctx context.Context, certificate *httpapi.Certificat
 	if err != nil {
 		return err
 	}
+	n.limiter.Store(parts.limiter)
 	gateways := container.Gateways(os.DirFS("/"), os.Environ())
 	if len(gateways) > 0 {
 		n.logger.Info("in a container: SENTINEL_BIND_GUARD says what happens to first uses that seem to come from its gateway", "gateways", gateways)
@@ -138,9 +146,9 @@ func (n *node) openHandlers(ctx context.Context, certificate *httpapi.Certificat
 		Store: n.store, Resolver: parts.resolver, Credentials: parts.credentials, Policy: policyOf(cfg), Logger: n.logger,
 		Limiter: parts.limiter, CacheEntries: cfg.CacheEntries,
 		Retention: retentionOf(cfg), Watcher: n.alerts, NodeName: n.name(), NodeID: n.scope(), Version: currentBuild().Version,
-		Gateways: gateways,
-		OnShut:   func(ctx context.Context, hash store.KeyHash) { n.links.Shut(ctx, hash) },
-		OnMoved:  func(ctx context.Context, from, to store.KeyHash) { n.links.Moved(ctx, from, to) },
+		Gateways: gateways, Leadership: n.leadership, AllTold: n.allTold,
+		OnShut:  func(ctx context.Context, hash store.KeyHash) { n.links.Shut(ctx, hash) },
+		OnMoved: func(ctx context.Context, from, to store.KeyHash) { n.links.Moved(ctx, from, to) },
 	}
 	if n.cluster != nil {
 		options.Authority = n.cluster
@@ -164,6 +172,7 @@ func (n *node) openHandlers(ctx context.Context, certificate *httpapi.Certificat
 	}
 	n.settings.applyWith(n.applySettings)
 	n.startFollowing()
+	n.startTogether()
 	n.addServers(n.api, certificate)
 	return nil
 }
@@ -178,7 +187,7 @@ func (n *node) newAPI(parts parts) (*httpapi.API, error) {
 	n.adminAPI, err = admin.New(admin.Options{
 		Engine: n.engine, Accounts: n.accounts, Alerts: n.alerts, Resolver: parts.resolver, Store: n.store, Settings: n.settings, Logger: n.logger,
 		JWTSecret: []byte(n.secrets.AdminJWTSecret.Reveal()), LocalToken: token, Version: currentBuild().Version, Maintainer: n.file,
-		Node: n.name(), Rebind: n.links, PublicURL: func() string { return n.settings.Config().PublicURL }, SharesPublic: n.admin == nil,
+		Node: n.name(), Nodes: n.roster, Rebind: n.links, PublicURL: func() string { return n.settings.Config().PublicURL }, SharesPublic: n.admin == nil,
 	})
 	if err != nil {
 		return nil, err
@@ -188,10 +197,14 @@ func (n *node) newAPI(parts parts) (*httpapi.API, error) {
 	if err != nil {
 		return nil, err
 	}
-	return httpapi.New(httpapi.Options{
+	options := httpapi.Options{
 		Engine: n.engine, Resolver: parts.resolver, Store: n.store, Proxy: n.proxy, Admin: n.adminAPI, Logger: n.logger, Rebind: page,
 		AdminNetworks: n.settings.Config().AdminNetworks, PublicMetrics: n.cfg.Metrics == metricsPublic, Downstream: n.reachDownstream,
-	})
+	}
+	if n.redis != nil {
+		options.Redis = n.redisHealth
+	}
+	return httpapi.New(options)
 }
 
 // reachDownstream connects to the downstream, and no more: what it answers is for

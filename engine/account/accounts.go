@@ -42,6 +42,8 @@ type Options struct {
 	// an address, for accounts that exist: what is typed as the name of one that
 	// does not may be a password. It must not block.
 	OnLockout func(name string, from netip.Addr)
+	// Failures are those of all nodes of a cluster; nil: each process counts its own.
+	Failures Failures
 
 	cost cost // of new password hashes; zero: defaultCost
 }
@@ -96,6 +98,7 @@ func New(ctx context.Context, opts Options) (*Accounts, error) {
 		guard:  newGuard(opts.Now),
 		issuer: opts.Issuer, logger: opts.Logger, now: opts.Now, onLockout: opts.OnLockout,
 	}
+	a.guard.failures = opts.Failures
 	if _, err := a.accounts.read(ctx); err != nil {
 		return nil, err
 	}

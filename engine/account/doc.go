@@ -12,7 +12,8 @@
 //
 // A login takes these steps, in this order:
 //
-//  1. The pair of account and address may be locked: lockout.go, guard.go.
+//  1. The pair of account and address may be locked: lockout.go, guard.go, and in a
+//     cluster failures.go.
 //  2. An account that many addresses fail on answers later: guard.go.
 //  3. The password is checked, against a hash that nothing matches if there is
 //     no such account: login.go, password.go.

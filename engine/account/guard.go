@@ -26,15 +26,16 @@ const (
 )
 
 // guard decides whether an attempt on an account may be made, and when. It is
-// the memory of one process: in a cluster each node counts for itself, and a
-// start begins anew.
+// the memory of one process: a start begins anew. In a cluster it asks Failures
+// beside it, if there are any (failures.go).
 //
 // Names are counted whether or not there is such an account, so that the answer
 // does not tell. What cannot be a name counts as one name, "".
 type guard struct {
-	now     func() time.Time
-	started time.Time
-	seed    maphash.Seed
+	now      func() time.Time
+	started  time.Time
+	seed     maphash.Seed
+	failures Failures // of all nodes; nil: there are none
 
 	mu       sync.Mutex
 	pairs    *lockout
@@ -79,11 +80,20 @@ func (g *guard) begin(ctx context.Context, name string, from netip.Addr) (end fu
 	if err != nil {
 		return nil, err
 	}
-	if err := wait(ctx, delay); err != nil {
+	everywhere, due, err := g.beginEverywhere(ctx, name, from)
+	if err == nil {
+		if err = wait(ctx, max(delay, due)); err != nil {
+			everywhere.end(ctx, undecided)
+		}
+	}
+	if err != nil {
 		g.end(keys, undecided)
 		return nil, err
 	}
-	return func(o outcome) bool { return g.end(keys, o) }, nil
+	return func(o outcome) bool {
+		locked := g.end(keys, o)
+		return everywhere.end(ctx, o) || locked
+	}, nil
 }
 
 func (g *guard) keysOf(name string, from netip.Addr) attemptKeys {

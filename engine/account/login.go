@@ -31,7 +31,8 @@ type Credentials struct {
 // locked for that. Only after 20 wrong codes that came with the right password is
 // it a *LockedError from anywhere, for codes of the authenticator, not for recovery
 // codes. An address with 16 attempts under way has a *LockedError of a second.
-// Failures are counted in the memory of this process.
+// Failures are counted in the memory of this process, and at all nodes if Options has
+// Failures.
 func (a *Accounts) Login(ctx context.Context, c Credentials) (Account, error) {
 	var account Account
 	err := a.attempt(ctx, c.Name, c.From, func(name string) (err error) {
@@ -92,7 +93,7 @@ func (a *Accounts) login(ctx context.Context, name string, c Credentials) (Accou
 	}
 	var use codeUse
 	if rec.TOTP != nil {
-		if use, err = a.checkCode(rec, c.Code); err != nil {
+		if use, err = a.checkCode(ctx, rec, c.Code); err != nil {
 			return Account{}, err
 		}
 	}

@@ -164,7 +164,7 @@ type codeUse struct {
 
 // checkCode finds out what a code is. Returns ErrCodeNeeded if it is empty,
 // ErrWrongCode, a *LockedError after too many of them, or ErrSealed.
-func (a *Accounts) checkCode(rec accountRecord, code string) (codeUse, error) {
+func (a *Accounts) checkCode(ctx context.Context, rec accountRecord, code string) (codeUse, error) {
 	if strings.TrimSpace(code) == "" {
 		return codeUse{}, ErrCodeNeeded
 	}
@@ -174,7 +174,7 @@ func (a *Accounts) checkCode(rec accountRecord, code string) (codeUse, error) {
 		}
 		return codeUse{}, ErrWrongCode
 	}
-	if err := a.guard.tryCode(rec.Name); err != nil {
+	if err := a.guard.tryCodeEverywhere(ctx, rec.Name); err != nil {
 		return codeUse{}, err
 	}
 	at, err := a.stepOf(rec.Name, rec.TOTP, code)

@@ -33,6 +33,6 @@ func BenchmarkDecide(b *testing.B) {
 		n++
 		rec.Hash = hashOf(n % 100_000)
 		rec.Last = time.Now()
-		c.intercepted(rec, 1)
+		c.see(sawIntercept(rec, 1))
 	}
 }

@@ -61,6 +61,10 @@ type Options struct {
 	// for each alert of a key, and may ask the store.
 	Label func(ctx context.Context, hash store.KeyHash) string
 
+	// leads reports whether this process may still write and send; nil: always.
+	leads func(ctx context.Context) bool
+	// still has nothing happen by itself: the center is a view of the documents.
+	still  bool
 	sender sender // nil: a send.Sender
 }
 
@@ -87,8 +91,10 @@ type Center struct {
 	sealer    *sealer
 	sender    sender
 	label     func(ctx context.Context, hash store.KeyHash) string
+	leads     func(ctx context.Context) bool
+	still     bool
 
-	inputs chan func()
+	inputs chan sighting
 	wake   chan struct{} // of the keeper
 
 	watchers, lanesRunning sync.WaitGroup
@@ -118,7 +124,7 @@ type Center struct {
 	refused    *window.Counter[store.KeyHash, Evidence]
 	unknown    *window.Counter[subject, Evidence]
 	distinct   map[Kind]*window.Distinct // of those that share a collective alert
-	health     map[Kind]*health
+	health     map[watched]*health
 	dropped    uint64
 	toldDrops  uint64
 	complained time.Time
@@ -155,8 +161,9 @@ func New(ctx context.Context, opts Options) (*Center, error) {
 func newCenter(opts Options, sealer *sealer) *Center {
 	c := &Center{
 		documents: opts.Documents, logger: opts.Logger, now: opts.Now, node: opts.Node, console: opts.ConsoleURL,
-		sealer: sealer, sender: opts.sender, label: opts.Label, settings: opts.Settings,
-		inputs: make(chan func(), maxQueued), wake: make(chan struct{}, 1),
+		sealer: sealer, sender: opts.sender, label: opts.Label,
+		leads: opts.leads, still: opts.still, settings: opts.Settings,
+		inputs: make(chan sighting, maxQueued), wake: make(chan struct{}, 1),
 		stopWatching: make(chan struct{}), stopKeeping: make(chan struct{}), kept: make(chan struct{}),
 		editing: make(chan struct{}, 1),
 		open:    make(map[subject]*row[alertRecord]), openOf: make(map[Kind]int),
@@ -164,10 +171,13 @@ func newCenter(opts Options, sealer *sealer) *Center {
 		refused:  window.New[store.KeyHash, Evidence](maxCounted),
 		unknown:  window.New[subject, Evidence](maxCounted),
 		distinct: make(map[Kind]*window.Distinct),
-		health:   map[Kind]*health{StoreFailing: {}, DownstreamFailing: {}},
+		health:   make(map[watched]*health),
 	}
 	if c.now == nil {
 		c.now = time.Now
+	}
+	if c.leads == nil {
+		c.leads = func(context.Context) bool { return true }
 	}
 	if c.sender == nil {
 		c.sender = send.New(send.Options{Now: c.now, RootCAs: opts.RootCAs})
@@ -176,7 +186,7 @@ func newCenter(opts Options, sealer *sealer) *Center {
 	if opts.Scope != "" {
 		suffix = "." + opts.Scope
 	}
-	gate := &gate{}
+	gate := &gate{leads: c.leads}
 	c.alerts = newLedger[alertRecord](opts.Documents, AlertKind+suffix, c.now, &c.mu, gate)
 	c.deliveries = newLedger[deliveryRecord](opts.Documents, DeliveryKind+suffix, c.now, &c.mu, gate)
 	c.startedAt = c.stamp()
@@ -225,18 +235,22 @@ func (c *Center) load(ctx context.Context) error {
 }
 
 func (c *Center) start() {
-	c.mu.Lock()
-	for id := range c.receivers {
-		c.laneLocked(id)
-	}
-	c.restoreLanesLocked()
-	c.mu.Unlock()
+	c.makeLanes()
 	c.watchers.Go(c.watch)
 	go func() {
 		defer close(c.kept)
 		c.keep()
 	}()
 	c.wakeKeeper()
+}
+
+func (c *Center) makeLanes() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for id := range c.receivers {
+		c.laneLocked(id)
+	}
+	c.restoreLanesLocked()
 }
 
 // Close looks at the inputs that wait, ends the attempts under way, and writes

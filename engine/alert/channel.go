@@ -10,8 +10,8 @@ import (
 	"github.com/key-ip-sentinel/sentinel/store"
 )
 
-// The kinds of the documents; those of the latter two have a dot and Options.Scope behind
-// them, if there is one.
+// The kinds of the documents; those of alerts and deliveries have a dot and Options.Scope
+// behind them, if there is one.
 const (
 	ChannelKind  = "channel"
 	AlertKind    = "alert"

@@ -198,16 +198,26 @@ func pageSize(limit int) int {
 // Retry has a delivery that failed, was dropped or waits tried at once, and for
 // another day. Returns store.ErrNotFound, or ErrDone if it has arrived.
 func (c *Center) Retry(ctx context.Context, id string) (Delivery, error) {
+	r, d, err := c.retry(id)
+	if err != nil {
+		return Delivery{}, err
+	}
+	err = c.deliveries.save(ctx, r)
+	c.poke(d.Channel)
+	return d, err
+}
+
+// retry does it in memory.
+func (c *Center) retry(id string) (*row[deliveryRecord], Delivery, error) {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	r, ok := c.deliveries.rows[id]
 	if !ok || c.lanes[r.value.Channel] == nil {
-		c.mu.Unlock()
-		return Delivery{}, store.ErrNotFound
+		return nil, Delivery{}, store.ErrNotFound
 	}
 	d, l := &r.value, c.lanes[r.value.Channel]
 	if d.State == Delivered {
-		c.mu.Unlock()
-		return Delivery{}, ErrDone
+		return nil, Delivery{}, ErrDone
 	}
 	now := c.stamp()
 	if d.State != Pending {
@@ -217,9 +227,14 @@ func (c *Center) Retry(ctx context.Context, id string) (Delivery, error) {
 	d.State, d.EndedAt, d.NextAt, d.Expires, d.Rejected = Pending, time.Time{}, now, now.Add(tryFor), false
 	l.notBefore = time.Time{}
 	r.touchLocked()
-	out := d.delivery()
-	c.mu.Unlock()
-	err := c.deliveries.save(ctx, r)
-	l.poke()
-	return out, err
+	return r, d.delivery(), nil
+}
+
+// poke makes the lane of a channel look at what there is to do.
+func (c *Center) poke(channel string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if l := c.lanes[channel]; l != nil {
+		l.poke()
+	}
 }

@@ -37,4 +37,11 @@
 // Counts towards a threshold are in memory only, and begin anew with a restart.
 // Count and time of an open alert are written every half minute, so that after a
 // kill -9 it may close that much early.
+//
+// # In a cluster
+//
+// The nodes of a cluster have a Shared each, and one of them, the leader, a Center:
+// shared.go. So there is one alert of each subject in the cluster, thresholds are of all
+// nodes together, and each message is sent once. A change of the leader is to alerts what
+// a restart is, with the same promises.
 package alert

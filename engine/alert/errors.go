@@ -17,7 +17,8 @@ var (
 	// ErrClosed means that the Center is closed.
 	ErrClosed = errors.New("alerts are closed")
 
-	errStoreDown = errors.New("the store has failed just now")
+	errStoreDown  = errors.New("the store has failed just now")
+	errNotLeading = errors.New("another node takes care of alerts")
 )
 
 // FieldError is what is wrong with a field of an input.

@@ -4,6 +4,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/key-ip-sentinel/sentinel/store/memory"
 )
 
 // TestAFloodOfKeysMakesFewAlerts: 20,000 keys reach the threshold.
@@ -78,20 +80,24 @@ func TestCountersAreBounded(t *testing.T) {
 
 // TestInputsNeverBlock: nobody looks at them, and what has no room is counted.
 func TestInputsNeverBlock(t *testing.T) {
-	inBubble(t, func(t *testing.T, c *Center, _ *outbox) {
-		blocked := make(chan struct{})
-		c.put(func() { <-blocked })
-		synctest.Wait()
+	synctest.Test(t, func(t *testing.T) {
+		opts := options(memory.New(), &outbox{})
+		sealer, err := newSealer(opts.Key, opts.OldKeys)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := newCenter(opts, sealer)
 		for i := range maxQueued + 100 {
 			c.Intercept(intercept(i), 1)
 		}
 		if s := c.Stats(); s.Inputs != 100 {
 			t.Errorf("%d dropped, want 100", s.Inputs)
 		}
-		close(blocked)
+		c.start()
 		pass(time.Second)
 		if s := c.Stats(); s.CountedNow != maxQueued {
 			t.Errorf("stats %+v", s)
 		}
+		closeCenter(t, c)
 	})
 }

@@ -2,44 +2,58 @@ package alert
 
 import "time"
 
+// healthSilence is for how long another node is believed that tells of a failure: it
+// tells again as long as that lasts.
+const healthSilence = 30 * time.Second
+
+// watched is what a node takes for well or failing.
+type watched struct {
+	kind Kind
+	node string // empty: this one
+}
+
 // health is how the store or the downstream is.
 type health struct {
-	failingSince time.Time // zero: it is well
+	failingSince time.Time
+	heard        time.Time
 	cause        string
 }
 
-// healthIs notes how it is.
-func (c *Center) healthIs(k Kind, err error, at time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	h := c.health[k]
-	if err == nil {
-		*h = health{}
+// healthIsLocked notes how it is.
+func (c *Center) healthIsLocked(s sighting) {
+	what := watched{s.Kind, s.Node}
+	if !s.Fails {
+		delete(c.health, what)
 		return
 	}
-	if h.failingSince.IsZero() {
-		h.failingSince = at
+	h := c.health[what]
+	if h == nil {
+		h = &health{failingSince: s.At}
+		c.health[what] = h
 	}
-	h.cause = cut(err.Error(), 512)
+	h.heard, h.cause = s.At, s.Evidence.Error
 	// One that is open goes on, even if it is well again by the next tick.
-	if c.touchLocked(k, Subject{}, 1, at, Evidence{Error: h.cause}) {
-		return
+	if !c.touchLocked(s) {
+		c.lookAtHealthLocked(s.At)
 	}
-	c.lookAtHealthLocked(at)
 }
 
 // lookAtHealthLocked opens an alert of what has failed for long enough, and
 // keeps it open as long as it fails.
 func (c *Center) lookAtHealthLocked(now time.Time) {
-	for k, h := range c.health {
-		if h.failingSince.IsZero() || now.Sub(h.failingSince) < c.settings.FailingAfter {
+	for what, h := range c.health {
+		if what.node != "" && now.Sub(h.heard) > healthSilence {
+			delete(c.health, what)
 			continue
 		}
-		if r, ok := c.open[subject{k, ""}]; ok {
+		if now.Sub(h.failingSince) < c.settings.FailingAfter {
+			continue
+		}
+		if r, ok := c.open[subject{what.kind, ""}]; ok {
 			r.value.LastAt = now
 			r.touchLocked()
 			continue
 		}
-		c.raiseLocked(k, Subject{}, 1, now, Evidence{Error: h.cause})
+		c.raiseLocked(sighting{Kind: what.kind, N: 1, At: now, Node: what.node, Evidence: Evidence{Error: h.cause}})
 	}
 }

@@ -29,7 +29,7 @@ func (c *Center) keep() {
 	defer tick.Stop()
 	var complained time.Time
 	complain := func(err error) {
-		if err != nil && !errors.Is(err, errStoreDown) && c.now().Sub(complained) >= complainEvery {
+		if err != nil && !errors.Is(err, errStoreDown) && !errors.Is(err, errNotLeading) && c.now().Sub(complained) >= complainEvery {
 			complained = c.now()
 			c.logger.Warn("alerts are kept in memory, the store does not take them", "error", err)
 		}

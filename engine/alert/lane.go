@@ -59,7 +59,7 @@ func (c *Center) laneLocked(id string) *lane {
 	if !ok {
 		l = &lane{center: c, id: id, wake: make(chan struct{}, 1), stop: make(chan struct{})}
 		c.lanes[id] = l
-		if c.closed {
+		if c.closed || c.still {
 			l.end()
 		} else {
 			c.lanesRunning.Go(l.run)
@@ -204,6 +204,10 @@ func (l *lane) giveUpLocked(now time.Time) time.Duration {
 // attempt sends a message, and writes down what became of it.
 func (l *lane) attempt(batch []*row[deliveryRecord], target send.Target, m send.Message) {
 	c := l.center
+	if !c.leads(c.life) {
+		<-l.stop // which is about to come: another node sends it
+		return
+	}
 	began := c.now()
 	answer, err := c.sender.Send(c.life, target, m)
 	if err != nil && c.life.Err() != nil {

@@ -36,8 +36,10 @@ type ledger[T any] struct {
 }
 
 // gate keeps the writes of several ledgers from waiting, one after the other,
-// for a store that does not answer.
+// for a store that does not answer, and from being made when they are those of another
+// process.
 type gate struct {
+	leads func(ctx context.Context) bool
 	// downUntil is when the next write may be tried after one has failed.
 	downUntil time.Time
 }
@@ -136,6 +138,9 @@ func (l *ledger[T]) save(ctx context.Context, r *row[T]) error {
 	if err != nil {
 		return fmt.Errorf("write %s %q: %w", l.kind, r.id, err)
 	}
+	if !l.gate.leads(ctx) {
+		return errNotLeading
+	}
 	stored, err := l.put(ctx, d)
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -155,6 +160,9 @@ func (l *ledger[T]) put(ctx context.Context, d store.Document) (store.Document, 
 	stored, err := l.documents.PutDocument(ctx, d)
 	if !errors.Is(err, store.ErrConflict) {
 		return stored, err
+	}
+	if !l.gate.leads(ctx) {
+		return d, errNotLeading
 	}
 	switch there, err := l.documents.Document(ctx, d.Kind, d.ID); {
 	case err == nil:
@@ -189,6 +197,8 @@ func (l *ledger[T]) remove(ctx context.Context, r *row[T]) error {
 		return nil
 	case isDown:
 		return errStoreDown
+	case !l.gate.leads(ctx):
+		return errNotLeading
 	}
 	if tried {
 		if err := l.delete(ctx, r.id); err != nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/key-ip-sentinel/sentinel/store"
 )
@@ -85,18 +86,25 @@ func (c *Center) Get(id string) (Alert, error) {
 // Doing it again changes nothing. Returns store.ErrNotFound, or an error of the
 // store: then it holds until the process ends, and is written when possible.
 func (c *Center) Acknowledge(ctx context.Context, id, by string) (Alert, error) {
+	r, a, err := c.acknowledge(id, by, c.stamp())
+	if err != nil {
+		return Alert{}, err
+	}
+	return a, c.alerts.save(ctx, r)
+}
+
+// acknowledge does it in memory.
+func (c *Center) acknowledge(id, by string, at time.Time) (*row[alertRecord], Alert, error) {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	r, ok := c.alerts.rows[id]
 	if !ok {
-		c.mu.Unlock()
-		return Alert{}, store.ErrNotFound
+		return nil, Alert{}, store.ErrNotFound
 	}
 	if r.value.AcknowledgedAt.IsZero() {
-		r.value.AcknowledgedBy, r.value.AcknowledgedAt = strings.Clone(by), c.stamp()
+		r.value.AcknowledgedBy, r.value.AcknowledgedAt = strings.Clone(by), at
 		r.touchLocked()
 		c.publishLocked("acknowledged", &r.value.Alert)
 	}
-	a := r.value.clone()
-	c.mu.Unlock()
-	return a, c.alerts.save(ctx, r)
+	return r, r.value.clone(), nil
 }

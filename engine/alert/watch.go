@@ -1,6 +1,7 @@
 package alert
 
 import (
+	"cmp"
 	"crypto/rand"
 	"fmt"
 	"time"
@@ -24,15 +25,15 @@ func (c *Center) watch() {
 	defer tick.Stop()
 	for {
 		select {
-		case apply := <-c.inputs:
-			apply()
+		case s := <-c.inputs:
+			c.see(s)
 		case <-tick.C:
 			c.tick()
 		case <-c.stopWatching:
 			for {
 				select {
-				case apply := <-c.inputs:
-					apply()
+				case s := <-c.inputs:
+					c.see(s)
 				default:
 					return
 				}
@@ -41,19 +42,19 @@ func (c *Center) watch() {
 	}
 }
 
-// happenedLocked notes one thing that makes an alert by itself.
-func (c *Center) happenedLocked(k Kind, what Subject, at time.Time, evidence Evidence) {
-	if !c.touchLocked(k, what, 1, at, evidence) {
-		c.raiseLocked(k, what, 1, at, evidence)
+// happenedLocked notes what makes an alert by itself.
+func (c *Center) happenedLocked(s sighting) {
+	if !c.touchLocked(s) {
+		c.raiseLocked(s)
 	}
 }
 
 // touchLocked adds to the open alert of a subject, and reports whether there is
 // one.
-func (c *Center) touchLocked(k Kind, what Subject, n uint64, at time.Time, evidence Evidence) bool {
-	r, ok := c.open[subject{k, what.identity()}]
+func (c *Center) touchLocked(s sighting) bool {
+	r, ok := c.open[subject{s.Kind, s.Subject.identity()}]
 	if ok {
-		r.value.add(n, at, evidence)
+		r.value.add(s.N, s.At, s.Evidence)
 		r.touchLocked()
 	}
 	return ok
@@ -69,40 +70,40 @@ func (r *alertRecord) add(n uint64, at time.Time, evidence Evidence) {
 
 // raiseLocked opens an alert; if there are too many of its kind, the collective
 // one, or adds to it.
-func (c *Center) raiseLocked(k Kind, what Subject, n uint64, at time.Time, evidence Evidence) {
-	if c.openOf[k] < maxOpen {
-		c.openLocked(k, what, n, at, evidence)
+func (c *Center) raiseLocked(s sighting) {
+	if c.openOf[s.Kind] < maxOpen {
+		c.openLocked(s)
 		return
 	}
-	all := Subject{Collective: true}
-	d := c.distinct[k]
+	d := c.distinct[s.Kind]
 	if d == nil {
 		d = &window.Distinct{}
-		c.distinct[k] = d
+		c.distinct[s.Kind] = d
 	}
-	d.Add(what.identity())
-	if !c.touchLocked(k, all, n, at, evidence) {
-		c.openLocked(k, all, n, at, evidence)
+	d.Add(s.Subject.identity())
+	s.Subject = Subject{Collective: true}
+	if !c.touchLocked(s) {
+		c.openLocked(s)
 	}
 	// After a restart it counts anew, and never less than before.
-	r := c.open[subject{k, all.identity()}]
+	r := c.open[subject{s.Kind, s.Subject.identity()}]
 	r.value.Subjects = max(r.value.Subjects, d.Count())
 }
 
-func (c *Center) openLocked(k Kind, what Subject, n uint64, at time.Time, evidence Evidence) {
+func (c *Center) openLocked(s sighting) {
 	now := c.stamp()
 	id := c.newIDLocked(now)
 	value := alertRecord{Alert: Alert{
-		ID: id, Kind: k, Subject: what, State: Open, Node: c.node,
-		OpenedAt: now, LastAt: at, Count: n, Evidence: evidence,
+		ID: id, Kind: s.Kind, Subject: s.Subject, State: Open, Node: cmp.Or(s.Node, c.node),
+		OpenedAt: now, LastAt: s.At, Count: s.N, Evidence: s.Evidence,
 	}}
-	if what.Collective {
-		value.Subjects = max(c.distinct[k].Count(), 1)
+	if s.Subject.Collective {
+		value.Subjects = max(c.distinct[s.Kind].Count(), 1)
 	}
 	r := c.alerts.addLocked(id, value)
-	c.open[subject{k, what.identity()}] = r
-	if !what.Collective {
-		c.openOf[k]++
+	c.open[subject{s.Kind, s.Subject.identity()}] = r
+	if !s.Subject.Collective {
+		c.openOf[s.Kind]++
 	}
 	c.tellLocked(r, Opened, now)
 	c.publishLocked("opened", &r.value.Alert)

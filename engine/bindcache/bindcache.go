@@ -83,7 +83,9 @@ type stripe struct {
 	floor   atomic.Uint64            // no copy below it is believed, whatever its key
 }
 
-// New returns a cache of about so many entries before reader.
+// New returns a cache of about so many entries before reader. While more keys than that
+// are in use, it holds up to three times as many: those of the table, which has room
+// for up to twice as many, are not always those of ristretto.
 func New(reader Reader, networks Networks, entries int) (*Cache, error) {
 	if entries < 1 {
 		return nil, fmt.Errorf("cache of %d entries, want at least 1", entries)
@@ -99,7 +101,9 @@ func New(reader Reader, networks Networks, entries int) (*Cache, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create binding cache: %w", err)
 	}
-	hot := make([][2]atomic.Pointer[Entry], 1<<bits.Len(uint(entries-1))) // #nosec G115 -- not negative
+	// No larger than that its places are enough: an entry stays in its place until
+	// another key takes it, so that after a flood of keys all places are taken.
+	hot := make([][2]atomic.Pointer[Entry], 1<<bits.Len(uint(entries-1)/2)) // #nosec G115 -- not negative
 	c := &Cache{reader: reader, networks: networks, hot: hot, entries: r, stop: make(chan struct{})}
 	c.stopped.Go(c.sweep)
 	return c, nil

@@ -21,6 +21,31 @@ func hashes(n int) []store.KeyHash {
 
 var errBroken = errors.New("medium is broken")
 
+// TestManyKeysAreNotAllKept: after a flood of more keys than the cache is for, the
+// table does not hold several times as many entries.
+func TestManyKeysAreNotAllKept(t *testing.T) {
+	rows := new(table)
+	const entries, keys = 1_100, 20_000 // not a power of two
+	c := newCache(t, rows, entries)
+	for _, hash := range hashes(keys) {
+		b := bound(1, "192.0.2.1/32")
+		b.Hash = hash
+		rows.put(b)
+		mustGet(t, c, hash)
+	}
+	held := 0
+	for i := range c.hot {
+		for j := range c.hot[i] {
+			if c.hot[i][j].Load() != nil {
+				held++
+			}
+		}
+	}
+	if held < entries || held > 2*entries {
+		t.Errorf("the table holds %d entries, want between %d and %d", held, entries, 2*entries)
+	}
+}
+
 // TestChangeManyHidesWhatItChanges: while the write runs a look-up waits, even
 // of a cached key, and then sees what was written; keys of the same stripe that
 // are cached and not changed do not wait.

@@ -74,22 +74,30 @@ func (r *Resolver) Rewrite(h http.Header, client netip.Addr, opts RewriteOptions
 // sees Sentinel's own address as the source.
 //
 // It must be called after the removal of hop-by-hop headers, so that a client's
-// "Connection: X-Real-Ip" cannot remove what is set here. A ReverseProxy with a
-// Rewrite function has taken X-Forwarded-Host and -Proto out by then: what is to
-// be kept must be copied from the incoming request first.
+// "Connection: X-Real-Ip" cannot remove what is set here.
 func Rewrite(h http.Header, client netip.Addr, opts RewriteOptions) {
 	for name, lines := range h {
 		if stripped.Has(name) || headername.Equal(name, opts.Header) || origin.Has(name) && !keeps(name, lines, opts) {
 			delete(h, name)
 		}
 	}
+	lines := make([]string, 4) // for all of them at once
 	if client.IsValid() {
 		text := client.String()
-		lines := []string{text, text}
-		h[realIP], h[forwardedFor] = lines[0:1:1], lines[1:2:2]
+		setLine(h, realIP, text, lines[0:1:1])
+		setLine(h, forwardedFor, text, lines[1:2:2])
 	}
-	setDefault(h, forwardedHost, opts.Host)
-	setDefault(h, forwardedProto, opts.Proto)
+	if opts.Host != "" && len(h[forwardedHost]) == 0 {
+		setLine(h, forwardedHost, opts.Host, lines[2:3:3])
+	}
+	if opts.Proto != "" && len(h[forwardedProto]) == 0 {
+		setLine(h, forwardedProto, opts.Proto, lines[3:4:4])
+	}
+}
+
+func setLine(h http.Header, name, value string, line []string) {
+	line[0] = value
+	h[name] = line
 }
 
 // Strip removes from h all that Rewrite removes, and sets nothing. It is for
@@ -106,10 +114,4 @@ func (r *Resolver) Strip(h http.Header) {
 // keeps reports whether an origin header stays.
 func keeps(name string, lines []string, opts RewriteOptions) bool {
 	return opts.TrustedPeer && len(lines) == 1 && lines[0] != "" && !origin.HasAlias(name)
-}
-
-func setDefault(h http.Header, name, value string) {
-	if value != "" && len(h[name]) == 0 {
-		h[name] = []string{value}
-	}
 }

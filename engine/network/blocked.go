@@ -298,8 +298,9 @@ func (l *Blocklist) removeChanging(ctx context.Context, prefixes []netip.Prefix)
 }
 
 // End removes what is over, and returns it. Its cost is nothing as long as
-// nothing is.
-func (l *Blocklist) End(ctx context.Context) ([]Blocked, error) {
+// nothing is. Where another one removes it, as mayRemove tells, it is out of force at
+// once all the same.
+func (l *Blocklist) End(ctx context.Context, mayRemove func(context.Context) bool) ([]Blocked, error) {
 	now := l.now()
 	if next := l.nextEnd.Load(); next == 0 || now.UnixMilli() < next {
 		return nil, nil
@@ -314,14 +315,23 @@ func (l *Blocklist) End(ctx context.Context) ([]Blocked, error) {
 		}
 	}
 	l.mu.RUnlock()
+	if !mayRemove(ctx) {
+		l.apply()
+		return nil, nil
+	}
 	gone, err := l.removeChanging(ctx, over)
 	if err != nil && !errors.Is(err, context.Canceled) {
-		l.mu.Lock()
-		l.applyLocked() // what was promised holds while the store is away too
-		l.mu.Unlock()
+		l.apply() // what was promised holds while the store is away too
 	}
 	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict) {
 		return nil, nil // another node has done it, or changed one of them: Reload will tell
 	}
 	return gone, err
+}
+
+// apply puts what is to be in force by now in force.
+func (l *Blocklist) apply() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.applyLocked()
 }

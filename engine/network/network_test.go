@@ -245,11 +245,11 @@ func TestBlockingEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	now = start.Add(59 * time.Minute)
-	if over, err := l.End(t.Context()); err != nil || len(over) != 0 {
+	if over, err := l.End(t.Context(), always); err != nil || len(over) != 0 {
 		t.Errorf("before the end: %v, %v", over, err)
 	}
 	now = start.Add(time.Hour)
-	if over, err := l.End(t.Context()); err != nil || len(over) != 1 {
+	if over, err := l.End(t.Context(), always); err != nil || len(over) != 1 {
 		t.Errorf("at the end: %v, %v", over, err)
 	}
 	if l.Blocks(netip.MustParseAddr("192.0.2.1")) || !l.Blocks(netip.MustParseAddr("198.51.100.1")) || openBlocklist(t, s, &now).Len() != 1 {
@@ -273,5 +273,29 @@ func TestBlocklistIsFull(t *testing.T) {
 	}
 	if _, err := l.Add(t.Context(), entries[:1]); err != nil {
 		t.Errorf("one that is there: %v", err)
+	}
+}
+
+func always(context.Context) bool { return true }
+
+// TestOverWhereAnotherRemoves: what is over is out of force, and stays where it is kept.
+func TestOverWhereAnotherRemoves(t *testing.T) {
+	now := time.UnixMilli(1_700_000_000_000)
+	documents := memory.New()
+	l, err := network.OpenBlocklist(t.Context(), documents, func() time.Time { return now })
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := netip.MustParsePrefix("203.0.113.0/24")
+	if _, err := l.Add(t.Context(), []network.Blocked{{Prefix: p, Until: now.Add(time.Minute)}}); err != nil {
+		t.Fatal(err)
+	}
+	now = now.Add(time.Hour)
+	over, err := l.End(t.Context(), func(context.Context) bool { return false })
+	if err != nil || len(over) != 0 || l.Blocks(p.Addr()) || l.Len() != 1 {
+		t.Errorf("ended %v, %v; blocks %t, has %d", over, err, l.Blocks(p.Addr()), l.Len())
+	}
+	if over, err := l.End(t.Context(), always); err != nil || len(over) != 1 || l.Len() != 0 {
+		t.Errorf("ended %v, %v; has %d", over, err, l.Len())
 	}
 }

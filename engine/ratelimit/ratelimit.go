@@ -4,6 +4,16 @@
 // a token bucket allows and needs one number an address: the theoretical
 // arrival time, at which the address has its whole burst again. An entry whose
 // time has passed says the same as no entry, so dropping it loses nothing.
+//
+// Several nodes limit together by telling each other what they have let pass:
+// Taken and Charge. Each decides by itself at once, and so may let pass what it
+// does not yet know to be too much: within the time d that it takes to hear of the
+// others, each of n nodes lets pass no more than it would alone. So an address
+// that comes to all of them at the same moment gets n bursts at most instead of
+// one. What was too much is a debt, of up to MaxDebt bursts, that it waits for:
+// in the long run all nodes together let pass PerMinute, and a limit that was
+// reached is exceeded by what one node lets pass within d, once each time that it
+// recovers.
 package ratelimit
 
 import (
@@ -21,6 +31,11 @@ const (
 	MaxBurst            = 1_000_000
 	DefaultMaxAddresses = 1 << 20
 	maxMaxAddresses     = 1 << 26
+	// MaxDebt is how many bursts of what other nodes have let pass are waited for
+	// at most.
+	MaxDebt = 8
+	// maxTaken is how many addresses of one shard wait to be told of.
+	maxTaken = 1024
 )
 
 const (
@@ -36,6 +51,15 @@ type Options struct {
 	// a few per cent as they spread over the shards. 0 means
 	// DefaultMaxAddresses, a little over a million, which take about 40 MB.
 	MaxAddresses int
+	// Shared has what is let pass kept for Taken.
+	Shared bool
+}
+
+// Use is what was let pass of one address, or of a /64: Key stands for it, at all
+// nodes.
+type Use struct {
+	Key uint64
+	N   uint32
 }
 
 // Limiter limits requests by client IP. It is safe for concurrent use. A nil
@@ -55,6 +79,7 @@ type Options struct {
 type Limiter struct {
 	interval  int64 // nanoseconds that one request costs
 	tolerance int64 // interval times burst
+	debt      int64 // beyond the tolerance, what other nodes have let pass
 	seed      maphash.Seed
 	mask      uint64
 	shards    []shard
@@ -90,6 +115,12 @@ func New(o Options) (*Limiter, error) {
 	}
 	for i := range l.shards {
 		l.shards[i].limit = o.MaxAddresses / shards
+		if o.Shared {
+			l.shards[i].taken = map[uint64]uint32{}
+		}
+	}
+	if o.Shared {
+		l.debt = MaxDebt * l.tolerance
 	}
 	return l, nil
 }
@@ -107,16 +138,44 @@ func between(name string, n, highest int) error {
 // valid address count as those of one address.
 //
 // The clock may be set: back, an address waits for one request's interval at
-// most, instead of until the clock has caught up; forth, it has its burst again.
+// most, or for its debt, instead of until the clock has caught up; forth, it has its
+// burst again.
 func (l *Limiter) Allow(addr netip.Addr, now time.Time) (ok bool, retryAfter time.Duration) {
 	if l == nil {
 		return true, 0
 	}
 	key := keyOf(addr)
-	// Seeded, so that nobody can choose addresses that share a shard.
-	s := &l.shards[maphash.Comparable(l.seed, key)&l.mask]
-	wait := s.take(key, now.UnixNano(), l.interval, l.tolerance)
+	wait := l.shardOf(key).take(key, now.UnixNano(), l.interval, l.tolerance, l.debt)
 	return wait == 0, time.Duration(wait)
+}
+
+// shardOf is seeded, so that nobody can choose addresses that share a shard.
+func (l *Limiter) shardOf(key uint64) *shard {
+	return &l.shards[maphash.Comparable(l.seed, key)&l.mask]
+}
+
+// Taken returns what was let pass since the last call, of up to limit addresses. The
+// rest waits for the next call; so does what there is no room for, which is left out:
+// then the other nodes know of less.
+func (l *Limiter) Taken(limit int) []Use {
+	if l == nil {
+		return nil
+	}
+	var uses []Use
+	for i := range l.shards {
+		uses = l.shards[i].give(uses, limit)
+	}
+	return uses
+}
+
+// Charge counts what another node has let pass.
+func (l *Limiter) Charge(uses []Use, now time.Time) {
+	if l == nil {
+		return
+	}
+	for _, u := range uses {
+		l.shardOf(u.Key).charge(u, now.UnixNano(), l.interval, l.tolerance+l.debt)
+	}
 }
 
 // Addresses returns how many addresses are kept, for metrics. Some may have

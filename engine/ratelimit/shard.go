@@ -17,24 +17,25 @@ const (
 // shard is the part of the addresses that share a lock.
 type shard struct {
 	mu       sync.Mutex
-	arrivals map[uint64]int64 // theoretical arrival times, in Unix nanoseconds
-	limit    int              // most entries of arrivals
-	sweepAt  int              // size at which to sweep
-	inserts  int              // since the last sweep
-	swept    int64            // time of the last sweep
-	peak     int              // largest size since arrivals was made
-	dropped  uint64           // entries that were evicted while they counted
+	arrivals map[uint64]int64  // theoretical arrival times, in Unix nanoseconds
+	limit    int               // most entries of arrivals
+	sweepAt  int               // size at which to sweep
+	inserts  int               // since the last sweep
+	swept    int64             // time of the last sweep
+	peak     int               // largest size since arrivals was made
+	dropped  uint64            // entries that were evicted while they counted
+	taken    map[uint64]uint32 // what was let pass, for other nodes; nil: there are none
 
 	_ [64]byte // fills a pair of cache lines, so that shards do not share one
 }
 
 // take counts a request of key at now, or returns how long it must wait.
-func (s *shard) take(key uint64, now, interval, tolerance int64) (wait int64) {
+func (s *shard) take(key uint64, now, interval, tolerance, debt int64) (wait int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	arrival, known := s.arrivals[key]
-	if arrival > now+tolerance { // only after the clock was set back
-		arrival = now + tolerance
+	if arrival > now+tolerance+debt { // only after the clock was set back
+		arrival = now + tolerance + debt
 		s.arrivals[key] = arrival
 	}
 	arrival = max(arrival, now) + interval
@@ -45,7 +46,44 @@ func (s *shard) take(key uint64, now, interval, tolerance int64) (wait int64) {
 		s.makeRoomLocked(now)
 	}
 	s.arrivals[key] = arrival
+	if s.taken != nil {
+		s.noteLocked(key)
+	}
 	return 0
+}
+
+// noteLocked keeps a use for the other nodes, if there is room.
+func (s *shard) noteLocked(key uint64) {
+	if n := s.taken[key]; n > 0 || len(s.taken) < maxTaken {
+		s.taken[key] = n + 1
+	}
+}
+
+// give moves what was let pass into uses, up to limit of them.
+func (s *shard) give(uses []Use, limit int) []Use {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key, n := range s.taken {
+		if len(uses) >= limit {
+			break
+		}
+		uses = append(uses, Use{key, n})
+		delete(s.taken, key)
+	}
+	return uses
+}
+
+// charge counts requests that were let pass elsewhere, up to a debt.
+func (s *shard) charge(u Use, now, interval, most int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	arrival, known := s.arrivals[u.Key]
+	if !known {
+		s.makeRoomLocked(now)
+	}
+	// As many as would be a debt of more say no more.
+	n := min(int64(u.N), most/interval+1)
+	s.arrivals[u.Key] = min(max(arrival, now)+n*interval, now+most)
 }
 
 // makeRoomLocked makes room for one more entry. Sweeping costs a look at every

@@ -21,7 +21,6 @@ import (
 
 	"github.com/key-ip-sentinel/sentinel/engine"
 	"github.com/key-ip-sentinel/sentinel/engine/account"
-	"github.com/key-ip-sentinel/sentinel/engine/alert"
 	"github.com/key-ip-sentinel/sentinel/engine/clientip"
 	"github.com/key-ip-sentinel/sentinel/engine/rebind"
 	"github.com/key-ip-sentinel/sentinel/store"
@@ -34,7 +33,7 @@ const Base = "/admin/api"
 type Options struct {
 	Engine   *engine.Engine
 	Accounts *account.Accounts
-	Alerts   *alert.Center
+	Alerts   Alerts
 	Resolver *clientip.Resolver
 	Store    store.Store
 	Settings Settings
@@ -56,6 +55,7 @@ type Options struct {
 
 	Maintainer store.Maintainer // nil: the store is not a file of its own
 	Node       string           // name of this node; default: the host's
+	Nodes      Nodes            // default: this one alone
 	Now        func() time.Time // default time.Now
 }
 
@@ -88,6 +88,9 @@ func New(opts Options) (*API, error) {
 	}
 	arraysAreNeverNull()
 	a := &API{opts: opts, now: opts.Now, started: opts.Now(), ended: newEndedSessions(), failures: newFailureLog(), streams: newStreams()}
+	if opts.Nodes == nil {
+		a.opts.Nodes = onlyNode{a}
+	}
 	a.metrics = a.newMetrics()
 	var err error
 	if a.sessions, err = newSessions(opts.JWTSecret, opts.Now); err != nil {
@@ -160,8 +163,10 @@ func (a *API) register() {
 	a.registerBindingEdits()
 	a.registerRebindLinks()
 	a.registerBulk()
+	a.registerBulkUndo()
 	a.registerReplay()
 	a.registerSuspicions()
+	a.registerNodes()
 	a.registerImport()
 	a.registerExport()
 	a.registerLegacyBindings()

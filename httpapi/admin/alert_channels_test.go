@@ -157,7 +157,7 @@ func TestTheChannelOfTheSettings(t *testing.T) {
 	s := newSite(t, func(o *admin.Options) {
 		settings := alert.DefaultSettings()
 		settings.WebhookURL = h.URL + "/hidden"
-		must(t, o.Alerts.SetSettings(settings))
+		must(t, o.Alerts.(*alert.Center).SetSettings(settings))
 	})
 	var got channelJSON
 	a := s.call(account.Viewer, "GET", "/alert-channels/env", nil).want(http.StatusOK).into(&got)

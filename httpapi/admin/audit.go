@@ -42,6 +42,23 @@ func (a *API) registerAudit() {
 		about: "Every administrative act, the newest first. No call of this API deletes any of it. A page before the last may hold fewer entries than its limit, or none.",
 		role:  account.Admin,
 	}, a.listAudit)
+	handle(a, operation{
+		method: http.MethodGet, path: "/audit/{id}", id: "get-audit", tag: tagAudit, summary: "Show one entry of the audit trail",
+		role: account.Admin, errors: []int{http.StatusNotFound},
+	}, a.getAudit)
+}
+
+type auditEntryOut struct{ Body auditView }
+
+func (a *API) getAudit(ctx context.Context, _ *call, in *struct{ RecordPath }) (*auditEntryOut, error) {
+	found, err := a.opts.Store.ListAudit(ctx, store.AuditFilter{Before: in.ID + 1, Limit: 1})
+	if err != nil {
+		return nil, err
+	}
+	if len(found.Entries) == 0 || found.Entries[0].ID != in.ID {
+		return nil, store.ErrNotFound
+	}
+	return &auditEntryOut{viewAudit(found.Entries[0])}, nil
 }
 
 func (a *API) listAudit(ctx context.Context, _ *call, in *auditIn) (*auditOut, error) {

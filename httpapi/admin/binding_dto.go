@@ -74,7 +74,7 @@ type bindingOutput struct {
 // changedBinding is a binding as the answer to a change of it.
 type changedBinding struct {
 	Binding
-	Warnings []string `json:"warnings,omitempty" doc:"What is odd about the rule that was sent, such as a prefix that adds nothing; absent if nothing is."`
+	Warnings []warning `json:"warnings,omitempty" doc:"What is odd about the rule that was sent, such as a prefix that adds nothing; absent if nothing is."`
 }
 
 func answerBinding(b store.Binding) *bindingOutput {
@@ -85,7 +85,7 @@ func answerBinding(b store.Binding) *bindingOutput {
 type faults []fieldFault
 
 func (f *faults) addf(location, format string, args ...any) {
-	*f = append(*f, fieldFault{location, fmt.Sprintf(format, args...)})
+	*f = append(*f, fieldFault{Location: location, Message: fmt.Sprintf(format, args...)})
 }
 
 // err is nil if nothing was wrong.

@@ -62,7 +62,7 @@ func (a *API) createBinding(ctx context.Context, c *call, in *struct{ Body newBi
 	if err := a.audit(ctx, c, "binding.create", bindingTarget(b.Hash), nil, showBinding(b)); err != nil {
 		return nil, err
 	}
-	body := changedBinding{showBinding(b), ruleWarnings(b.Rule)}
+	body := changedBinding{showBinding(b), warningsOf(ruleWarnings(b.Rule))}
 	return &createBindingOutput{etagOf(b.Revision), Base + "/bindings/" + b.Hash.String(), body}, nil
 }
 
@@ -149,7 +149,7 @@ func (a *API) edit(ctx context.Context, c *call, path HashPath, match IfMatch, e
 	}
 	out := answerBinding(after)
 	if edit.Rule != nil {
-		out.Body.Warnings = ruleWarnings(*edit.Rule)
+		out.Body.Warnings = warningsOf(ruleWarnings(*edit.Rule))
 	}
 	return out, nil
 }
@@ -175,6 +175,8 @@ type bindingChange struct {
 	Note   *string       `json:"note,omitempty"`
 	Status *store.Status `json:"status,omitempty"`
 	Rule   *ruleBody     `json:"rule,omitempty"`
+	// Revision is what the change has made of it, where one entry tells of many.
+	Revision uint64 `json:"revision,omitempty"`
 }
 
 func differences(before, after store.Binding) (was, is bindingChange) {

@@ -141,10 +141,10 @@ type newBlocked struct {
 
 type blockOutput struct {
 	Body struct {
-		Added    int      `json:"added" doc:"How many were not blocked before."`
-		Replaced int      `json:"replaced" doc:"How many were, and have another note and end now."`
-		Total    int      `json:"total" doc:"How many networks are blocked now."`
-		Warnings []string `json:"warnings,omitempty" doc:"What is odd about the list, such as a network that adds nothing; absent if nothing is."`
+		Added    int       `json:"added" doc:"How many were not blocked before."`
+		Replaced int       `json:"replaced" doc:"How many were, and have another note and end now."`
+		Total    int       `json:"total" doc:"How many networks are blocked now."`
+		Warnings []warning `json:"warnings,omitempty" doc:"What is odd about the list, such as a network that adds nothing; absent if nothing is."`
 	}
 }
 
@@ -215,7 +215,7 @@ func (a *API) block(ctx context.Context, c *call, entries []network.Blocked, o B
 		return nil, locate(err, location)
 	}
 	out.Body.Replaced, out.Body.Total = len(before), a.opts.Engine.Blocked().Len()
-	out.Body.Warnings = ruleWarnings(store.Rule{Prefixes: prefixes})
+	out.Body.Warnings = warningsOf(ruleWarnings(store.Rule{Prefixes: prefixes}))
 	return out, a.auditBlocked(ctx, c, "blocked.add", before, entries)
 }
 

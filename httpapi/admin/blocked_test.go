@@ -14,7 +14,7 @@ import (
 
 type blockAnswer struct {
 	Added, Replaced, Total int
-	Warnings               []string
+	Warnings               spoken
 }
 
 type blockedList struct {

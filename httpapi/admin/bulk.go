@@ -63,8 +63,9 @@ type bulkResult struct {
 	Failed     int    `json:"failed" doc:"Not changed because of an error."`
 	FirstError string `json:"firstError,omitempty" doc:"Why the first one failed."`
 	DryRun     bool   `json:"dryRun" doc:"Whether this was a dry run, which has changed nothing."`
+	ID         string `json:"id,omitempty" doc:"Names the change, for undo; absent if nothing was changed."`
 
-	Warnings []string `json:"warnings,omitempty" doc:"What is odd about the rule that was sent, such as a prefix that adds nothing; absent if nothing is."`
+	Warnings []warning `json:"warnings,omitempty" doc:"What is odd about the rule that was sent, such as a prefix that adds nothing; absent if nothing is."`
 }
 
 func (r *bulkResult) add(part engine.BulkResult) {
@@ -98,7 +99,7 @@ func (a *API) bulk(ctx context.Context, c *call, in *struct{ Body bulkInput }) (
 		if err := a.opts.Engine.Networks().Check(*act.Edit.Rule); err != nil { // rather than once for each binding
 			return nil, locate(err, "body.edit.")
 		}
-		result.Warnings = ruleWarnings(*act.Edit.Rule)
+		result.Warnings = warningsOf(ruleWarnings(*act.Edit.Rule))
 	}
 	run := bulkRun{ID: rand.Text(), Act: in.Body.Act}
 	for chunk := range slices.Chunk(hashes, bulkChunk) {
@@ -112,6 +113,9 @@ func (a *API) bulk(ctx context.Context, c *call, in *struct{ Body bulkInput }) (
 		if err != nil {
 			return nil, locate(err, "body.edit.")
 		}
+	}
+	if !result.DryRun && result.Changed > 0 {
+		result.ID = run.ID
 	}
 	return &bulkOutput{result}, nil
 }
@@ -129,7 +133,7 @@ func (in bulkInput) act() (engine.BulkAct, error) {
 		act.Edit = &engine.BindingEdit{Status: &banned}
 	case "unban":
 		act.Edit = &engine.BindingEdit{Status: &active}
-	case "unbind":
+	case actUnbind:
 		act.Unbind = true
 	default:
 		var patch bindingPatch
@@ -190,6 +194,12 @@ func distinct(hashes []store.KeyHash) []store.KeyHash {
 	})
 }
 
+// bulkAction is what the audit trail calls a change of many bindings.
+const bulkAction = "binding.bulk"
+
+// bulkTargetName names one in the audit trail.
+func bulkTargetName(id string) string { return "bulk:" + id }
+
 // bulkRun is what the audit entries of one request have in common.
 type bulkRun struct {
 	ID  string `json:"bulk"`
@@ -223,7 +233,7 @@ func (a *API) bulkChunk(
 			delete(after, hash)
 		}
 	}
-	return result, errors.Join(actErr, a.auditMany(ctx, c, "binding.bulk", run, before, after))
+	return result, errors.Join(actErr, a.auditMany(ctx, c, bulkAction, run, before, after))
 }
 
 // readBindings returns those that there are.
@@ -262,7 +272,7 @@ func (a *API) auditMany(
 			if reflect.ValueOf(from).IsZero() {
 				continue
 			}
-			from.Hash, to.Hash = hash.String(), hash.String()
+			from.Hash, to.Hash, to.Revision = hash.String(), hash.String(), n.Revision
 			was.Bindings, is.Bindings = append(was.Bindings, from), append(is.Bindings, to)
 		case existed:
 			was.Bindings = append(was.Bindings, showBinding(b))
@@ -273,7 +283,7 @@ func (a *API) auditMany(
 	if len(was.Bindings)+len(is.Bindings) == 0 {
 		return nil
 	}
-	return a.audit(ctx, c, action, "", was, is)
+	return a.audit(ctx, c, action, bulkTargetName(run.ID), was, is)
 }
 
 func keysOfBoth(a, b map[store.KeyHash]store.Binding) []store.KeyHash {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -174,7 +175,44 @@ func (s *site) send(req *http.Request) *answer {
 	must(s.t, err)
 	a := &answer{t: s.t, what: req.Method + " " + req.URL.Path, status: res.StatusCode, header: res.Header, body: raw}
 	checkDocumented(s.t, s.api, req, a)
+	checkWorded(s.t, a)
 	return a
+}
+
+// spoken are warnings, as people read them.
+type spoken []string
+
+func (s *spoken) UnmarshalJSON(raw []byte) error {
+	var list []struct {
+		Row     int
+		Message string
+	}
+	if err := json.Unmarshal(raw, &list); err != nil {
+		return err
+	}
+	for _, one := range list {
+		if one.Row > 0 {
+			one.Message = fmt.Sprintf("row %d: %s", one.Row, one.Message)
+		}
+		*s = append(*s, one.Message)
+	}
+	return nil
+}
+
+// checkWorded holds that whatever is said for people has a code, by which it can
+// be said in another language.
+func checkWorded(t testing.TB, a *answer) {
+	t.Helper()
+	type said struct{ Message, Code string }
+	var body struct{ Errors, Warnings []said }
+	if json.Unmarshal(a.body, &body) != nil {
+		return // of another kind
+	}
+	for _, one := range append(body.Errors, body.Warnings...) {
+		if one.Message != "" && one.Code == "" {
+			t.Errorf("%s: %q is none of the fixed texts: add it to texts.go, and to the console", a.what, one.Message)
+		}
+	}
 }
 
 // want fails the test if the status is another one.
@@ -266,7 +304,8 @@ func (s *site) wantTrail(since int, want ...string) {
 	s.t.Helper()
 	var got []string
 	for _, e := range s.trail()[since:] {
-		got = append(got, strings.TrimSpace(e.Actor+" "+e.Action+" "+e.Target))
+		target, _, _ := strings.Cut(e.Target, "bulk:") // which goes on at random
+		got = append(got, strings.TrimSpace(e.Actor+" "+e.Action+" "+target))
 		if e.RequestID == "" || e.At.IsZero() {
 			s.t.Errorf("entry without request ID or time: %+v", e)
 		}
@@ -321,13 +360,13 @@ func (f *fakeSettings) Change(_ context.Context, change admin.SettingsChange) (r
 		i := slices.IndexFunc(changed, func(s admin.Setting) bool { return s.Name == name })
 		switch {
 		case i < 0:
-			faults = append(faults, admin.SettingFault{Name: name, Fault: "is no setting"})
+			faults = append(faults, admin.SettingFault{Name: name, Fault: "there is no such setting"})
 		case !changed[i].Runtime:
-			faults = append(faults, admin.SettingFault{Name: name, Fault: "needs a restart"})
+			faults = append(faults, admin.SettingFault{Name: name, Fault: "cannot be changed while the program runs: set it where the others are, and start again"})
 		case value == nil:
 			changed[i].Value, changed[i].Source = changed[i].Default, "default"
 		case *value == "" || *value == "bad":
-			faults = append(faults, admin.SettingFault{Name: name, Fault: "is no value"})
+			faults = append(faults, admin.SettingFault{Name: name, Fault: "is empty"})
 		default:
 			changed[i].Value, changed[i].Source = *value, "runtime"
 		}

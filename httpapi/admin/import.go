@@ -87,7 +87,7 @@ type importResult struct {
 	Skipped  int  `json:"skipped" doc:"Bindings that stayed as they were."`
 	DryRun   bool `json:"dryRun" doc:"Whether this was a dry run, which has changed nothing: the numbers are what would be."`
 
-	Warnings []string `json:"warnings,omitempty" doc:"What is odd about single rows, such as a prefix that adds nothing, up to 100; absent if nothing is."`
+	Warnings []rowWarning `json:"warnings,omitempty" doc:"What is odd about single rows, such as a prefix that adds nothing, up to 100; absent if nothing is."`
 }
 
 type importOutput struct {
@@ -129,7 +129,14 @@ func (a *API) importBindings(ctx context.Context, c *call, in *importInput) (*im
 	return &importOutput{showImport(result, false, warnings)}, err
 }
 
-func showImport(r engine.ImportResult, dryRun bool, warnings []string) importResult {
+// rowWarning is something odd about one row.
+type rowWarning struct {
+	Row     int    `json:"row" doc:"Which row; the header is none."`
+	Message string `json:"message" doc:"What is odd about it."`
+	Wording
+}
+
+func showImport(r engine.ImportResult, dryRun bool, warnings []rowWarning) importResult {
 	return importResult{r.Rows, r.Created, r.Replaced, r.Skipped, dryRun, warnings}
 }
 
@@ -164,7 +171,7 @@ func (a *API) auditImport(ctx context.Context, c *call, run bulkRun, rows []engi
 }
 
 // readImport reads the file, and says what is odd about it.
-func (a *API) readImport(ctx context.Context, in *importInput) (rows []engine.ImportRow, warnings []string, err error) {
+func (a *API) readImport(ctx context.Context, in *importInput) (rows []engine.ImportRow, warnings []rowWarning, err error) {
 	defer in.body.end()
 	findKey := func(key string) (store.KeyHash, string, error) { return a.opts.Engine.FindKey(ctx, key) }
 	p := &importParser{hashKey: findKey, anySource: in.ConfirmAnySource}

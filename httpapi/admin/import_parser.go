@@ -34,7 +34,7 @@ type importParser struct {
 
 	rows     []engine.ImportRow
 	prefixes int // of all rows, with networks
-	warnings []string
+	warnings []rowWarning
 	refused  engine.ImportError
 }
 
@@ -58,7 +58,7 @@ func (p *importParser) fault(row int, column, format string, args ...any) {
 // warn notes what is odd about a row.
 func (p *importParser) warn(row int, text string) {
 	if len(p.warnings) < maxImportFaults {
-		p.warnings = append(p.warnings, fmt.Sprintf("row %d: %s", row, text))
+		p.warnings = append(p.warnings, rowWarning{row, text, wordingOf(text)})
 	}
 }
 

@@ -26,10 +26,31 @@ func (a *API) registerLogs() {
 		return a.listLogs(ctx, in.InterceptQuery, "query.", nil)
 	})
 	handle(a, operation{
+		method: http.MethodGet, path: "/logs/{id}", id: "get-log", tag: logTag, role: account.Viewer,
+		summary: "Show one intercept", errors: []int{http.StatusNotFound},
+	}, a.getLog)
+	handle(a, operation{
 		method: http.MethodPost, path: "/logs/search", id: "search-logs", tag: logTag, role: account.Viewer,
 		summary: "List intercepts, also of a whole key",
 		about:   "As list-logs, with the filters in the body. A key that is sent is hashed here, and neither kept nor logged.",
 	}, a.searchLogs)
+}
+
+// RecordPath is the ID of a record in a path.
+type RecordPath struct {
+	ID uint64 `path:"id" minimum:"1" maximum:"9007199254740991" doc:"The ID of the record."`
+}
+
+type logOutput struct {
+	Body interceptBody
+}
+
+func (a *API) getLog(ctx context.Context, _ *call, in *struct{ RecordPath }) (*logOutput, error) {
+	r, err := a.opts.Engine.Intercept(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	return &logOutput{showIntercept(r)}, nil
 }
 
 const aboutLogs = "The records of refused requests that are all of what the filters say, newest first. " +

@@ -163,3 +163,25 @@ func TestExportLogs(t *testing.T) {
 	}
 	s.wantTrail(0, "token:viewer log.export", "token:viewer log.export")
 }
+
+func TestOneRecordIsShown(t *testing.T) {
+	s := newSite(t)
+	s.intercepts(3, time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC))
+	_, err := s.store.AppendAudit(t.Context(), store.AuditEntry{At: s.now(), Actor: "local", Action: "binding.ban"})
+	must(t, err)
+	for _, tt := range []struct {
+		role account.Role
+		path string
+	}{{account.Viewer, "/logs/"}, {account.Admin, "/audit/"}} {
+		var got struct{ ID uint64 }
+		if s.call(tt.role, "GET", tt.path+"1", nil).want(http.StatusOK).into(&got); got.ID != 1 {
+			t.Errorf("%s1: got %+v", tt.path, got)
+		}
+		for _, gone := range []string{"99", "9007199254740991"} {
+			s.call(tt.role, "GET", tt.path+gone, nil).wantFault(http.StatusNotFound, "not_found")
+		}
+		for _, bad := range []string{"0", "-1", "x"} {
+			s.call(tt.role, "GET", tt.path+bad, nil).wantFault(http.StatusUnprocessableEntity, "invalid", "path.id")
+		}
+	}
+}

@@ -2,19 +2,17 @@ package admin
 
 import (
 	"github.com/prometheus/client_golang/prometheus"
-
-	"github.com/key-ip-sentinel/sentinel/engine/alert"
 )
 
 // alertCollector reads the alerts when it is asked. Its labels are names that
 // administrators have given to channels, of which there are few.
 type alertCollector struct {
-	alerts *alert.Center
+	alerts Alerts
 
 	open, deliveries, pending, up, missed, unsaved *prometheus.Desc
 }
 
-func newAlertCollector(alerts *alert.Center) *alertCollector {
+func newAlertCollector(alerts Alerts) *alertCollector {
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc(name, help, labels, nil)
 	}

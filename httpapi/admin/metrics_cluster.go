@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/key-ip-sentinel/sentinel/store"
 )
 
 // clusterCollector reads how this node of a cluster stands to the authority when it is
@@ -11,7 +13,7 @@ import (
 type clusterCollector struct {
 	api *API
 
-	up, behind, level, stale, outbox, outboxBytes, dropped *prometheus.Desc
+	up, behind, level, stale, outbox, outboxBytes, dropped, leader, redis *prometheus.Desc
 }
 
 func newClusterCollector(a *API) *clusterCollector {
@@ -25,12 +27,14 @@ func newClusterCollector(a *API) *clusterCollector {
 		outbox:      desc("sentinel_outbox_batches", "Batches of what this node has gathered and PostgreSQL does not have yet."),
 		outboxBytes: desc("sentinel_outbox_bytes", "Size of them."),
 		dropped:     desc("sentinel_outbox_dropped_total", "Records that there was no room for among them."),
+		leader:      desc("sentinel_leader", "Whether this node is the leader, as far as it knows: 1 or 0."),
+		redis:       desc("sentinel_redis_up", "Whether this node reaches Redis: 1 or 0. Absent without one."),
 	}
 }
 
 // Describe is part of prometheus.Collector.
 func (c *clusterCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.up, c.behind, c.level, c.stale, c.outbox, c.outboxBytes, c.dropped} {
+	for _, d := range []*prometheus.Desc{c.up, c.behind, c.level, c.stale, c.outbox, c.outboxBytes, c.dropped, c.leader, c.redis} {
 		ch <- d
 	}
 }
@@ -51,6 +55,11 @@ func (c *clusterCollector) Collect(ch chan<- prometheus.Metric) {
 	ch <- prometheus.MustNewConstMetric(c.behind, prometheus.GaugeValue, float64(cluster.Behind))
 	ch <- gaugeOf(c.level, level)
 	ch <- gaugeOf(c.stale, oneIf(cluster.Stale))
+	self := c.api.opts.Nodes.Self()
+	ch <- gaugeOf(c.leader, oneIf(self.Leader))
+	if self.Redis.State != store.HealthNone {
+		ch <- gaugeOf(c.redis, oneIf(self.Redis.State == store.HealthGood))
+	}
 	if err == nil {
 		ch <- prometheus.MustNewConstMetric(c.outbox, prometheus.GaugeValue, float64(cluster.Outbox.Batches))
 		ch <- prometheus.MustNewConstMetric(c.outboxBytes, prometheus.GaugeValue, float64(cluster.Outbox.Bytes))

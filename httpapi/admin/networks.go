@@ -120,7 +120,7 @@ func (a *API) showNetwork(ctx context.Context, n network.Network) (NetworkBody, 
 // changedNetwork also says what is odd.
 type changedNetwork struct {
 	NetworkBody
-	Warnings []string `json:"warnings,omitempty" doc:"What is odd about the prefixes, such as one that adds nothing; absent if nothing is."`
+	Warnings []warning `json:"warnings,omitempty" doc:"What is odd about the prefixes, such as one that adds nothing; absent if nothing is."`
 }
 
 type networkOutput struct {
@@ -134,7 +134,7 @@ func (a *API) answerNetwork(ctx context.Context, n network.Network) (*networkOut
 	if err != nil {
 		return nil, err
 	}
-	return &networkOutput{ETag: etagOf(n.Revision), Body: changedNetwork{body, ruleWarnings(store.Rule{Prefixes: n.Prefixes})}}, nil
+	return &networkOutput{ETag: etagOf(n.Revision), Body: changedNetwork{body, warningsOf(ruleWarnings(store.Rule{Prefixes: n.Prefixes}))}}, nil
 }
 
 type listNetworksInput struct {
@@ -279,8 +279,8 @@ type deleteNetworkInput struct {
 
 type deleteNetworkOutput struct {
 	Body struct {
-		Changed  int      `json:"changed" doc:"How many bindings had a rule that named it."`
-		Warnings []string `json:"warnings,omitempty" doc:"What still names it; absent if nothing does."`
+		Changed  int       `json:"changed" doc:"How many bindings had a rule that named it."`
+		Warnings []warning `json:"warnings,omitempty" doc:"What still names it; absent if nothing does."`
 	}
 }
 
@@ -306,7 +306,7 @@ func (a *API) deleteNetwork(ctx context.Context, c *call, in *deleteNetworkInput
 	}
 	for _, r := range a.opts.Engine.Policy().NewRules {
 		if slices.Contains(r.Rule.Networks, gone.Name) {
-			out.Body.Warnings = append(out.Body.Warnings, "SENTINEL_BIND_RULE still names it: new keys do not get it any more")
+			out.Body.Warnings = warningsOf([]string{"SENTINEL_BIND_RULE still names it: new keys do not get it any more"})
 			break
 		}
 	}

@@ -20,7 +20,7 @@ type networkBody struct {
 	Shared      bool
 	Bindings    int
 	Revision    uint64
-	Warnings    []string
+	Warnings    spoken
 }
 
 type networkList struct {
@@ -149,7 +149,7 @@ func TestDeleteNetworkThatRulesName(t *testing.T) {
 	s.call(account.Operator, "DELETE", "/networks/office?rules=often", nil).wantFault(http.StatusUnprocessableEntity, "invalid", "query.rules")
 	var done struct {
 		Changed  int
-		Warnings []string
+		Warnings spoken
 	}
 	s.call(account.Operator, "DELETE", "/networks/office?rules=inline", nil).want(http.StatusOK).into(&done)
 	if got := s.stored(1); done.Changed != 2 || len(got.Networks) != 0 || len(got.Prefixes) != 2 {
@@ -171,7 +171,7 @@ func TestDeletedNetworkThatNewKeysWouldGet(t *testing.T) {
 	policy := s.engine.Policy()
 	policy.NewRules = newRules(t, "@office")
 	must(t, s.engine.SetPolicy(policy))
-	var done struct{ Warnings []string }
+	var done struct{ Warnings spoken }
 	s.call(account.Operator, "DELETE", "/networks/office", nil).want(http.StatusOK).into(&done)
 	if len(done.Warnings) != 1 || !strings.Contains(done.Warnings[0], "SENTINEL_BIND_RULE") {
 		t.Errorf("got %q", done.Warnings)

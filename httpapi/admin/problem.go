@@ -28,6 +28,7 @@ type problem struct {
 	RetryAfter int          `json:"retryAfter,omitempty" doc:"Seconds after which it makes sense to try again."`
 	Errors     []fieldFault `json:"errors,omitempty" doc:"What is wrong with single fields."`
 	UsedBy     *usedBy      `json:"usedBy,omitempty" doc:"What is in the way of a removal; of the code network_in_use."`
+	Reason     *Wording     `json:"reason,omitempty" doc:"Which text detail is, where code alone does not say it."`
 }
 
 // Error, GetStatus and ContentType are what huma asks of an error.
@@ -41,6 +42,7 @@ func (p *problem) ContentType(string) string { return problemType }
 type fieldFault struct {
 	Location string `json:"location" doc:"Which field." example:"body.rule.prefixes[0]"`
 	Message  string `json:"message" doc:"What is wrong with it."`
+	Wording
 }
 
 // faultError is an error that knows its answer.
@@ -66,7 +68,7 @@ func invalid(fields ...fieldFault) *faultError {
 }
 
 func invalidField(location, format string, args ...any) *faultError {
-	return invalid(fieldFault{location, fmt.Sprintf(format, args...)})
+	return invalid(fieldFault{Location: location, Message: fmt.Sprintf(format, args...)})
 }
 
 func forbidden(have, needed account.Role) *faultError {
@@ -171,7 +173,7 @@ func importFault(err *engine.ImportError) *faultError {
 		if row.Column != "" {
 			location += ", column " + row.Column
 		}
-		f.fields = append(f.fields, fieldFault{location, row.Fault})
+		f.fields = append(f.fields, fieldFault{Location: location, Message: row.Fault})
 	}
 	return f
 }
@@ -183,10 +185,17 @@ func (a *API) problemOf(ctx context.Context, err error) error {
 }
 
 func (f *faultError) problem(requestID string) *problem {
-	return &problem{
+	p := &problem{
 		Type: "about:blank", Title: http.StatusText(f.status), Status: f.status, Detail: f.detail, Code: f.code,
-		RequestID: requestID, RetryAfter: wholeSeconds(f.retryAfter), Errors: f.fields, UsedBy: f.usedBy,
+		RequestID: requestID, RetryAfter: wholeSeconds(f.retryAfter), UsedBy: f.usedBy,
 	}
+	for _, field := range f.fields {
+		p.Errors = append(p.Errors, fieldFault{field.Location, field.Message, wordingOf(field.Message)})
+	}
+	if w := wordingOf(f.detail); w.Code != "" {
+		p.Reason = &w
+	}
+	return p
 }
 
 // header returns the headers that go with a fault: RFC 9110 wants a challenge
@@ -230,7 +239,7 @@ func (a *API) finishProblem(ctx huma.Context, _ string, v any) (any, error) {
 		Code: "invalid", RequestID: callOf(ctx.Context()).requestID,
 	}
 	for _, e := range model.Errors {
-		p.Errors = append(p.Errors, fieldFault{e.Location, e.Message})
+		p.Errors = append(p.Errors, fieldFault{e.Location, e.Message, wordingOf(e.Message)})
 	}
 	return p, nil
 }

@@ -27,6 +27,8 @@ func pathOf(op *huma.Operation) string {
 			value = p.Schema.Enum[0].(string)
 		case p.Name == "hash":
 			value = strings.Repeat("ab", 32)
+		case p.Schema.Type == huma.TypeInteger:
+			value = "404"
 		}
 		path = strings.ReplaceAll(path, "{"+p.Name+"}", value)
 	}

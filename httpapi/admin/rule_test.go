@@ -45,7 +45,7 @@ type ruleAnswer struct {
 			Until                time.Time
 		}
 	}
-	Warnings []string
+	Warnings spoken
 }
 
 func rule(kind string, fields ...any) map[string]any {

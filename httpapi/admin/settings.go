@@ -55,6 +55,7 @@ type changeSettingsOut struct {
 type settingWarning struct {
 	Name    string `json:"name" doc:"Which setting."`
 	Message string `json:"message" doc:"What is doubtful about it."`
+	Wording
 }
 
 // settingChange is what the audit trail and the events say of a setting.
@@ -113,7 +114,7 @@ func (a *API) changeSettings(ctx context.Context, c *call, in *changeSettingsIn)
 	if errors.As(err, &refused) {
 		f := invalid()
 		for _, fault := range refused.Faults {
-			f.fields = append(f.fields, fieldFault{"body.values." + fault.Name, fault.Fault})
+			f.fields = append(f.fields, fieldFault{Location: "body.values." + fault.Name, Message: fault.Fault})
 		}
 		return nil, f
 	}
@@ -131,7 +132,7 @@ func (a *API) changeSettings(ctx context.Context, c *call, in *changeSettingsIn)
 	out.Body.Items = shownSettings(a.opts.Settings.List())
 	out.Body.Warnings = make([]settingWarning, 0, len(changed.Warnings))
 	for _, w := range changed.Warnings {
-		out.Body.Warnings = append(out.Body.Warnings, settingWarning{w.Name, w.Fault})
+		out.Body.Warnings = append(out.Body.Warnings, settingWarning{w.Name, w.Fault, wordingOf(w.Fault)})
 	}
 	return out, nil
 }

@@ -143,7 +143,7 @@ func parseNetworks(texts []string) ([]netip.Prefix, error) {
 	for i, text := range texts {
 		p, err := ipset.ParsePrefix(text)
 		if err != nil {
-			faults = append(faults, fieldFault{fmt.Sprintf("body.networks[%d]", i), err.Error()})
+			faults = append(faults, fieldFault{Location: fmt.Sprintf("body.networks[%d]", i), Message: err.Error()})
 			continue
 		}
 		prefixes = append(prefixes, p)

@@ -9,12 +9,10 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/http/httptrace"
-	"net/textproto"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/key-ip-sentinel/sentinel/httpapi/downstream"
 )
@@ -82,48 +80,47 @@ func TestInformationalAnswersAndTrailers(t *testing.T) {
 	s := newSite(t, downstream.Options{}, once(lines("HTTP/1.1 103 Early Hints", "Link: </style.css>", "",
 		"HTTP/1.1 102 Processing", "", "HTTP/1.1 200 OK", "Trailer: X-Sum", "Transfer-Encoding: chunked", "", "2", "ok", "0", "X-Sum: 42", "", "")))
 	r := s.request("GET", "/", nil)
+	c := call(r)
 	var got []string
-	r = r.WithContext(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{
-		Got1xxResponse: func(code int, header textproto.MIMEHeader) error {
-			got = append(got, fmt.Sprint(code, header.Get("Link")))
-			return nil
-		},
-	}))
-	res, body, err := s.send(r)
+	c.Inform = func(status int) error {
+		got = append(got, fmt.Sprint(status, c.Answer.Header.Get("Link")))
+		return nil
+	}
+	res, body, err := s.sendCall(r, c)
 	must(t, err)
 	if want := []string{"103</style.css>", "102"}; !slices.Equal(got, want) {
 		t.Errorf("informational: got %q, want %q", got, want)
 	}
-	if body != "ok" || res.Trailer.Get("X-Sum") != "42" {
-		t.Errorf("got %q with trailers %v", body, res.Trailer)
+	if body != "ok" || res.Trailer.Get("X-Sum") != "42" || len(res.Header["Link"]) > 0 {
+		t.Errorf("got %q with trailers %v and header %v", body, res.Trailer, res.Header)
 	}
 }
 
-func TestWhatIsUnusualGoesToTheFallback(t *testing.T) {
-	s := newSite(t, downstream.Options{}, answering(okAnswer))
+func TestWhatIsUnusual(t *testing.T) {
 	for name, change := range map[string]func(*http.Request){
 		"upgrade": func(r *http.Request) { r.Header.Set("Upgrade", "websocket") },
 		"expect":  func(r *http.Request) { r.Header.Set("Expect", "100-continue") },
 		"trailer": func(r *http.Request) { r.Trailer = http.Header{"X": nil} },
-		"https":   func(r *http.Request) { r.URL.Scheme = "https" },
 		"connect": func(r *http.Request) { r.Method = http.MethodConnect },
+		"":        func(*http.Request) {},
 	} {
-		r := s.request("POST", "/", strings.NewReader("body"))
+		r := httptest.NewRequest("POST", "/", strings.NewReader("body"))
 		change(r)
-		if _, _, err := s.send(r); !errors.Is(err, errFallback) {
-			t.Errorf("%s: got %v", name, err)
+		if got := downstream.IsUnusual(r); got != (name != "") {
+			t.Errorf("%q: got %v", name, got)
 		}
 	}
 }
 
 // A line break would begin another header, or another request.
 func TestNothingIsSentThatHTTPDoesNotAllow(t *testing.T) {
-	for name, change := range map[string]func(*http.Request){
-		"header value": func(r *http.Request) { r.Header["X"] = []string{"a\r\nX-Api-Key: b"} },
-		"header name":  func(r *http.Request) { r.Header["X: a\r\nY"] = []string{"b"} },
-		"host":         func(r *http.Request) { r.Host = "h\r\nX: a" },
-		"method":       func(r *http.Request) { r.Method = "GET / HTTP/1.1\r\nX: a\r\n\r\nGET" },
-		"target":       func(r *http.Request) { r.URL.Opaque = "/a HTTP/1.1\r\nX: a\r\n\r\nGET /b" },
+	for name, change := range map[string]func(*downstream.Call){
+		"header value": func(c *downstream.Call) { c.Header["X"] = []string{"a\r\nX-Api-Key: b"} },
+		"header name":  func(c *downstream.Call) { c.Header["X: a\r\nY"] = []string{"b"} },
+		"host":         func(c *downstream.Call) { c.Host = "h\r\nX: a" },
+		"method":       func(c *downstream.Call) { c.Method = "GET / HTTP/1.1\r\nX: a\r\n\r\nGET" },
+		"target":       func(c *downstream.Call) { c.Target = "/a HTTP/1.1\r\nX: a\r\n\r\nGET /b" },
+		"no target":    func(c *downstream.Call) { c.Target = "" },
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t, downstream.Options{}, func(_ int, _ net.Conn, in *bufio.Reader) {
@@ -132,8 +129,9 @@ func TestNothingIsSentThatHTTPDoesNotAllow(t *testing.T) {
 				}
 			})
 			r := s.request("GET", "/", nil)
-			change(r)
-			if _, _, err := s.send(r); err == nil {
+			c := call(r)
+			change(c)
+			if _, _, err := s.sendCall(r, c); err == nil {
 				t.Error("got no error")
 			}
 		})
@@ -154,12 +152,12 @@ func TestRequestsAreThoseOfNetHTTP(t *testing.T) {
 		last = got{r.Method, r.RequestURI, r.Host, string(body), r.ContentLength, r.TransferEncoding, r.Header}
 	}))
 	defer server.Close()
-	own, err := downstream.New(downstream.Options{Address: server.Listener.Addr().String(), Fallback: fallback{}, MaxIdle: 1})
+	own, err := downstream.New(downstream.Options{Address: server.Listener.Addr().String(), MaxIdle: 1})
 	must(t, err)
 	defer own.CloseIdleConnections()
 	general := &http.Transport{DisableCompression: true}
 	defer general.CloseIdleConnections()
-	header := http.Header{"Accept": {"a", "b"}, "User-Agent": {""}, "X-Empty": {""}, "Cookie": {"c=d"}, "Te": {"trailers"}}
+	header := http.Header{"Accept": {"a", "b"}, "X-Empty": {""}, "Cookie": {"c=d"}, "Te": {"trailers"}}
 	for _, test := range []struct {
 		method, url string
 		body        func() io.Reader
@@ -176,7 +174,7 @@ func TestRequestsAreThoseOfNetHTTP(t *testing.T) {
 		{"PROPFIND", "/", func() io.Reader { return strings.NewReader("x") }, 1},
 	} {
 		var results [2]got
-		for i, transport := range []http.RoundTripper{own, general} {
+		for i := range results {
 			var body io.Reader
 			if test.body != nil {
 				body = test.body()
@@ -184,9 +182,17 @@ func TestRequestsAreThoseOfNetHTTP(t *testing.T) {
 			r, err := http.NewRequestWithContext(t.Context(), test.method, server.URL+test.url, body)
 			must(t, err)
 			r.ContentLength, r.Header = test.length, header
-			res, err := transport.RoundTrip(r)
-			must(t, err)
-			must(t, res.Body.Close())
+			if i == 0 {
+				c := call(r)
+				must(t, own.Do(t.Context(), c))
+				must(t, c.Close())
+			} else {
+				r.Header = header.Clone()
+				r.Header.Set("User-Agent", "") // how it is told to send none
+				res, err := general.RoundTrip(r)
+				must(t, err)
+				must(t, res.Body.Close())
+			}
 			results[i] = last
 		}
 		if g, w := fmt.Sprintf("%+v", results[0]), fmt.Sprintf("%+v", results[1]); g != w {
@@ -228,45 +234,54 @@ func TestCancellingWhileNobodyReads(t *testing.T) {
 		waitClosed(t, conn)
 		close(closed)
 	})
-	ctx, cancel := context.WithCancel(t.Context())
-	res, err := s.transport.RoundTrip(s.request("GET", "/", nil).WithContext(ctx))
-	must(t, err)
-	cancel()
+	c := call(s.request("GET", "/", nil))
+	must(t, s.transport.Do(t.Context(), c))
+	c.Cancel()
 	<-closed
-	must(t, res.Body.Close())
+	must(t, c.Close())
 }
 
-func TestResponseTimeout(t *testing.T) {
-	for name, body := range map[string]io.Reader{"without a body": nil, "with a body": strings.NewReader("body")} {
-		t.Run(name, func(t *testing.T) {
-			s := newSite(t, downstream.Options{ResponseTimeout: time.Millisecond}, func(_ int, conn net.Conn, in *bufio.Reader) {
-				_, _, _ = read(in)
-				waitClosed(t, conn)
-			})
-			if _, _, err := s.send(s.request("POST", "/", body)); !isTimeout(err) {
-				t.Errorf("got %v, want a timeout", err)
-			}
-		})
+// A call that is cancelled before it begins does not begin, and one that waits for
+// its connection does not wait on.
+func TestCancellingBefore(t *testing.T) {
+	dialling := make(chan struct{})
+	s := newSite(t, downstream.Options{Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		close(dialling)
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}}, answering(okAnswer))
+	c := call(s.request("GET", "/", nil))
+	go func() { <-dialling; c.Cancel() }()
+	if err := s.transport.Do(t.Context(), c); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want context.Canceled", err)
 	}
 }
 
-// The time runs from the end of the request to the head of the answer, and not
-// beyond either.
-func TestResponseTimeoutIsOfTheHeadAlone(t *testing.T) {
-	const limit = 200 * time.Millisecond
-	s := newSite(t, downstream.Options{ResponseTimeout: limit}, func(_ int, conn net.Conn, in *bufio.Reader) {
-		if _, _, ok := read(in); !ok {
-			return
-		}
-		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no")
-		time.Sleep(2 * limit) // a slow body, as the subject of the test
-		_, _ = io.WriteString(conn, "k")
-	})
-	slow, w := io.Pipe()
-	go func() {
-		time.Sleep(2 * limit) // a slow request, likewise
-		_, _ = io.WriteString(w, "body")
-		_ = w.Close()
-	}()
-	s.want(s.request("POST", "/", slow), 200, "ok")
+// A call that waits for its answer says so, and one that has it does not.
+func TestWaits(t *testing.T) {
+	for name, body := range map[string]io.Reader{"without a body": nil, "with a body": strings.NewReader("body")} {
+		t.Run(name, func(t *testing.T) {
+			answer := make(chan struct{})
+			s := newSite(t, downstream.Options{}, func(_ int, conn net.Conn, in *bufio.Reader) {
+				_, _, _ = read(in)
+				<-answer
+				_, _ = io.WriteString(conn, okAnswer)
+			})
+			c := call(s.request("POST", "/", body))
+			if c.Waits() {
+				t.Error("waits before it has begun")
+			}
+			go func() {
+				for !c.Waits() {
+					runtime.Gosched()
+				}
+				close(answer)
+			}()
+			must(t, s.transport.Do(t.Context(), c))
+			if c.Waits() {
+				t.Error("waits although the answer is there")
+			}
+			must(t, c.Close())
+		})
+	}
 }

@@ -37,12 +37,6 @@ type site struct {
 	accepted int
 }
 
-var errFallback = errors.New("went to the fallback")
-
-type fallback struct{}
-
-func (fallback) RoundTrip(*http.Request) (*http.Response, error) { return nil, errFallback }
-
 func newSite(t *testing.T, opts downstream.Options, do script) *site {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -67,7 +61,7 @@ func newSite(t *testing.T, opts downstream.Options, do script) *site {
 			})
 		}
 	})
-	opts.Address, opts.Fallback = s.address, fallback{}
+	opts.Address = s.address
 	if opts.MaxIdle == 0 {
 		opts.MaxIdle = 100
 	}
@@ -97,15 +91,28 @@ func (s *site) request(method, path string, body io.Reader) *http.Request {
 	return r
 }
 
+// call returns a request as a call, and the context of it cancels that.
+func call(r *http.Request) *downstream.Call {
+	c := &downstream.Call{
+		Method: r.Method, Target: r.URL.RequestURI(), Host: r.Host, Header: r.Header, Length: r.ContentLength,
+	}
+	if r.Body != nil && r.Body != http.NoBody {
+		c.Body = r.Body
+	}
+	context.AfterFunc(r.Context(), c.Cancel)
+	return c
+}
+
 // send returns the answer with its body read.
-func (s *site) send(r *http.Request) (*http.Response, string, error) {
-	res, err := s.transport.RoundTrip(r)
-	if err != nil {
+func (s *site) send(r *http.Request) (*http.Response, string, error) { return s.sendCall(r, call(r)) }
+
+func (s *site) sendCall(r *http.Request, c *downstream.Call) (*http.Response, string, error) {
+	if err := s.transport.Do(r.Context(), c); err != nil {
 		return nil, "", err
 	}
-	defer func() { _ = res.Body.Close() }()
-	body, err := io.ReadAll(res.Body)
-	return res, string(body), err
+	defer func() { _ = c.Close() }()
+	body, err := io.ReadAll(c)
+	return &c.Answer, string(body), err
 }
 
 func (s *site) want(r *http.Request, status int, body string) {

@@ -1,117 +1,143 @@
 package downstream
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httputil"
 	"strconv"
 	"sync"
-	"sync/atomic"
 
 	"golang.org/x/net/http/httpguts"
 )
 
 const (
-	// writeBufferBytes holds the head of a request and most bodies of chats: they
+	// headBufferBytes holds the head of a request and most bodies of chats: they
 	// go out in one write.
-	writeBufferBytes = 8 << 10
-	copyBufferBytes  = 32 << 10
+	headBufferBytes = 8 << 10
+	// maxHeadBufferBytes is how large such a buffer may have grown to be kept.
+	maxHeadBufferBytes = 128 << 10
 )
 
-var (
-	writers = sync.Pool{New: func() any { return bufio.NewWriterSize(io.Discard, writeBufferBytes) }}
-	copies  = sync.Pool{New: func() any { return new([copyBufferBytes]byte) }}
-)
+// heads lends buffers to write heads to.
+var heads = sync.Pool{New: func() any { b := make([]byte, 0, headBufferBytes); return &b }}
 
-// send sends a request; its body, if there is one, on a goroutine of its own,
-// since the answer may begin before it ends.
-func (c *conn) send(req *http.Request) error {
-	w, _ := writers.Get().(*bufio.Writer)
-	w.Reset(c.net)
-	if err := writeHead(w, req); err != nil {
-		closeBody(req)
-		return err // w has part of it, and is left to the collector
+func returnHead(buf *[]byte, used []byte) {
+	if cap(used) <= maxHeadBufferBytes {
+		*buf = used[:0]
+		heads.Put(buf)
 	}
-	if !hasBody(req) {
-		err := w.Flush()
-		if err == nil {
-			w.Reset(io.Discard)
-			writers.Put(w)
-		}
+}
+
+// send sends the request. A body that is there goes out with the head; what is not
+// goes out on a goroutine of its own, since the answer may begin before it ends.
+func (c *Call) send(pc *conn) error {
+	buf, _ := heads.Get().(*[]byte)
+	head, err := c.appendHead((*buf)[:0])
+	defer func() { returnHead(buf, head) }()
+	if err != nil {
 		return err
 	}
-	c.sending = new(sending)
-	go c.sending.run(c, c.clock, w, req)
+	whole, n := c.Body == nil, 0
+	if c.Body != nil && c.Length > 0 {
+		if n, whole, err = c.firstPiece(head[len(head):cap(head)]); err != nil {
+			return err
+		}
+		head = head[:len(head)+n]
+	}
+	_, err = pc.net.Write(head)
+	if c.Body == nil || whole && err == nil {
+		c.gone.Store(true)
+		return err
+	}
+	s := &sending{conn: pc, body: source{from: c.Body}, left: c.Length - int64(n), chunked: c.Length <= 0}
+	c.sending.Store(s)
+	if err != nil { // the downstream may all the same have answered
+		s.state.Store(bodyFailed)
+		return nil
+	}
+	go s.run()
 	return nil
 }
 
-// writeHead writes the request line and the header as they are given: the
-// Go-http-client of net/http is not added.
-func writeHead(w *bufio.Writer, req *http.Request) error {
-	host := req.Host
-	if host == "" {
-		host = req.URL.Host
+// firstPiece reads the start of a body of known length: in most cases the whole.
+func (c *Call) firstPiece(room []byte) (n int, whole bool, err error) {
+	if len(room) == 0 {
+		return 0, false, nil
 	}
-	// Threat: a line break in one of these would begin a header, or a request, that
-	// nobody has judged. Answer: what HTTP does not allow is not sent.
-	target := req.URL.RequestURI()
-	if !validTarget(target) || !httpguts.ValidHostHeader(host) || !validToken(req.Method) {
-		return fmt.Errorf("%w: request line", errInvalidRequest)
+	n, err = c.Body.Read(room)
+	left := c.Length - int64(n)
+	switch {
+	case left < 0:
+		return 0, false, errLongBody
+	case err == nil:
+		return n, false, nil
+	case !errors.Is(err, io.EOF):
+		return 0, false, err
+	case left > 0:
+		return 0, false, io.ErrUnexpectedEOF
 	}
-	for _, s := range [...]string{req.Method, " ", target, " HTTP/1.1\r\nHost: ", host, "\r\n"} {
-		_, _ = w.WriteString(s) // an error stays, and comes with Flush
-	}
-	for name, values := range req.Header {
-		if err := writeField(w, name, values); err != nil {
-			return err
-		}
-	}
-	_, err := w.WriteString(framing(req))
-	return err
+	return n, true, nil
 }
 
 var errInvalidRequest = errors.New("request that HTTP does not allow")
 
-func writeField(w *bufio.Writer, name string, values []string) error {
-	switch name {
-	case "Host", "Content-Length", "Transfer-Encoding", "Trailer":
-		return nil // said by framing, and once
+// appendHead appends the request line and the header as they are given: the
+// Go-http-client of net/http is not added.
+func (c *Call) appendHead(b []byte) ([]byte, error) {
+	// Threat: a line break in one of these would begin a header, or a request, that
+	// nobody has judged. Answer: what HTTP does not allow is not sent.
+	if !validTarget(c.Target) || !httpguts.ValidHostHeader(c.Host) || !validToken(c.Method) {
+		return b, fmt.Errorf("%w: request line", errInvalidRequest)
 	}
-	if !httpguts.ValidHeaderFieldName(name) {
-		return fmt.Errorf("%w: header name %q", errInvalidRequest, name)
-	}
-	for _, value := range values {
-		if name == "User-Agent" && value == "" {
-			continue // how ReverseProxy says that there is none
-		}
-		if !httpguts.ValidHeaderFieldValue(value) {
-			return fmt.Errorf("%w: value of header %q", errInvalidRequest, name)
-		}
-		for _, s := range [...]string{name, ": ", value, "\r\n"} {
-			_, _ = w.WriteString(s)
+	b = append(b, c.Method...)
+	b = append(b, ' ')
+	b = append(b, c.Target...)
+	b = append(b, " HTTP/1.1\r\nHost: "...)
+	b = append(b, c.Host...)
+	b = append(b, "\r\n"...)
+	for name, values := range c.Header {
+		var err error
+		if b, err = appendField(b, name, values); err != nil {
+			return b, err
 		}
 	}
-	return nil
+	return c.appendFraming(b), nil
 }
 
-// framing ends the head, and says how long the body is: RFC 9112 section 6.
-func framing(req *http.Request) string {
-	closing := ""
-	if req.Close {
-		closing = "Connection: close\r\n"
+func appendField(b []byte, name string, values []string) ([]byte, error) {
+	switch name {
+	case "Host", "Content-Length", "Transfer-Encoding", "Trailer", "Connection":
+		return b, nil // said by the framing, and once
 	}
+	if !httpguts.ValidHeaderFieldName(name) {
+		return b, fmt.Errorf("%w: header name %q", errInvalidRequest, name)
+	}
+	for _, value := range values {
+		if !httpguts.ValidHeaderFieldValue(value) {
+			return b, fmt.Errorf("%w: value of header %q", errInvalidRequest, name)
+		}
+		b = append(b, name...)
+		b = append(b, ": "...)
+		b = append(b, value...)
+		b = append(b, "\r\n"...)
+	}
+	return b, nil
+}
+
+// appendFraming ends the head, and says how long the body is: RFC 9112 section 6.
+func (c *Call) appendFraming(b []byte) []byte {
 	switch {
-	case hasBody(req) && req.ContentLength > 0:
-		return closing + "Content-Length: " + strconv.FormatInt(req.ContentLength, 10) + "\r\n\r\n"
-	case hasBody(req):
-		return closing + "Transfer-Encoding: chunked\r\n\r\n"
-	case req.Method == http.MethodPost || req.Method == http.MethodPut || req.Method == http.MethodPatch:
-		return closing + "Content-Length: 0\r\n\r\n" // RFC 9110 section 8.6
+	case c.Body != nil && c.Length > 0:
+		b = append(b, "Content-Length: "...)
+		b = strconv.AppendInt(b, c.Length, 10)
+		b = append(b, "\r\n"...)
+	case c.Body != nil:
+		b = append(b, "Transfer-Encoding: chunked\r\n"...)
+	case c.Method == http.MethodPost || c.Method == http.MethodPut || c.Method == http.MethodPatch:
+		b = append(b, "Content-Length: 0\r\n"...) // RFC 9110 section 8.6
 	}
-	return closing + "\r\n"
+	return append(b, "\r\n"...)
 }
 
 func validTarget(s string) bool {
@@ -131,152 +157,3 @@ func validToken(s string) bool {
 	}
 	return s != ""
 }
-
-// sending is the body of a request on its way. A nil sending is one that has
-// been sent.
-type sending struct {
-	state  atomic.Uint32         // of the bits below
-	failed atomic.Pointer[error] // of the body's source
-}
-
-// The request and its answer end in any order. Who comes last sees to the
-// connection.
-const (
-	bodySent uint32 = 1 << iota
-	bodyFailed
-	answerWhole
-)
-
-// answerEnded gives the connection back, now or when the body is out.
-func (s *sending) answerEnded(c *conn) {
-	before := bodySent
-	if s != nil {
-		before = s.state.Or(answerWhole)
-	}
-	switch {
-	case before&bodySent != 0:
-		c.t.idle.put(c)
-	case before&bodyFailed != 0:
-		c.close()
-	}
-}
-
-// ended notes the end of the body.
-func (s *sending) ended(c *conn, how uint32) {
-	switch before := s.state.Or(how); {
-	case before&answerWhole == 0:
-	case how == bodySent:
-		c.t.idle.put(c)
-	default:
-		c.close()
-	}
-}
-
-// bodyError returns why the client's body could not be read; nil if it could.
-func (s *sending) bodyError() error {
-	if s == nil {
-		return nil
-	}
-	if err := s.failed.Load(); err != nil {
-		return *err
-	}
-	return nil
-}
-
-// run sends the body. If that cannot be read to its end, the connection is
-// closed: what the downstream has got must not look complete. If it cannot be
-// written, the downstream may all the same have answered.
-func (s *sending) run(c *conn, clock *headClock, w *bufio.Writer, req *http.Request) {
-	source := &source{from: req.Body}
-	err := sendBody(w, source, req.ContentLength)
-	if source.err != nil {
-		s.failed.Store(&source.err)
-		c.close()
-	}
-	closeBody(req)
-	if err != nil {
-		s.ended(c, bodyFailed)
-		return
-	}
-	w.Reset(io.Discard)
-	writers.Put(w)
-	clock.start(c)
-	s.ended(c, bodySent)
-}
-
-// source is a body that remembers why it ended before its end.
-type source struct {
-	from io.Reader
-	err  error
-}
-
-func (b *source) Read(buf []byte) (int, error) {
-	n, err := b.from.Read(buf)
-	if err != nil && !errors.Is(err, io.EOF) {
-		b.err = err
-	}
-	return n, err
-}
-
-// sendBody sends a body, each piece as it comes. A length of 0 or less is an
-// unknown one.
-func sendBody(w *bufio.Writer, body *source, length int64) error {
-	buf, _ := copies.Get().(*[copyBufferBytes]byte)
-	defer copies.Put(buf)
-	if length > 0 {
-		return sendExactly(w, body, length, buf[:])
-	}
-	if err := w.Flush(); err != nil { // the head may go ahead of a body of unknown length
-		return err
-	}
-	chunks := httputil.NewChunkedWriter(w)
-	for {
-		n, readErr := body.Read(buf[:])
-		if n > 0 {
-			if _, err := chunks.Write(buf[:n]); err != nil {
-				return err
-			}
-			if err := w.Flush(); err != nil {
-				return err
-			}
-		}
-		if errors.Is(readErr, io.EOF) {
-			_, _ = w.WriteString("0\r\n\r\n") // an error stays, and comes with Flush
-			return w.Flush()
-		}
-		if readErr != nil {
-			return readErr
-		}
-	}
-}
-
-// sendExactly sends a body of a known length, and not a byte more: what follows
-// would be taken for another request.
-func sendExactly(w *bufio.Writer, body *source, left int64, buf []byte) error {
-	for {
-		n, readErr := body.Read(buf)
-		if left -= int64(n); left < 0 {
-			body.err = errLongBody
-			return body.err
-		}
-		if n > 0 {
-			if _, err := w.Write(buf[:n]); err != nil {
-				return err
-			}
-			if err := w.Flush(); err != nil {
-				return err
-			}
-		}
-		switch {
-		case errors.Is(readErr, io.EOF) && left > 0:
-			body.err = io.ErrUnexpectedEOF
-			return body.err
-		case errors.Is(readErr, io.EOF):
-			return nil
-		case readErr != nil:
-			return readErr
-		}
-	}
-}
-
-var errLongBody = errors.New("body is longer than its Content-Length")

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -30,6 +29,34 @@ func TestConnectionsAreUsedAgain(t *testing.T) {
 	}
 }
 
+// Heads and chunks come in pieces of any size.
+func TestAnswersInPieces(t *testing.T) {
+	for name, answer := range map[string]string{
+		"length": lines("HTTP/1.1 200 OK", "X-Long: "+strings.Repeat("x", 3000), "Content-Length: 2", "", "ok"),
+		"chunks": lines("HTTP/1.1 200 OK", "Transfer-Encoding: chunked", "", "1", "o", "1;x=y", "k", "0", "", ""),
+		"hints":  lines("HTTP/1.1 103 Early Hints", "Link: x", "", "HTTP/1.1 200 OK", "Content-Length: 2", "", "ok"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, downstream.Options{}, func(_ int, conn net.Conn, in *bufio.Reader) {
+				for {
+					if _, _, ok := read(in); !ok {
+						return
+					}
+					for piece := range strings.SplitSeq(answer, "") {
+						_, _ = io.WriteString(conn, piece)
+					}
+				}
+			})
+			for range 10 {
+				s.want(s.request("GET", "/", nil), 200, "ok")
+			}
+			if n := s.connections(); n != 1 {
+				t.Errorf("got %d connections, want 1", n)
+			}
+		})
+	}
+}
+
 // What leaves any doubt ends the connection.
 func TestConnectionsInDoubtAreClosed(t *testing.T) {
 	tests := map[string]struct{ answer, body string }{
@@ -39,6 +66,11 @@ func TestConnectionsInDoubtAreClosed(t *testing.T) {
 		"bytes behind a 304":  {"HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\n\r\nsurplus", ""},
 		"HTTP/1.0":            {lines("HTTP/1.0 200 OK", "Content-Length: 2", "", "ok"), "ok"},
 		"length and chunks":   {lines("HTTP/1.1 200 OK", "Content-Length: 3", "Transfer-Encoding: chunked", "", "2", "ok", "0", "", "x"), "ok"},
+		"lengths alike":       {lines("HTTP/1.1 200 OK", "Content-Length: 2", "Content-Length: 2", "", "ok"), "ok"},
+		"chunks and length":   {lines("HTTP/1.1 200 OK", "Transfer-Encoding: chunked", "Content-Length: 2", "", "2", "ok", "0", "", ""), "ok"},
+		"bare line feeds":     {"HTTP/1.1 200 OK\nContent-Length: 2\n\nok", "ok"},
+		"folded line":         {lines("HTTP/1.1 200 OK", "X: a", " b", "Content-Length: 2", "", "ok"), "ok"},
+		"head of its own":     {lines("HTTP/1.1 200 OK", "X: "+strings.Repeat("x", 5000), "Content-Length: 2", "", "ok"), "ok"},
 		"bytes behind chunks": {lines("HTTP/1.1 200 OK", "Transfer-Encoding: chunked", "", "2", "ok", "0", "", "x"), "ok"},
 	}
 	for name, test := range tests {
@@ -79,11 +111,11 @@ func TestUnreadBodiesCloseTheConnection(t *testing.T) {
 		waitClosed(t, conn)
 		close(closed)
 	})
-	res, err := s.transport.RoundTrip(s.request("GET", "/", nil))
+	c := call(s.request("GET", "/", nil))
+	must(t, s.transport.Do(t.Context(), c))
+	_, err := io.ReadFull(c, make([]byte, 5))
 	must(t, err)
-	_, err = io.ReadFull(res.Body, make([]byte, 5))
-	must(t, err)
-	must(t, res.Body.Close())
+	must(t, c.Close())
 	<-closed
 }
 
@@ -259,5 +291,3 @@ func TestCloseIdleConnections(t *testing.T) {
 	s.want(s.request("GET", "/", nil), 200, "ok")
 	<-closed
 }
-
-var _ http.RoundTripper = (*downstream.Transport)(nil)

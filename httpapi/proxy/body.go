@@ -16,9 +16,9 @@ const drainTimeout = time.Second
 // requestBody is the body of a request on its way to the downstream.
 type requestBody struct {
 	io.ReadCloser
-	mu    sync.Mutex  // held while reading
-	over  bool        // guarded by mu: the handler has ended
-	watch *idleWatch  // nil: no idle limit
+	mu    sync.Mutex // held while reading
+	over  bool       // guarded by mu: the handler has ended
+	moved *atomic.Bool
 	clean func()      // of the trailers, which are there at the end
 	ended atomic.Bool // all of it has been read
 	// brokenOff is set before the connection's reads are made to fail, which
@@ -37,9 +37,7 @@ func (b *requestBody) Read(buf []byte) (int, error) {
 	if b.brokenOff.Load() {
 		return 0, http.ErrBodyReadAfterClose // what comes after a cut is not sent on
 	}
-	if b.watch != nil {
-		b.watch.touch()
-	}
+	b.moved.Store(true)
 	if err == nil {
 		return n, nil
 	}
@@ -57,7 +55,7 @@ func (p *Proxy) bodyFor(x *exchange, r *http.Request) *requestBody {
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil
 	}
-	b := &requestBody{ReadCloser: r.Body, watch: x.watch}
+	b := &requestBody{ReadCloser: r.Body, moved: &x.moved}
 	if p.maxBody > 0 {
 		b.ReadCloser = http.MaxBytesReader(x.w, r.Body, p.maxBody)
 	}
@@ -91,7 +89,7 @@ func (x *exchange) answerEarly() {
 	if b == nil || x.request.ProtoMajor != 1 || b.ended.Load() && !b.brokenOff.Load() {
 		return
 	}
-	_ = x.control.EnableFullDuplex()
+	_ = x.control().EnableFullDuplex()
 	x.w.Header().Set("Connection", "close")
 }
 
@@ -106,10 +104,10 @@ func (x *exchange) boundRest() {
 		// The transport may still be reading. Were it to reach the end of the body
 		// while net/http aborts that read, net/http would begin another read, take
 		// the deadline away, and wait for it for as long as the client likes.
-		_ = x.control.SetReadDeadline(longAgo)
+		_ = x.control().SetReadDeadline(longAgo)
 		forwarded.mu.Lock()
 		forwarded.over = true
 		forwarded.mu.Unlock()
 	}
-	_ = x.control.SetReadDeadline(time.Now().Add(drainTimeout)) // a hijacked connection has no rest
+	_ = x.control().SetReadDeadline(time.Now().Add(drainTimeout)) // a hijacked connection has no rest
 }

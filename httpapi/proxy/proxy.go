@@ -11,7 +11,6 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"net/http/httputil"
 	"net/url"
 	"sync"
 	"sync/atomic"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/key-ip-sentinel/sentinel/engine"
 	"github.com/key-ip-sentinel/sentinel/engine/headername"
+	"github.com/key-ip-sentinel/sentinel/httpapi/downstream"
 )
 
 // waitEvery is how often Wait looks.
@@ -45,10 +45,11 @@ type Proxy struct {
 	target  target
 	logger  *slog.Logger
 	maxBody int64
-	idle    time.Duration
 
-	credentials *headername.Set // the headers that may hold a key
-	carrier     carrier
+	credentials *headername.Set       // the headers that may hold a key
+	own         *downstream.Transport // nil: the downstream does not speak plain HTTP
+	general     *http.Transport       // for what own does not carry
+	watch       *watch
 	exchanges   sync.Pool
 	active      atomic.Int64
 }
@@ -63,32 +64,24 @@ func New(opts Options) (*Proxy, error) {
 		return nil, err
 	}
 	p := &Proxy{
-		engine: opts.Engine, target: t, logger: opts.Logger, maxBody: opts.MaxBodyBytes, idle: opts.IdleTimeout,
+		engine: opts.Engine, target: t, logger: opts.Logger, maxBody: opts.MaxBodyBytes,
 		credentials: headername.NewSet(opts.Engine.CredentialHeaders()...),
+		general:     newTransport(opts), watch: newWatch(opts.IdleTimeout, opts.ResponseTimeout),
 	}
-	if p.carrier, err = newCarrier(opts); err != nil {
+	if p.own, err = newOwnTransport(opts, p.general.DialContext); err != nil {
 		return nil, err
 	}
-	shared := newBuffers()
-	reverse := httputil.ReverseProxy{
-		Rewrite:        p.rewrite,
-		Transport:      p.carrier,
-		FlushInterval:  -1, // every chunk as it arrives
-		ErrorLog:       slog.NewLogLogger(opts.Logger.Handler(), slog.LevelDebug),
-		ModifyResponse: p.answer,
-		ErrorHandler:   p.fail,
-	}
-	p.exchanges.New = func() any {
-		x := &exchange{reverse: reverse, buffers: copyBuffers{from: shared}}
-		x.reverse.BufferPool = &x.buffers
-		x.abort = x.cut
-		return x
-	}
+	p.exchanges.New = func() any { return newExchange() }
 	return p, nil
 }
 
 // Close closes the connections to the downstream that are idle.
-func (p *Proxy) Close() { p.carrier.CloseIdleConnections() }
+func (p *Proxy) Close() {
+	if p.own != nil {
+		p.own.CloseIdleConnections()
+	}
+	p.general.CloseIdleConnections()
+}
 
 // Active returns how many exchanges are under way, WebSockets among them.
 func (p *Proxy) Active() int { return int(p.active.Load()) }
@@ -110,11 +103,10 @@ func (p *Proxy) Wait(ctx context.Context) error {
 
 // ServeHTTP decides on one request and forwards it.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithCancel(r.Context())
-	defer cancel()
 	p.active.Add(1)
 	x, _ := p.exchanges.Get().(*exchange)
-	x.begin(w, r, cancel)
+	x.begin(w, r)
+	p.watch.add(x)
 	defer p.end(x)
 
 	peer := peerOf(r, p.engine)
@@ -126,21 +118,22 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !p.clean(x, r) {
 		return
 	}
-	if d := p.engine.Admit(ctx, &x.Exchange, p.target.sentPath(r)); !d.Passes() {
+	if d := p.engine.Admit(r.Context(), &x.Exchange, p.target.sentPath(r)); !d.Passes() {
 		p.refuse(x, d)
 		return
 	}
-	p.forward(ctx, x, r)
+	p.forward(x, r)
 }
 
 func (p *Proxy) end(x *exchange) {
 	p.engine.Done(&x.Exchange)
-	if x.watch != nil {
-		x.watch.stop()
-	}
+	_ = x.call.Close() // where the handler has panicked
+	quiet := p.watch.remove(x)
 	x.boundRest()
-	x.end()
-	p.exchanges.Put(x)
+	if quiet { // or somebody is about to cancel the call, and must not meet another one
+		x.end()
+		p.exchanges.Put(x)
+	}
 	p.active.Add(-1)
 }
 
@@ -151,12 +144,14 @@ func (p *Proxy) clean(x *exchange, r *http.Request) bool {
 		x.respond(http.StatusMethodNotAllowed, codeInvalidRequest, "CONNECT is not possible here.", 0)
 		return false
 	}
-	if headBytes(r) > MaxHeadBytes {
+	bytes, odd := p.survey(r)
+	if bytes > MaxHeadBytes {
 		p.engine.Count(engine.CountHeadTooLarge)
 		x.respond(http.StatusRequestHeaderFieldsTooLarge, codeHeadTooLarge, "The head of the request is larger than 64 KiB.", 0)
 		return false
 	}
-	if err := p.target.locate(r, &x.url); err != nil {
+	var err error
+	if x.target, err = p.target.locate(r); err != nil {
 		x.respond(http.StatusBadRequest, codeInvalidRequest, err.Error(), 0)
 		return false
 	}
@@ -164,11 +159,9 @@ func (p *Proxy) clean(x *exchange, r *http.Request) bool {
 	// so that another one, unjudged, decides downstream; or an alias of a
 	// credential header (X_Api_Key) is not judged here and read there. Answer:
 	// what is not sent is gone before the reading, and so are the aliases.
-	x.websocket = removeHopByHop(r)
-	for name := range r.Header {
-		if p.credentials.HasAlias(name) {
-			delete(r.Header, name)
-		}
+	if odd {
+		x.websocket = cleanHopByHop(r)
+		p.removeAliases(r.Header)
 	}
 	if p.maxBody > 0 && r.ContentLength > p.maxBody {
 		p.engine.Count(engine.CountBodyTooLarge)
@@ -176,16 +169,4 @@ func (p *Proxy) clean(x *exchange, r *http.Request) bool {
 		return false
 	}
 	return true
-}
-
-// forward sends the request on and the answer back.
-func (p *Proxy) forward(ctx context.Context, x *exchange, r *http.Request) {
-	if p.idle > 0 {
-		x.watch = watchIdle(p.idle, x.breakOff)
-	}
-	if body := p.bodyFor(x, r); body != nil {
-		r.Body = body
-		x.body.Store(body)
-	}
-	x.reverse.ServeHTTP(&x.writer, r.WithContext(&exchangeContext{ctx, x}))
 }

@@ -1,9 +1,9 @@
 package proxy
 
 import (
+	"context"
 	"net"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/key-ip-sentinel/sentinel/httpapi/downstream"
@@ -14,32 +14,22 @@ const (
 	idleConnections     = 4096 // to the downstream, kept open
 	idleConnectionAge   = 90 * time.Second
 	expectContinueAfter = time.Second
-	// connBufferBytes is what each connection to the downstream holds each way;
-	// most heads fit, and bodies go past it.
+	// connBufferBytes is what each connection of net/http's to the downstream holds
+	// each way; most heads fit, and bodies go past it.
 	connBufferBytes = 1 << 10
 )
 
-// carrier brings requests to the downstream.
-type carrier interface {
-	http.RoundTripper
-	CloseIdleConnections()
-}
-
-// newCarrier returns the way to the downstream: connections of our own to one
-// that speaks plain HTTP, and net/http's for the rest.
-func newCarrier(opts Options) (carrier, error) {
-	general := newTransport(opts)
+// newOwnTransport returns connections of our own to a downstream that speaks plain
+// HTTP; nil to others, for which there is net/http's way.
+func newOwnTransport(opts Options, dial func(ctx context.Context, network, address string) (net.Conn, error)) (*downstream.Transport, error) {
 	if opts.Downstream.Scheme != "http" || !downstream.Supported {
-		return general, nil
+		return nil, nil
 	}
 	address := opts.Downstream.Host
 	if opts.Downstream.Port() == "" {
 		address = net.JoinHostPort(opts.Downstream.Hostname(), "80")
 	}
-	return downstream.New(downstream.Options{
-		Address: address, Fallback: general, Dial: general.DialContext, ResponseTimeout: opts.ResponseTimeout,
-		MaxIdle: idleConnections, IdleAge: idleConnectionAge,
-	})
+	return downstream.New(downstream.Options{Address: address, Dial: dial, MaxIdle: idleConnections, IdleAge: idleConnectionAge})
 }
 
 // newTransport returns net/http's way to the downstream. It uses no proxy from
@@ -60,46 +50,4 @@ func newTransport(opts Options) *http.Transport {
 		ReadBufferSize:        connBufferBytes,
 		WriteBufferSize:       connBufferBytes,
 	}
-}
-
-// Sizes of the buffers that answers are copied through: an event is short, and
-// there may be thousands of streams; a large body wants fewer system calls.
-const (
-	eventBufferBytes = 2 << 10
-	bodyBufferBytes  = 32 << 10
-)
-
-// buffers lends them. It is safe for concurrent use.
-type buffers struct{ events, bodies sync.Pool }
-
-func newBuffers() *buffers {
-	return &buffers{
-		events: sync.Pool{New: func() any { return new([eventBufferBytes]byte) }},
-		bodies: sync.Pool{New: func() any { return new([bodyBufferBytes]byte) }},
-	}
-}
-
-// copyBuffers is the httputil.BufferPool of one exchange.
-type copyBuffers struct {
-	from     *buffers
-	isEvents bool // the answer is a stream of events
-}
-
-// Get lends a buffer that suits the answer.
-func (c *copyBuffers) Get() []byte {
-	if c.isEvents {
-		buf, _ := c.from.events.Get().(*[eventBufferBytes]byte)
-		return buf[:]
-	}
-	buf, _ := c.from.bodies.Get().(*[bodyBufferBytes]byte)
-	return buf[:]
-}
-
-// Put takes it back.
-func (c *copyBuffers) Put(buf []byte) {
-	if len(buf) == eventBufferBytes {
-		c.from.events.Put((*[eventBufferBytes]byte)(buf))
-		return
-	}
-	c.from.bodies.Put((*[bodyBufferBytes]byte)(buf))
 }

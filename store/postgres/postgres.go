@@ -30,7 +30,8 @@
 //
 // Nothing outlives a transaction in a session, so that a PgBouncer in transaction
 // mode may be in between; before its version 1.21, or with max_prepared_statements=0,
-// the DSN says default_query_exec_mode=exec. Only Listen needs a session of its own.
+// the DSN says default_query_exec_mode=exec. Only Listen and Leader need a session of their
+// own.
 package postgres
 
 import (
@@ -107,7 +108,8 @@ var (
 	_ store.Store = (*Store)(nil)
 	_ store.Feed  = (*Store)(nil)
 
-	_ store.Authority = (*Store)(nil)
+	_ store.Authority  = (*Store)(nil)
+	_ store.Leadership = (*Leader)(nil)
 )
 
 // Open connects to the database, and brings its schema, sentinel, to the current

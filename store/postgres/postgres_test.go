@@ -24,6 +24,9 @@ const template = "empty_sentinel"
 
 func TestMain(m *testing.M) {
 	flag.Parse()
+	if dsn := os.Getenv(leaderEnv); dsn != "" {
+		os.Exit(runLeader(dsn))
+	}
 	os.Exit(runAll(m))
 }
 

@@ -33,6 +33,14 @@ func (s *Store) follow() {
 	}
 }
 
+// Wake has the follower look for changes at once, if the copy does not have the revision
+// yet that somebody has told of. It does not block.
+func (s *Store) Wake(revision uint64) {
+	if position, isSure := s.state.look(); !isSure || position < revision {
+		s.wakeFollower()
+	}
+}
+
 func (s *Store) wakeFollower() {
 	select {
 	case s.wake <- struct{}{}:

@@ -33,8 +33,8 @@
 //
 // # Following
 //
-// One goroutine follows the feed: follow.go. It is woken by the feed, and looks by
-// itself every PollInterval. If the feed does not reach back to where the copy is, or is
+// One goroutine follows the feed: follow.go. It is woken by the feed, and by whoever else
+// knows of a change and calls Wake, and looks by itself every PollInterval. If the feed does not reach back to where the copy is, or is
 // that of another authority, it makes a new copy from a snapshot, while the old one goes
 // on serving.
 //
@@ -115,6 +115,9 @@ type Options struct {
 	// means nobody.
 	OnChange  func(changes []store.Change)
 	OnReplace func()
+	// OnWritten is told the last revision of each change that this node has had the
+	// authority make, for others to be told: see Wake. It must not block. Nil means nobody.
+	OnWritten func(revision uint64)
 	// Logger hears when the authority goes and comes, and of new copies. Nil means
 	// nobody.
 	Logger *slog.Logger
@@ -134,6 +137,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.OnReplace == nil {
 		o.OnReplace = func() {}
+	}
+	if o.OnWritten == nil {
+		o.OnWritten = func(uint64) {}
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -237,11 +243,12 @@ func (s *Store) Close() error {
 	s.link.mu.Unlock()
 	s.cancel()
 	s.running.Wait()
-	var err error
 	if a := s.link.authority(); a != nil {
-		err = a.Close()
+		if err := a.Close(); err != nil { // it keeps nothing that the authority does not have
+			s.opts.Logger.Debug("the connection to the authority was not closed in time", "error", err)
+		}
 	}
-	return errors.Join(err, s.local.Close())
+	return s.local.Close()
 }
 
 // Probe is part of store.Prober: whether this node can keep what it gathers.

@@ -35,6 +35,7 @@ type state struct {
 
 	level atomic.Pointer[time.Time] // the last time when the copy was known to be level; nil: never
 	aging sync.Mutex                // held while that is looked at
+	told  bool                      // that it is stale; aging guards it
 	stale atomic.Bool               // what isOlder last said, for who asks all the time
 }
 
@@ -157,9 +158,14 @@ func (s *Store) lookAtAge() {
 	s.state.aging.Lock() // so that the older of two looks is not the last one
 	defer s.state.aging.Unlock()
 	isStale := s.state.isOlder(s.opts.MaxStaleness)
-	if was := s.state.stale.Swap(isStale); isStale && !was {
-		s.opts.Logger.Warn("the copy of this node is stale: keys are not decided by it any more", "level", s.state.levelAt())
-	} else if was && !isStale {
+	s.state.stale.Store(isStale)
+	level := s.state.levelAt()
+	if isStale == s.state.told || level.IsZero() {
+		return
+	}
+	if s.state.told = isStale; isStale {
+		s.opts.Logger.Warn("the copy of this node is stale: keys are not decided by it any more", "level", level)
+	} else {
 		s.opts.Logger.Info("the copy of this node is believed again")
 	}
 }

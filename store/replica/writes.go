@@ -32,6 +32,9 @@ func (s *Store) write(ctx context.Context, do func(ctx context.Context, a store.
 		}
 		s.state.know(c.Revision)
 	}
+	if len(changes) > 0 {
+		s.opts.OnWritten(changes[len(changes)-1].Revision)
+	}
 	// The authority has done it: that the caller leaves now is no reason to be behind.
 	if _, err := s.local.ApplyChanges(context.WithoutCancel(ctx), changes, 0); err != nil {
 		return fmt.Errorf("change was made by the authority, but is not in the copy of this node yet: %w", unavailable(err))
@@ -61,6 +64,9 @@ func (s *Store) settle(ctx context.Context, do func(ctx context.Context, a store
 		return s.regressed()
 	}
 	s.state.know(head)
+	if head > before {
+		s.opts.OnWritten(head)
+	}
 	timed, cancel := context.WithTimeout(ctx, s.opts.AuthorityTimeout)
 	defer cancel()
 	err = s.state.await(timed, func() bool { return s.state.position >= head })

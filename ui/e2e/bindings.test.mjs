@@ -111,6 +111,45 @@ inConsole('many are changed with a count', async ({ page, site }) => {
   await toast(page, '5 bindings changed')
 })
 
+inConsole('what was done to many is undone, but for what has changed since', async ({ page, site }) => {
+  const four = await Promise.all([14, 15, 16, 23].map((i) => site.bindingOf(i)))
+  const choose = async () => {
+    await page.goto(`${site.console}/bindings?sort=created&order=asc`)
+    for (const one of four) await rowOf(page, one.hint).getByRole('checkbox').click()
+  }
+  const undo = () => page.locator('.toast').getByRole('button', { name: 'Undo' }).click()
+  await choose()
+  await page.getByRole('toolbar').getByRole('button', { name: 'Ban', exact: true }).click()
+  await confirm(page)
+  await toast(page, '4 bindings changed')
+  assert.equal(await site.use(keys[15], four[1].firstIp), 403)
+  await site.api('PATCH', `/bindings/${four[0].hash}`, { note: 'banned for good' })
+  await undo()
+  await toast(page, '3 bindings are as they were. 1 has changed since, and was left as it is.')
+  assert.equal(await site.use(keys[15], four[1].firstIp), 200)
+  assert.equal((await site.bindingOf(14)).status, 'banned')
+  await site.api('PATCH', `/bindings/${four[0].hash}`, { status: 'active' })
+
+  await choose()
+  await page.getByRole('toolbar').getByRole('button', { name: 'Change rule' }).click()
+  await page.getByRole('dialog').getByLabel('Anywhere').check({ force: true })
+  await page.getByRole('dialog').getByRole('button', { name: 'Change rules' }).click()
+  await toast(page, '4 bindings changed')
+  await undo()
+  await toast(page, '4 bindings are as they were.')
+  assert.deepEqual((await site.bindingOf(16)).rule, four[2].rule)
+
+  await choose()
+  await page.getByRole('toolbar').getByRole('button', { name: 'Unbind' }).click()
+  await confirm(page)
+  await toast(page, '4 bindings changed')
+  assert.equal(await site.bindingOf(16), undefined)
+  await undo()
+  await toast(page, '4 bindings are as they were.')
+  const back = await site.bindingOf(16)
+  assert.deepEqual([back.rule, back.label, back.firstIp], [four[2].rule, four[2].label, four[2].firstIp])
+})
+
 inConsole('many get another rule, after it is said what that means', async ({ page, site }) => {
   const [first, second] = [await site.bindingOf(18), await site.bindingOf(19)]
   await page.goto(`${site.console}/bindings?sort=created&order=asc`)

@@ -46,7 +46,7 @@ type Binding struct {
 
 	Usage Usage `json:"usage"`
 
-	Warnings []string `json:"warnings"` // of the rule that was sent, in the answer to it
+	Warnings []Warning `json:"warnings"` // of the rule that was sent, in the answer to it
 }
 
 // Usage is how a key is used. Lists have no history.
@@ -159,7 +159,7 @@ type BulkResult struct {
 	Failed     int    `json:"failed"`
 	FirstError string `json:"firstError"`
 
-	Warnings []string `json:"warnings"` // of the rule that was sent
+	Warnings []Warning `json:"warnings"` // of the rule that was sent
 }
 
 // Bulk does one act to many bindings.
@@ -183,7 +183,7 @@ type ImportResult struct {
 	Replaced int `json:"replaced"`
 	Skipped  int `json:"skipped"`
 
-	Warnings []string `json:"warnings"` // of single rows
+	Warnings []Warning `json:"warnings"` // of single rows
 }
 
 // Import sends a file of bindings. A Problem names the rows that are wrong.

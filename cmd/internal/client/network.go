@@ -21,7 +21,7 @@ type Network struct {
 	CreatedAt   time.Time `json:"createdAt"`
 	UpdatedAt   time.Time `json:"updatedAt"`
 	Revision    uint64    `json:"revision"`
-	Warnings    []string  `json:"warnings"`
+	Warnings    []Warning `json:"warnings"`
 }
 
 // NetworkInput is what a network is to be.
@@ -67,8 +67,8 @@ func (c *Client) ReplaceNetwork(ctx context.Context, name string, revision uint6
 
 // DeletedNetwork says what became of the rules that named a network.
 type DeletedNetwork struct {
-	Changed  int      `json:"changed"`
-	Warnings []string `json:"warnings"`
+	Changed  int       `json:"changed"`
+	Warnings []Warning `json:"warnings"`
 }
 
 // DeleteNetwork deletes a network; rules is refuse, inline or drop.
@@ -97,10 +97,10 @@ type BlockOptions struct {
 
 // BlockResult counts what became of the networks.
 type BlockResult struct {
-	Added    int      `json:"added"`
-	Replaced int      `json:"replaced"`
-	Total    int      `json:"total"`
-	Warnings []string `json:"warnings"`
+	Added    int       `json:"added"`
+	Replaced int       `json:"replaced"`
+	Total    int       `json:"total"`
+	Warnings []Warning `json:"warnings"`
 }
 
 const blockedPath = "/blocked-networks"

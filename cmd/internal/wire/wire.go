@@ -61,7 +61,8 @@ func (c *Client) Close() error {
 	return conn.Close()
 }
 
-// Do sends a request and reads the whole answer. Nothing is ever sent twice. On
+// Do sends a request and reads the whole answer, until the deadline of ctx, if that
+// comes before the one that every request has. Nothing is ever sent twice. On
 // an error the connection is closed, and the answer holds what had come until
 // then: a Status other than 0 means that the head of the final answer had begun.
 func (c *Client) Do(ctx context.Context, request []byte) (Answer, error) {
@@ -81,7 +82,11 @@ func (c *Client) do(ctx context.Context, request []byte) (a Answer, keep bool, e
 		c.conn = conn
 		c.r.Reset(conn)
 	}
-	if err := c.conn.SetDeadline(time.Now().Add(answerTimeout)); err != nil {
+	deadline := time.Now().Add(answerTimeout)
+	if earlier, isSet := ctx.Deadline(); isSet && earlier.Before(deadline) {
+		deadline = earlier
+	}
+	if err := c.conn.SetDeadline(deadline); err != nil {
 		return Answer{}, false, err
 	}
 	if _, err := c.conn.Write(request); err != nil {
@@ -231,14 +236,17 @@ func unexpected(err error) error {
 }
 
 // AppendRequest appends a request with an API key to buf. A request with a body
-// is a POST of JSON, another is a GET.
-func AppendRequest(buf []byte, path, key, body string) []byte {
+// is a POST of JSON, another is a GET. Further headers are lines without their end.
+func AppendRequest(buf []byte, path, key, body string, headers ...string) []byte {
 	method := "GET "
 	if body != "" {
 		method = "POST "
 	}
 	buf = append(append(append(buf, method...), path...), " HTTP/1.1\r\nHost: gateway.test\r\nAuthorization: Bearer "...)
 	buf = append(append(buf, key...), "\r\nAccept: application/json\r\nUser-Agent: wire/1\r\n"...)
+	for _, h := range headers {
+		buf = append(append(buf, h...), "\r\n"...)
+	}
 	if body != "" {
 		buf = append(buf, "Content-Type: application/json\r\nContent-Length: "...)
 		buf = append(strconv.AppendInt(buf, int64(len(body)), 10), "\r\n"...)

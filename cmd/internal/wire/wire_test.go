@@ -121,3 +121,23 @@ func TestKeysAreDistinctAndOfTheRightShape(t *testing.T) {
 		}
 	}
 }
+
+func TestAppendRequest(t *testing.T) {
+	for _, test := range []struct {
+		name, body string
+		headers    []string
+		want       string
+	}{
+		{"without a body", "", nil, "GET /p HTTP/1.1\r\nHost: gateway.test\r\nAuthorization: Bearer k\r\nAccept: application/json\r\nUser-Agent: wire/1\r\n\r\n"},
+		{
+			"with headers", "{}", []string{"X-Real-IP: 192.0.2.1", "X-More: 1"},
+			"POST /p HTTP/1.1\r\nHost: gateway.test\r\nAuthorization: Bearer k\r\nAccept: application/json\r\nUser-Agent: wire/1\r\n" +
+				"X-Real-IP: 192.0.2.1\r\nX-More: 1\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}",
+		},
+	} {
+		got := string(wire.AppendRequest([]byte("before "), "/p", "k", test.body, test.headers...))
+		if want := "before " + test.want; got != want {
+			t.Errorf("%s: got %q, want %q", test.name, got, want)
+		}
+	}
+}

@@ -244,6 +244,42 @@ func (s *Server) Create(database string) error {
 	return s.exec("postgres", "CREATE DATABASE "+database)
 }
 
+// Do runs a statement on a connection of its own.
+func (s *Server) Do(database, sql string) error { return s.exec(database, sql) }
+
+// Fill takes all connections of the server, those of others too, and returns what gives
+// them back.
+func (s *Server) Fill(ctx context.Context, database string) (release func() error, err error) {
+	const endOthers = `SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+		WHERE backend_type = 'client backend' AND application_name <> 'fill'`
+	var taken []*pgx.Conn
+	release = func() error {
+		var errs []error
+		for _, conn := range taken {
+			errs = append(errs, conn.Close(context.Background()))
+		}
+		return errors.Join(errs...)
+	}
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+		conn, err := pgx.Connect(ctx, s.DSN(database)+"&application_name=fill")
+		if err == nil {
+			taken = append(taken, conn)
+			continue
+		}
+		if len(taken) == 0 {
+			return release, err
+		}
+		var ended int
+		if err := taken[0].QueryRow(ctx, endOthers).Scan(&ended); err != nil {
+			return release, errors.Join(err, release())
+		}
+		if ended == 0 {
+			return release, nil
+		}
+	}
+	return release, errors.Join(fmt.Errorf("not all connections could be taken in %v", patience), release())
+}
+
 // Exec runs a statement on a connection of its own.
 func (s *Server) Exec(tb testing.TB, database, sql string) {
 	tb.Helper()
@@ -301,6 +337,16 @@ func (s *Server) end(signal syscall.Signal) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.cmd = nil
+}
+
+// Move has another server, with another port, take the place of one that was killed or
+// halted: a stand-by that had got every commit.
+func (s *Server) Move() error {
+	s.Halt()
+	if err := s.pickPort(); err != nil {
+		return err
+	}
+	return s.Restart()
 }
 
 // Freeze stops all processes of the server: connections hang.

@@ -24,6 +24,10 @@ export function listAlerts(query: AlertQuery, signal: AbortSignal) {
   return body(api.GET('/admin/api/alerts', { params: { query: compact(query) }, signal }))
 }
 
+export function getAlert(id: string, signal: AbortSignal): Promise<Alert> {
+  return body(api.GET('/admin/api/alerts/{id}', { params: { path: { id } }, signal }))
+}
+
 export function acknowledge(id: string): Promise<Alert> {
   return body(api.POST('/admin/api/alerts/{id}/acknowledge', { params: { path: { id } } }))
 }

@@ -7,3 +7,7 @@ export type AuditEntry = operations['list-audit']['responses']['200']['content']
 export function listAudit(query: AuditQuery, signal: AbortSignal) {
   return body(api.GET('/admin/api/audit', { params: { query: compact(query) }, signal }))
 }
+
+export function getAuditEntry(id: string, signal: AbortSignal): Promise<AuditEntry> {
+  return body(api.GET('/admin/api/audit/{id}', { params: { path: { id: Number(id) } }, signal }))
+}

@@ -11,6 +11,7 @@ export type BindingEdit = Schemas['BindingPatch']
 export type NewBinding = Schemas['NewBinding']
 export type BulkRequest = Schemas['BulkInput']
 export type BulkResult = Schemas['BulkResult']
+export type BulkUndo = Schemas['BulkUndoResult']
 export type ImportResult = Schemas['ImportResult']
 export type ImportConflict = NonNullable<NonNullable<operations['import-bindings']['parameters']['query']>['onConflict']>
 export type Explanation = Schemas['Explanation']
@@ -53,6 +54,11 @@ export function unbind(hash: string, revision: number): Promise<unknown> {
 
 export function changeBindings(request: BulkRequest): Promise<BulkResult> {
   return body(api.POST('/admin/api/bindings/bulk', { body: request }))
+}
+
+/** Gives bindings back what a change of many took from them. */
+export function undoChange(id: string): Promise<BulkUndo> {
+  return body(api.POST('/admin/api/bindings/bulk/{id}/undo', { params: { path: { id } } }))
 }
 
 export function importBindings(file: Blob, query: { format: 'csv' | 'json'; onConflict: ImportConflict; dryRun: boolean; confirmAnySource: boolean }): Promise<ImportResult> {

@@ -1,3 +1,4 @@
+import { type Said, said } from '@/i18n/said'
 import type { components } from './schema'
 
 export type Problem = components['schemas']['Problem']
@@ -12,18 +13,26 @@ export interface FieldFault {
 export class ApiError extends Error {
   readonly status: number
   readonly code: string
-  readonly fields: FieldFault[]
+  /** Which text the message is, where the code alone does not say it. */
+  readonly reason: Omit<Said, 'message'> | undefined
   readonly retryAfter: number | undefined
   readonly requestId: string | undefined
+  private readonly faults: NonNullable<Problem['errors']>
 
   constructor(status: number, problem: Partial<Problem>, retryAfter?: number) {
     super(problem.detail ?? problem.title ?? '')
     this.name = 'ApiError'
     this.status = status
     this.code = problem.code ?? (status === 0 ? 'unreachable' : '')
-    this.fields = problem.errors ?? []
+    this.reason = problem.reason
+    this.faults = problem.errors ?? []
     this.retryAfter = retryAfter
     this.requestId = problem.requestId
+  }
+
+  /** What is wrong with single fields, in the reader's language. */
+  get fields(): FieldFault[] {
+    return this.faults.map((one) => ({ location: one.location, message: said(one) }))
   }
 
   /** The fault of one field, such as body.rule.prefixes[0], or of one below it. */

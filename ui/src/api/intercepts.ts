@@ -21,6 +21,10 @@ export function listIntercepts(query: InterceptQuery, signal: AbortSignal) {
   return body(api.GET('/admin/api/logs', { params: { query: compact(query) }, signal }))
 }
 
+export function getIntercept(id: string, signal: AbortSignal): Promise<Intercept> {
+  return body(api.GET('/admin/api/logs/{id}', { params: { path: { id: Number(id) } }, signal }))
+}
+
 export function exportInterceptsAddress(format: 'csv' | 'jsonl', filter: InterceptFilter): string {
   return address('/admin/api/logs/export', { format, ...compact(filter) })
 }

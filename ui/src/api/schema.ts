@@ -344,6 +344,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/admin/api/audit/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Show one entry of the audit trail */
+        get: operations["get-audit"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/admin/api/backup": {
         parameters: {
             query?: never;
@@ -423,6 +440,26 @@ export interface paths {
          * @description Does one act to the bindings listed, or to all that a filter chooses. Each is a change of its own: if the store fails, or the caller leaves, midway, those before are changed, and the audit trail has them; doing it again does the rest. Send dryRun first, and then expect with the number that it counted.
          */
         post: operations["change-bindings"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/api/bindings/bulk/{id}/undo": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Take a change of many bindings back
+         * @description Gives every binding back what the change took from it, as the audit trail has it, within 24 hours. Bindings that have changed since are left as they are, and counted. Keys that were unbound are bound as they were, if nobody has bound them anew; their usage begins anew, and exceptions that ended with the binding stay ended.
+         */
+        post: operations["undo-change-bindings"];
         delete?: never;
         options?: never;
         head?: never;
@@ -991,6 +1028,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/admin/api/logs/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Show one intercept */
+        get: operations["get-log"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/admin/api/maintenance/compact": {
         parameters: {
             query?: never;
@@ -1193,6 +1247,26 @@ export interface paths {
          * @description The rules that name it are all changed, as the parameter rules says, or the network stays: then the answer is 409 (network_in_use), and usedBy has how many there are, and a few of them.
          */
         delete: operations["delete-network"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/api/nodes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the nodes of the cluster
+         * @description Each node tells every 3 seconds how it is. One that was not heard of for 15 seconds is lost, and after a day it is not listed any more. A Sentinel that runs alone lists itself.
+         */
+        get: operations["list-nodes"];
+        put?: never;
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -2150,7 +2224,7 @@ export interface components {
              */
             total: number;
             /** @description What is odd about the list, such as a network that adds nothing; absent if nothing is. */
-            warnings?: string[];
+            warnings?: components["schemas"]["Warning"][];
         };
         BlockedBody: {
             /**
@@ -2298,6 +2372,8 @@ export interface components {
             failed: number;
             /** @description Why the first one failed. */
             firstError?: string;
+            /** @description Names the change, for undo; absent if nothing was changed. */
+            id?: string;
             /**
              * Format: int64
              * @description Distinct keys given, or chosen by the filter.
@@ -2314,7 +2390,26 @@ export interface components {
              */
             unchanged: number;
             /** @description What is odd about the rule that was sent, such as a prefix that adds nothing; absent if nothing is. */
-            warnings?: string[];
+            warnings?: components["schemas"]["Warning"][];
+        };
+        BulkUndoResult: {
+            /**
+             * Format: int64
+             * @description Left as they are, since they have changed meanwhile.
+             */
+            changedSince: number;
+            /**
+             * Format: int64
+             * @description Not restored because of an error.
+             */
+            failed: number;
+            /** @description Why the first one failed. */
+            firstError?: string;
+            /**
+             * Format: int64
+             * @description As they were before.
+             */
+            restored: number;
         };
         ChangeAccountInBody: {
             /** @description Whether it is kept from signing in. */
@@ -2394,7 +2489,7 @@ export interface components {
              */
             updatedAt: string;
             /** @description What is odd about the rule that was sent, such as a prefix that adds nothing; absent if nothing is. */
-            warnings?: string[];
+            warnings?: components["schemas"]["Warning"][];
         };
         ChangedNetwork: {
             /**
@@ -2431,7 +2526,7 @@ export interface components {
              */
             updatedAt: string;
             /** @description What is odd about the prefixes, such as one that adds nothing; absent if nothing is. */
-            warnings?: string[];
+            warnings?: components["schemas"]["Warning"][];
         };
         ChannelBody: {
             /**
@@ -2768,7 +2863,7 @@ export interface components {
              */
             changed: number;
             /** @description What still names it; absent if nothing does. */
-            warnings?: string[];
+            warnings?: components["schemas"]["Warning"][];
         };
         DeliveryBody: {
             /** @description Of what. */
@@ -3271,12 +3366,21 @@ export interface components {
         };
         FieldFault: {
             /**
+             * @description Which text the message is, for who says it in another language; absent if it is none of the fixed ones.
+             * @example prefix_host_bits
+             */
+            code?: string;
+            /**
              * @description Which field.
              * @example body.rule.prefixes[0]
              */
             location: string;
             /** @description What is wrong with it. */
             message: string;
+            /** @description What stands in the message, by name. */
+            params?: {
+                [key: string]: string;
+            };
         };
         HashesView: {
             /**
@@ -3324,6 +3428,15 @@ export interface components {
             nodes: components["schemas"]["Node"][];
             /** @description The store. */
             store: components["schemas"]["StoreHealth"];
+        };
+        HealthBody: {
+            /** @description Why it is away. */
+            error?: string;
+            /**
+             * @description none: it is not set to use one.
+             * @enum {string}
+             */
+            state: "none" | "ok" | "away";
         };
         HousekeepingResult: {
             /**
@@ -3420,7 +3533,7 @@ export interface components {
              */
             skipped: number;
             /** @description What is odd about single rows, such as a prefix that adds nothing, up to 100; absent if nothing is. */
-            warnings?: string[];
+            warnings?: components["schemas"]["RowWarning"][];
         };
         InterceptBody: {
             /**
@@ -3799,6 +3912,70 @@ export interface components {
             /** @description Its version. */
             version?: string;
         };
+        NodeBody: {
+            /** @description Where it takes requests. */
+            address: string;
+            /**
+             * Format: int64
+             * @description How many changes it knows of and does not have.
+             */
+            behind: number;
+            /** @description Tells nodes apart, also those of one name; the same after a restart. */
+            id: string;
+            /**
+             * Format: double
+             * @description How long ago its copy was level with the authority. A node looks once a second, so that less means nothing. Null: it never was.
+             */
+            lagSeconds: number | null;
+            /** @description Whether it does what is to be done once in the cluster. */
+            leader: boolean;
+            /** @description What the node is called. */
+            name: string;
+            /**
+             * Format: int64
+             * @description Up to which change its copy has everything; 0 for one that runs alone.
+             */
+            position: number;
+            /** @description As this node sees it. */
+            postgresql: components["schemas"]["HealthBody"];
+            /** @description As this node sees it. */
+            redis: components["schemas"]["HealthBody"];
+            /**
+             * Format: date-time
+             * @description When it was last heard of.
+             */
+            seenAt: string;
+            /** @description Whether it is the one that answers. */
+            self: boolean;
+            /**
+             * Format: date-time
+             * @description When it was started.
+             */
+            startedAt: string;
+            /**
+             * @description lost: not heard of for 15 seconds.
+             * @enum {string}
+             */
+            state: "here" | "lost";
+            /** @description Of the program. */
+            version: string;
+            /**
+             * Format: int64
+             * @description Batches of what it has counted and recorded that PostgreSQL does not have yet.
+             */
+            waiting: number;
+        };
+        NodesOutputBody: {
+            /** @description false: PostgreSQL is away from the node that answers, and the others are as they were last heard of. */
+            current: boolean;
+            /** @description All nodes, in the order of their names. */
+            items: components["schemas"]["NodeBody"][];
+            /**
+             * Format: int64
+             * @description How many there are.
+             */
+            total: number;
+        };
         OutboxSize: {
             /**
              * Format: int64
@@ -3974,6 +4151,8 @@ export interface components {
             detail?: string;
             /** @description What is wrong with single fields. */
             errors?: components["schemas"]["FieldFault"][];
+            /** @description Which text detail is, where code alone does not say it. */
+            reason?: components["schemas"]["Wording"];
             /** @description Names this request in the log and in the audit trail. */
             requestId?: string;
             /**
@@ -4211,6 +4390,24 @@ export interface components {
              */
             purgeDays: number;
         };
+        RowWarning: {
+            /**
+             * @description Which text the message is, for who says it in another language; absent if it is none of the fixed ones.
+             * @example prefix_host_bits
+             */
+            code?: string;
+            /** @description What is odd about it. */
+            message: string;
+            /** @description What stands in the message, by name. */
+            params?: {
+                [key: string]: string;
+            };
+            /**
+             * Format: int64
+             * @description Which row; the header is none.
+             */
+            row: number;
+        };
         RuleBody: {
             /**
              * @description One prefix, several prefixes and networks, any source, or those and what the key is first used from.
@@ -4383,10 +4580,19 @@ export interface components {
             value: string;
         };
         SettingWarning: {
+            /**
+             * @description Which text the message is, for who says it in another language; absent if it is none of the fixed ones.
+             * @example prefix_host_bits
+             */
+            code?: string;
             /** @description What is doubtful about it. */
             message: string;
             /** @description Which setting. */
             name: string;
+            /** @description What stands in the message, by name. */
+            params?: {
+                [key: string]: string;
+            };
         };
         SettingsOutBody: {
             /** @description Every setting, in the order of the documentation. */
@@ -4796,6 +5002,30 @@ export interface components {
              * @description How many bindings.
              */
             total: number;
+        };
+        Warning: {
+            /**
+             * @description Which text the message is, for who says it in another language; absent if it is none of the fixed ones.
+             * @example prefix_host_bits
+             */
+            code?: string;
+            /** @description What is odd, for people to read. */
+            message: string;
+            /** @description What stands in the message, by name. */
+            params?: {
+                [key: string]: string;
+            };
+        };
+        Wording: {
+            /**
+             * @description Which text the message is, for who says it in another language; absent if it is none of the fixed ones.
+             * @example prefix_host_bits
+             */
+            code?: string;
+            /** @description What stands in the message, by name. */
+            params?: {
+                [key: string]: string;
+            };
         };
     };
     responses: never;
@@ -7024,6 +7254,92 @@ export interface operations {
             };
         };
     };
+    "get-audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The ID of the record. */
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditView"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "get-backup": {
         parameters: {
             query?: never;
@@ -7539,6 +7855,92 @@ export interface operations {
             };
             /** @description Unsupported Media Type */
             415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "undo-change-bindings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The id that the answer to the change had. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BulkUndoResult"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -11013,6 +11415,92 @@ export interface operations {
             };
         };
     };
+    "get-log": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The ID of the record. */
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["InterceptBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "compact-store": {
         parameters: {
             query?: never;
@@ -12399,6 +12887,80 @@ export interface operations {
             };
             /** @description Precondition Failed */
             412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "list-nodes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NodesOutputBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -9,10 +9,10 @@ export interface Column {
   /** shrink: as narrow as its text; wide, mid: takes what is left, and truncates. */
   class?: 'shrink' | 'wide' | 'mid'
   hideLabel?: boolean
-  /** Where it goes on a phone, where a row is a card. */
-  phone?: 'title' | 'corner' | 'plain' | 'hide'
+  /** Where it goes on a phone, where a row is a card: side stands to the right of the next line after the title. */
+  phone?: 'title' | 'corner' | 'plain' | 'side' | 'hide'
   /** Whether the reader may take it away. */
   optional?: boolean
-  /** Whether it is away until it is asked for. */
-  off?: boolean
+  /** Whether it is away until it is asked for: always, or where the window is not very wide. */
+  off?: true | 'narrow'
 }

@@ -12,10 +12,6 @@ const formats = computed(() => {
     dateTime: new Intl.DateTimeFormat(locale, {
       year: 'numeric', month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit', hourCycle: 'h23',
     }),
-    exact: new Intl.DateTimeFormat(locale, {
-      year: 'numeric', month: '2-digit', day: '2-digit', hour: '2-digit', minute: '2-digit', second: '2-digit',
-      fractionalSecondDigits: 3, hourCycle: 'h23', timeZoneName: 'longOffset',
-    }),
     clock: new Intl.DateTimeFormat(locale, { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' }),
     minute: new Intl.DateTimeFormat(locale, { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' }),
     hour: new Intl.DateTimeFormat(locale, { month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit', hourCycle: 'h23' }),
@@ -23,6 +19,20 @@ const formats = computed(() => {
     date: new Intl.DateTimeFormat(locale, { year: 'numeric', month: 'short', day: 'numeric' }),
   }
 })
+
+// For comparing with logs: the same in every language, with the zone.
+const exactParts = new Intl.DateTimeFormat('en', {
+  year: 'numeric', month: '2-digit', day: '2-digit', hour: '2-digit', minute: '2-digit', second: '2-digit',
+  fractionalSecondDigits: 3, hourCycle: 'h23', timeZoneName: 'longOffset',
+})
+
+function exact(at: Date): string {
+  const part = Object.fromEntries(exactParts.formatToParts(at).map((one) => [one.type, one.value]))
+  return `${part.year}-${part.month}-${part.day} ${part.hour}:${part.minute}:${part.second}.${part.fractionalSecond} ${(part.timeZoneName ?? '').replace('GMT', 'UTC')}`
+}
+
+/** Chinese is written with a space between a number and its unit here; Intl has none. */
+const spaced = (text: string) => text.replace(/(\d)(?=[\u4e00-\u9fff])/g, '$1 ')
 
 const units: [Intl.RelativeTimeFormatUnit, number][] = [
   ['day', 86_400],
@@ -40,7 +50,7 @@ export const format = {
   short: (n: number) => (Math.abs(n) < 10_000 ? formats.value.number.format(n) : formats.value.short.format(n)),
   percent: (ratio: number) => formats.value.percent.format(ratio),
   dateTime: (at: string | Date) => formats.value.dateTime.format(new Date(at)),
-  exact: (at: string | Date) => formats.value.exact.format(new Date(at)),
+  exact: (at: string | Date) => exact(new Date(at)),
   clock: (at: string | Date) => formats.value.clock.format(new Date(at)),
   minute: (at: string | Date) => formats.value.minute.format(new Date(at)),
   hour: (at: string | Date) => formats.value.hour.format(new Date(at)),
@@ -53,9 +63,9 @@ export const format = {
     if (Math.abs(seconds) < 45) return t('time.now')
     if (Math.abs(seconds) > 30 * 86_400) return formats.value.date.format(new Date(at))
     for (const [unit, size] of units) {
-      if (Math.abs(seconds) >= size) return formats.value.relative.format(Math.trunc(seconds / size), unit)
+      if (Math.abs(seconds) >= size) return spaced(formats.value.relative.format(Math.trunc(seconds / size), unit))
     }
-    return formats.value.relative.format(Math.sign(seconds), 'minute')
+    return spaced(formats.value.relative.format(Math.sign(seconds), 'minute'))
   },
 
   /** A length of time in the two largest units. */
@@ -66,7 +76,7 @@ export const format = {
       const n = Math.floor(rest / size)
       rest -= n * size
       if (n > 0 || (unit === 'second' && parts.length === 0)) {
-        parts.push(new Intl.NumberFormat(currentLocale(), { style: 'unit', unit, unitDisplay: 'short' }).format(n))
+        parts.push(spaced(new Intl.NumberFormat(currentLocale(), { style: 'unit', unit, unitDisplay: 'short' }).format(n)))
       }
       if (parts.length === 2) break
     }

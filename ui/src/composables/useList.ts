@@ -9,6 +9,23 @@ export interface Page<T> {
   total?: number
 }
 
+/** A list as useList gives it. */
+export interface List<T> {
+  rows: Readonly<Ref<T[]>>
+  /** How many there are in all, where the server counts them. */
+  total: Readonly<Ref<number | undefined>>
+  next: Readonly<Ref<string | undefined>>
+  loading: Readonly<Ref<boolean>>
+  loaded: Readonly<Ref<boolean>>
+  error: Readonly<Ref<ApiError | null>>
+  trail: Readonly<Ref<(string | undefined)[]>>
+  limit: number
+  reload(): Promise<void>
+  reset(): Promise<void>
+  forward(): Promise<void>
+  back(): Promise<void>
+}
+
 export interface ListQuery {
   limit: number
   after: string | undefined
@@ -19,7 +36,7 @@ export interface ListQuery {
  * begins again at the first page. What is shown stays until its successor is
  * there; an answer that comes late is dropped.
  */
-export function useList<T, F>(filter: Ref<F>, load: (filter: F, page: ListQuery, signal: AbortSignal) => Promise<Page<T>>, limit = 50) {
+export function useList<T, F>(filter: Ref<F>, load: (filter: F, page: ListQuery, signal: AbortSignal) => Promise<Page<T>>, limit = 50): List<T> {
   const rows: Ref<T[]> = shallowRef([])
   const total = ref<number>()
   const next = ref<string>()

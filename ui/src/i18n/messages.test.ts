@@ -1,8 +1,10 @@
 import { readFileSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import apiTexts from './api.zh-CN'
 import en from './en'
 import { type MessageKey, locales, setLocale, t, tn } from '.'
+import { said } from './said'
 import zhCN from './zh-CN'
 
 function flatten(value: object, at = ''): Map<string, string> {
@@ -19,13 +21,18 @@ function sources(dir: string): string[] {
   return readdirSync(dir).flatMap((name) => {
     const path = join(dir, name)
     if (statSync(path).isDirectory()) return sources(path)
-    return /\.(vue|ts)$/.test(name) && !/\.test\.ts$|^en\.ts$|^zh-CN\.ts$|^schema\.ts$/.test(name) ? [readFileSync(path, 'utf8')] : []
+    return /\.(vue|ts)$/.test(name) && !/\.test\.ts$|^en\.ts$|^(?:api\.)?zh-CN\.ts$|^schema\.ts$/.test(name) ? [readFileSync(path, 'utf8')] : []
   })
 }
 
 const english = flatten(en)
 const chinese = flatten(zhCN)
 const code = sources(join(__dirname, '..')).join('\n')
+const goDir = join(__dirname, '../../../httpapi')
+const goOfAPI = ['admin', 'rebind'].flatMap((name) => {
+  const dir = join(goDir, name)
+  return readdirSync(dir).filter((file) => file.endsWith('.go') && !file.endsWith('_test.go')).map((file) => readFileSync(join(dir, file), 'utf8'))
+}).join('\n')
 const placeholders = (text: string) => [...new Set(text.match(/\{\w+\}/g) ?? [])].sort()
 
 describe('messages', () => {
@@ -70,12 +77,29 @@ describe('messages', () => {
     expect(named.length).toBeGreaterThan(300)
   })
 
+  it('have a text for every code of an error that the server sends', () => {
+    const codes = [...new Set([...goOfAPI.matchAll(/\b(?:faultf|writeProblem)\([^"\n]*(?:http\.\w+, )"(\w+)"|\bcode: "(\w+)"/g)].map((m) => m[1] ?? m[2] ?? ''))]
+    expect(codes.length).toBeGreaterThan(40)
+    expect(codes.filter((code) => !english.has(`errors.codes.${code}`))).toEqual([])
+  })
+
+  it('have a Chinese text for all that the server says of fields and in warnings, with the same values', () => {
+    const said = new Map([...readFileSync(join(goDir, 'admin/texts.go'), 'utf8').matchAll(/^\t\{"(\w+)", (?:"(.*)"|`(.*)`)\},$/gm)].map((m) => [m[1] ?? '', m[2] ?? m[3] ?? '']))
+    expect(said.size).toBeGreaterThan(150)
+    expect(Object.keys(apiTexts).sort()).toEqual([...said.keys()].sort())
+    expect(Object.entries(apiTexts).filter(([code, text]) => placeholders(text).some((one) => !placeholders(said.get(code) ?? '').includes(one)) || !/[\u4e00-\u9fff]/.test(text))).toEqual([])
+  })
+
+  it('are said in the language of the reader', () => {
+    const fault = { message: 'learns 70 prefixes, want 1 to 64', code: 'rule_learn_limit', params: { n: '70', max: '64' } }
+    expect([said(fault), said({ message: 'odd' })]).toEqual([fault.message, 'odd'])
+    setLocale('zh-CN')
+    expect([said(fault), said({ message: 'odd', code: 'of_tomorrow' })]).toEqual(['学习的地址数量应为 1 到 64，而不是 70。', 'odd'])
+    setLocale('en')
+  })
+
   it('have a text for every act of the audit trail that the server writes', () => {
-    const go = ['admin', 'rebind'].flatMap((name) => {
-      const dir = join(__dirname, '../../../httpapi', name)
-      return readdirSync(dir).filter((file) => file.endsWith('.go') && !file.endsWith('_test.go')).map((file) => readFileSync(join(dir, file), 'utf8'))
-    }).join('\n')
-    const acts = [...new Set([...go.matchAll(/"((?:session|binding|setting|account|token|rebind|store|log|profile|alert|channel|delivery|network|blocked|exception|suspicion)\.[a-z_]+)"/g)].map((m) => m[1] ?? ''))]
+    const acts = [...new Set([...goOfAPI.matchAll(/"((?:session|binding|setting|account|token|rebind|store|log|profile|alert|channel|delivery|network|blocked|exception|suspicion)\.[a-z_]+)"/g)].map((m) => m[1] ?? ''))]
     expect(acts.length).toBeGreaterThan(20)
     expect(acts.filter((act) => !english.has(`audit.actions.${act.replace('.', '_')}`))).toEqual([])
   })

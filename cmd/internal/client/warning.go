@@ -1,0 +1,17 @@
+package client
+
+import "fmt"
+
+// Warning is something odd that did not keep a change from being made.
+type Warning struct {
+	Row     int    `json:"row"` // of an import; the header is none, and 0 is no row at all
+	Message string `json:"message"`
+}
+
+// String says the row where there is one.
+func (w Warning) String() string {
+	if w.Row == 0 {
+		return w.Message
+	}
+	return fmt.Sprintf("row %d: %s", w.Row, w.Message)
+}
