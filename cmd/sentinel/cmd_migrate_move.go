@@ -137,7 +137,7 @@ func (m *move) openDatabase(ctx context.Context, isTarget bool) error {
 		return fmt.Errorf("PG_DSN: %w", err)
 	}
 	m.closers = append(m.closers, db)
-	switch nodes, err := db.Nodes(ctx); {
+	switch nodes, err := db.Sessions(ctx); {
 	case err != nil:
 		return err
 	case nodes > 0 && !m.force:

@@ -164,9 +164,9 @@ var exports = map[store.Class]export{
 	},
 }
 
-// Nodes returns how many connections of nodes the database has now, those of this store
+// Sessions returns how many connections of nodes the database has now, those of this store
 // left out if it has another name. A connection pooler may keep some for a while.
-func (s *Store) Nodes(ctx context.Context) (n int, err error) {
+func (s *Store) Sessions(ctx context.Context) (n int, err error) {
 	const sql = `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = $1 AND pid <> pg_backend_pid()`
 	err = s.viewOne(ctx, sql, []any{NodeName}, func(rows pgx.Rows) error { return rows.Scan(&n) })
 	return n, err
