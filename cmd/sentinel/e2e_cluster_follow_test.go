@@ -33,13 +33,13 @@ func TestWhatOneNodeChangesIsInForceOnAnother(t *testing.T) {
 	a.use(homeIP, key, http.StatusOK)
 	b.becomes(elsewhereIP, key, http.StatusForbidden)
 
-	t.Run("runtime setting", func(t *testing.T) {
+	t.Run("runtime setting", func(*testing.T) {
 		a.run(exitOK, "", "settings", "set", "SENTINEL_MODE=observe")
 		b.becomes(elsewhereIP, key, http.StatusOK)
 		a.run(exitOK, "", "settings", "unset", "SENTINEL_MODE")
 		b.becomes(elsewhereIP, key, http.StatusForbidden)
 	})
-	t.Run("named network", func(t *testing.T) {
+	t.Run("named network", func(*testing.T) {
 		a.run(exitOK, "", "networks", "set", "office", "--prefix", "127.0.3.0/24")
 		a.edit(key, client.BindingEdit{Rule: &client.Rule{Kind: "multiple", Prefixes: []string{homeIP}, Networks: []string{"office"}}})
 		b.becomes(office, key, http.StatusOK)
@@ -58,7 +58,7 @@ func TestWhatOneNodeChangesIsInForceOnAnother(t *testing.T) {
 		b.ended(stream)
 		b.becomes(office, key, http.StatusForbidden)
 	})
-	t.Run("blocked network", func(t *testing.T) {
+	t.Run("blocked network", func(*testing.T) {
 		a.edit(key, client.BindingEdit{Rule: &client.Rule{Kind: "all"}})
 		b.becomes(trouble, key, http.StatusOK)
 		stream := b.stream(trouble, key)

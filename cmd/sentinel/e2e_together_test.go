@@ -31,24 +31,13 @@ func startRedis(t *testing.T) (s *redistest.Server, setting string) {
 	return s, "REDIS_ADDR=redis://:" + password + "@" + s.Addr()
 }
 
-// ready is what /ready says.
-type ready struct {
-	Code                     int
-	Status, Authority, Redis string
-}
-
-func (g guarded) ready() (r ready) {
-	g.t.Helper()
-	a := call(g.t, http.DefaultClient, http.MethodGet, g.url+"/ready", "", nil)
-	must(g.t, json.Unmarshal([]byte(a.body), &r))
-	r.Code = a.status
-	return r
-}
-
 // awaitRedis waits until a node reaches Redis.
 func (g guarded) awaitRedis() {
 	g.t.Helper()
-	eventually(g.t, "Redis is there", func() bool { return g.ready() == ready{http.StatusOK, "ok", "ok", "ok"} })
+	eventually(g.t, "Redis is there", func() bool {
+		r := g.readiness()
+		return r.code == http.StatusOK && r.Status == "ok" && r.Redis == "ok"
+	})
 }
 
 // nodes returns what a node knows of all, by name.
@@ -264,8 +253,10 @@ func TestRedisGoesAndComes(t *testing.T) {
 		}
 		harm.harm()
 		for _, n := range nodes {
-			want := ready{http.StatusOK, "degraded", "ok", "unreachable"}
-			eventually(t, harm.name+" is told", func() bool { return n.ready() == want })
+			eventually(t, harm.name+" is told", func() bool { return n.readiness().Redis == "unreachable" })
+			if r := n.readiness(); r.code != http.StatusOK || r.Status != "degraded" {
+				t.Errorf("%s: /ready says %+v", harm.name, r)
+			}
 			if self := selfOf(n); self.Redis.State != "away" || self.Redis.Error == "" || self.PostgreSQL.State != "ok" {
 				t.Errorf("%s: the node tells %+v", harm.name, self)
 			}

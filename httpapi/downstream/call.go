@@ -20,8 +20,8 @@ type Call struct {
 	Target string // as it is to stand in the request line
 	Host   string
 	Header http.Header
-	// Body is read on another goroutine, which may be at it after Close; nil:
-	// there is none. It is not closed.
+	// Body is read by Do, and on from there on another goroutine, which may be at it
+	// after Close; nil: there is none. It is not closed.
 	Body   io.Reader
 	Length int64 // of Body; 0 or less: unknown
 
@@ -42,7 +42,7 @@ type Call struct {
 	generalErr error          // of its body, to be told
 
 	sending  atomic.Pointer[sending] // the body of the request; nil: it has none
-	gone     atomic.Bool             // the request is out, if it has no body
+	gone     atomic.Bool             // the request is out whole, and there is no sending
 	headCame atomic.Bool
 
 	mu        sync.Mutex // held by the serving goroutine where it changes what follows, by others where they read it

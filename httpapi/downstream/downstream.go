@@ -2,7 +2,7 @@
 // HTTP/1.1. http.Transport gives each connection two goroutines, and each
 // request several hops between them, a clone of the header and a context; here
 // the goroutine that serves a request speaks to the downstream itself. That
-// makes a request cost a third, and halves what a stream holds.
+// halves what a request costs, and what a stream holds.
 //
 // What is unusual (IsUnusual) is for an http.RoundTripper beside it: upgrades,
 // Expect: 100-continue and trailers of a request.

@@ -4,10 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/netip"
@@ -19,7 +17,6 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/key-ip-sentinel/sentinel/engine"
-	"github.com/key-ip-sentinel/sentinel/httpapi/proxy"
 	"github.com/key-ip-sentinel/sentinel/store"
 )
 
@@ -383,159 +380,4 @@ func TestAStalledBodyHoldsNothingUp(t *testing.T) {
 	if res.StatusCode != 403 {
 		t.Errorf("got %d after the ban, want 403", res.StatusCode)
 	}
-}
-
-// rawDownstream answers every connection with the same bytes and closes it.
-func rawDownstream(t *testing.T, answer string) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer func() { _ = conn.Close() }()
-				if _, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
-					_, _ = io.WriteString(conn, answer)
-				}
-			}()
-		}
-	}()
-	return "http://" + l.Addr().String()
-}
-
-func TestADownstreamThatBreaksOff(t *testing.T) {
-	answers := map[string]string{
-		"in a body of known length": "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc",
-		"in a chunk":                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n64\r\nabc",
-		"between chunks":            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
-	}
-	for name, answer := range answers {
-		t.Run(name, func(t *testing.T) {
-			s := newSite(t, nil, setup{downstream: rawDownstream(t, answer)})
-			res, err := s.client(home).Do(s.request(http.MethodGet, "/", "", nil))
-			if err != nil {
-				return // cut before the head was out: as good
-			}
-			defer func() { _ = res.Body.Close() }()
-			if body, err := io.ReadAll(res.Body); err == nil {
-				t.Errorf("got %q as a complete answer, want it cut", body)
-			}
-		})
-	}
-}
-
-func TestADownstreamThatDoesNotAnswer(t *testing.T) {
-	refused, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	must(t, refused.Close())
-	answers := map[string]struct {
-		downstream string
-		status     int
-		code       string
-	}{
-		"nobody listens":   {"http://" + refused.Addr().String(), 502, "downstream_unreachable"},
-		"closes at once":   {rawDownstream(t, ""), 502, "downstream_unreachable"},
-		"no HTTP":          {rawDownstream(t, "220 mail.example ready\r\n"), 502, "downstream_unreachable"},
-		"status below 1xx": {rawDownstream(t, "HTTP/1.1 042 No\r\nContent-Length: 0\r\n\r\n"), 502, "downstream_unreachable"},
-		"unasked upgrade":  {rawDownstream(t, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n"), 502, "downstream_unreachable"},
-	}
-	for name, want := range answers {
-		t.Run(name, func(t *testing.T) {
-			s := newSite(t, nil, setup{downstream: want.downstream})
-			s.wantGet(home, "/v1/models", apiKey(1), want.status, want.code)
-			if n := s.bound(); n != 0 {
-				t.Errorf("got %d bindings, want 0", n)
-			}
-		})
-	}
-}
-
-func TestTimeLimits(t *testing.T) {
-	limits := map[string]func(*proxy.Options){
-		"head": func(o *proxy.Options) { o.ResponseTimeout = 20 * time.Millisecond },
-		"idle": func(o *proxy.Options) { o.IdleTimeout = 20 * time.Millisecond },
-	}
-	for name, limit := range limits {
-		t.Run(name, func(t *testing.T) {
-			gone := make(chan struct{})
-			s := newSite(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-				<-r.Context().Done()
-				close(gone)
-			}), setup{proxy: limit})
-			s.wantGet(home, "/v1/models", apiKey(1), 504, "downstream_timeout")
-			wait(t, "the downstream to be cancelled", gone)
-		})
-	}
-}
-
-// A downstream that takes the body and does not answer.
-func TestTheHeadMayTakeTooLongBehindABody(t *testing.T) {
-	gone := make(chan struct{})
-	s := newSite(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body)
-		<-r.Context().Done()
-		close(gone)
-	}), setup{proxy: func(o *proxy.Options) { o.ResponseTimeout = 20 * time.Millisecond }})
-	status, code := s.status(home, s.request(http.MethodPost, "/v1/x", apiKey(1), strings.NewReader("body")))
-	if status != 504 || code != "downstream_timeout" {
-		t.Errorf("got %d %q, want 504", status, code)
-	}
-	wait(t, "the downstream to be cancelled", gone)
-}
-
-// The time runs from the end of the request to the head of the answer, and not
-// beyond either.
-func TestTheResponseTimeoutIsOfTheHeadAlone(t *testing.T) {
-	const limit = 200 * time.Millisecond
-	s := newSite(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body)
-		_, _ = io.WriteString(w, "o")
-		_ = http.NewResponseController(w).Flush()
-		time.Sleep(2 * limit) // a slow body, as the subject of the test
-		_, _ = io.WriteString(w, "k")
-	}), setup{proxy: func(o *proxy.Options) { o.ResponseTimeout = limit }})
-	slow, w := io.Pipe()
-	go func() {
-		time.Sleep(2 * limit) // a slow request, likewise
-		_, _ = io.WriteString(w, "body")
-		_ = w.Close()
-	}()
-	if status, _ := s.status(home, s.request(http.MethodPost, "/v1/x", apiKey(1), slow)); status != 200 {
-		t.Errorf("got %d, want 200", status)
-	}
-}
-
-// A client that stops reading its answer holds it no longer than the limit.
-func TestAnIdleClientIsLetGo(t *testing.T) {
-	ended := make(chan struct{})
-	s := newSite(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		defer close(ended)
-		for chunk := make([]byte, 64<<10); ; {
-			if _, err := w.Write(chunk); err != nil {
-				return
-			}
-		}
-	}), setup{proxy: func(o *proxy.Options) { o.IdleTimeout = 50 * time.Millisecond }})
-	conn := s.raw(home, "GET /v1/endless HTTP/1.1\r\nHost: h\r\nAuthorization: "+apiKey(1)+"\r\n\r\n")
-	_, err := io.ReadFull(conn, make([]byte, 1))
-	must(t, err)
-	wait(t, "the downstream to be cancelled", ended)
-	must(t, s.server.Shutdown(t.Context())) // returns when the handler has
-}
-
-func TestAnIdleStreamIsEnded(t *testing.T) {
-	tell, gone := make(chan int), make(chan struct{})
-	s := newSite(t, eventStream(tell, gone), setup{proxy: func(o *proxy.Options) { o.IdleTimeout = 50 * time.Millisecond }})
-	res, err := s.client(home).Do(s.request(http.MethodGet, "/v1/events", apiKey(1), nil))
-	must(t, err)
-	defer func() { _ = res.Body.Close() }()
-	if _, err := io.ReadAll(res.Body); err == nil || errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("got %v, want the stream cut", err)
-	}
-	wait(t, "the downstream to be cancelled", gone)
 }

@@ -30,7 +30,7 @@ export async function launch(more = []) {
 export async function person(browser, site, { locale = 'en-US', colorScheme = 'light', viewport = { width: 1440, height: 900 } } = {}) {
   const context = await browser.newContext({ locale, colorScheme, viewport, timezoneId: 'Europe/Berlin', reducedMotion: 'reduce' })
   const page = await context.newPage()
-  page.setDefaultTimeout(20_000)
+  page.setDefaultTimeout(60_000) // a busy machine is no fault of the page
   const complaints = []
   page.on('console', (message) => {
     if (message.type() === 'error' || message.type() === 'warning') complaints.push(message.text())
@@ -62,13 +62,13 @@ export function consoleTests({ settings, count = 24 } = {}) {
     browser = await launch()
     site = await Site.start({ settings })
     await site.fill(count)
-  }, { timeout: 120_000 })
+  }, { timeout: 240_000 })
   after(async () => {
     await browser?.close()
     await site?.stop()
   })
   return function inConsole(name, act, { stranger = false, ...looks } = {}) {
-    test(name, { timeout: 120_000 }, async () => {
+    test(name, { timeout: 400_000 }, async () => {
       const who = await person(browser, site, looks)
       try {
         if (!stranger) await signIn(who.page, site)
@@ -104,4 +104,4 @@ export function overflow(page) {
 }
 
 /** Every page behind the sign-in. */
-export const pages = ['dashboard', 'bindings', 'intercepts', 'alerts', 'alerts?tab=channels', 'alerts?tab=deliveries', 'networks', 'networks?tab=blocked', 'networks?tab=exceptions', 'archive', 'replay', 'ip-doctor', 'ip-doctor?of=described', 'settings', 'accounts', 'tokens', 'audit', 'about', 'profile']
+export const pages = ['dashboard', 'bindings', 'intercepts', 'alerts', 'alerts?tab=channels', 'alerts?tab=deliveries', 'networks', 'networks?tab=blocked', 'networks?tab=exceptions', 'archive', 'replay', 'ip-doctor', 'ip-doctor?of=described', 'settings', 'accounts', 'tokens', 'audit', 'nodes', 'about', 'profile']

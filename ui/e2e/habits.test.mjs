@@ -1,6 +1,6 @@
 // Language, theme, a server that is away, the weight of it all.
 import assert from 'node:assert/strict'
-import { consoleTests, settled } from './browser.mjs'
+import { consoleTests, pages, settled, toast } from './browser.mjs'
 
 const inConsole = consoleTests({ count: 12 })
 
@@ -54,4 +54,115 @@ inConsole('the dashboard can be used after 350 KB', async ({ page, site, context
     if (!/TrafficChart/.test(urls.get(id) ?? '')) total += size
   }
   assert.ok(total > 50 * 1024 && total <= 350 * 1024, `${total} bytes`)
+})
+
+inConsole('nothing jumps while a page comes', async ({ page, site }) => {
+  const measured = {}
+  for (const name of pages) {
+    await page.goto(`${site.console}/${name}`)
+    await settled(page)
+    measured[name] = await page.evaluate(
+      () =>
+        new Promise((done) => {
+          let sum = 0
+          new PerformanceObserver((list) => {
+            for (const shift of list.getEntries()) if (!shift.hadRecentInput) sum += shift.value
+          }).observe({ type: 'layout-shift', buffered: true })
+          // What is buffered is told within the next frames.
+          requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(() => done(sum), 100)))
+        }),
+    )
+  }
+  assert.deepEqual(Object.entries(measured).filter(([, shift]) => shift > 0.1), [])
+})
+
+inConsole('what one looks at stands in the address bar', async ({ page, site }) => {
+  const again = async (what) => {
+    await page.reload()
+    await what.waitFor()
+  }
+  await page.goto(`${site.console}/dashboard`)
+  await page.getByLabel('7 d').check({ force: true })
+  await page.getByLabel('Networks', { exact: true }).check({ force: true })
+  await page.waitForURL(/range=7d/)
+  await again(page.locator('label.on', { hasText: 'Networks' }))
+  assert.match(page.url(), /range=7d.*top=networks|top=networks.*range=7d/)
+
+  await page.goto(`${site.console}/intercepts`)
+  await page.locator('tbody tr').nth(1).press('Enter')
+  await page.waitForURL(/open=\d+/)
+  const record = page.getByRole('dialog', { name: 'Intercept' })
+  const path = await record.locator('dd.mono', { hasText: 'POST' }).textContent()
+  await again(record.getByText(path.trim()))
+  await page.keyboard.press('Escape')
+  await page.waitForURL((url) => !url.search.includes('open='))
+  // One that is on no page that is shown is found by its number.
+  await page.goto(`${site.console}/intercepts?open=1&range=15m`)
+  await record.getByText('Request ID').waitFor()
+  await page.goto(`${site.console}/intercepts?open=999999`)
+  await toast(page, 'not there any more')
+  await page.waitForURL((url) => !url.search.includes('open='))
+
+  await page.goto(`${site.console}/audit`)
+  await page.locator('tbody tr').first().press('Enter')
+  await page.waitForURL(/open=\d+/)
+  await again(page.getByRole('dialog').getByText('Request ID'))
+  await page.goto(`${site.console}/alerts?tab=deliveries`)
+  await again(page.locator('label.on', { hasText: 'Deliveries' }))
+})
+
+inConsole('the focus goes back to where a dialog was opened', async ({ page, site }) => {
+  for (const [path, name] of [['bindings', 'Bind a key'], ['bindings', 'Import'], ['networks?tab=blocked', 'Block'], ['tokens', 'Create token'], ['accounts', 'Add account']]) {
+    await page.goto(`${site.console}/${path}`)
+    await settled(page)
+    const button = page.locator('main').getByRole('button', { name, exact: true }).first()
+    await button.focus()
+    await page.keyboard.press('Enter')
+    await page.getByRole('dialog').locator('input:focus, textarea:focus, select:focus, .el-dialog:focus, button:focus').first().waitFor()
+    await page.keyboard.press('Escape')
+    await page.getByRole('dialog').waitFor({ state: 'hidden' })
+    assert.equal(await button.evaluate((one) => one === document.activeElement), true, `${path}: ${name}`)
+  }
+})
+
+inConsole('a form that is refused keeps what was typed, and says why', async ({ page, site }) => {
+  await site.api('POST', '/networks', { name: 'taken', prefixes: ['192.0.2.0/24'] })
+  await page.goto(`${site.console}/networks`)
+  await page.getByRole('button', { name: 'Add network' }).click()
+  const form = page.getByRole('dialog', { name: 'Add a network' })
+  await form.locator('input[name=network]').fill('taken')
+  await form.locator('textarea').fill('198.51.100.0/24')
+  await form.getByRole('button', { name: 'Add network' }).click()
+  await form.getByRole('alert').filter({ hasText: 'That name is taken' }).waitFor()
+  await form.locator('input[name=network]').fill('No Good')
+  await form.getByRole('button', { name: 'Add network' }).click()
+  await form.locator('.field-error').waitFor()
+  assert.deepEqual([await form.locator('input[name=network]').inputValue(), await form.locator('textarea').inputValue()], ['No Good', '198.51.100.0/24'])
+})
+
+inConsole('the server’s faults are said in Chinese', async ({ page, site }) => {
+  await page.goto(`${site.console}/networks`)
+  await page.getByRole('button', { name: '添加网络' }).click()
+  const form = page.getByRole('dialog', { name: '添加网络' })
+  await form.locator('input[name=network]').fill('No Good')
+  await form.locator('textarea').fill('198.51.100.0/24')
+  await form.getByRole('button', { name: '添加网络' }).click()
+  await form.locator('.field-error', { hasText: '大写' }).waitFor()
+  await form.locator('input[name=network]').fill('nested')
+  await form.locator('textarea').fill('198.51.100.0/24\n198.51.100.7/32')
+  await form.getByRole('button', { name: '添加网络' }).click()
+  await toast(page, '198.51.100.7/32 已包含在 198.51.100.0/24 中')
+}, { locale: 'zh-CN' })
+
+inConsole('what is long can be copied, and times are exact when one points at them', async ({ page, site, context }) => {
+  await context.grantPermissions(['clipboard-read', 'clipboard-write'])
+  const { hash, usage } = await site.bindingOf(1)
+  await page.goto(`${site.console}/bindings?open=${hash}`)
+  await page.locator('.el-drawer').getByRole('button', { name: /^Copy/ }).first().click()
+  await page.locator('.el-drawer [role=status]', { hasText: 'Copied' }).waitFor()
+  assert.equal(await page.evaluate(() => navigator.clipboard.readText()), hash)
+  const time = page.locator('.el-drawer time').first()
+  assert.equal(await time.getAttribute('datetime'), usage.lastUsed)
+  // Berlin in winter, as the browser of these tests is set.
+  assert.match(await time.getAttribute('title'), /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} UTC\+0[12]:00$/)
 })

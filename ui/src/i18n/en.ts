@@ -71,7 +71,7 @@ export default {
   },
   nav: {
     watch: 'Watch', run: 'Administer', dashboard: 'Dashboard', bindings: 'Bindings', intercepts: 'Intercepts', alerts: 'Alerts', networks: 'Networks', archive: 'Archive',
-    settings: 'Settings', doctor: 'IP doctor', accounts: 'Accounts', tokens: 'API tokens', audit: 'Audit trail', about: 'About', profile: 'My account',
+    settings: 'Settings', doctor: 'IP doctor', accounts: 'Accounts', tokens: 'API tokens', audit: 'Audit trail', nodes: 'Nodes', about: 'About', profile: 'My account',
   },
   shell: {
     product: 'Key-IP Sentinel', navigation: 'Main navigation', menu: 'Menu', skip: 'Skip to content', notices: 'Notices',
@@ -428,6 +428,12 @@ export default {
       alert_acknowledge: 'Acknowledged an alert', channel_create: 'Added an alert channel', channel_edit: 'Changed an alert channel', channel_delete: 'Deleted an alert channel', channel_test: 'Tested an alert channel', delivery_retry: 'Retried a delivery',
       network_create: 'Named a network', network_edit: 'Changed a named network', network_delete: 'Deleted a named network', blocked_add: 'Blocked networks', blocked_remove: 'Ended the blocking of networks', exception_create: 'Made an exception', exception_end: 'Ended an exception',
     },
+  },
+  nodes: {
+    about: 'The Sentinels that share one PostgreSQL, each as it tells every few seconds.', aboutAlone: 'This Sentinel runs alone. Several that are given the same PG_DSN make a cluster, and stand here.',
+    name: 'Node', self: 'answers you', leader: 'leader', leaderHelp: 'Does what is to be done once in the cluster, such as housekeeping.', lag: 'Behind', waiting: 'To hand over', waitingHelp: 'Batches of what it has counted and recorded that PostgreSQL does not have yet.', seen: 'Heard of',
+    here: 'Here', lost: 'Lost', behind: 'Behind', alone: 'On its own', level: 'level', neverLevel: 'never level yet', lagOf: '{changes}, {time}', changes: '{n} change | {n} changes', position: 'Has everything up to change {n}.',
+    answers: 'answers', away: 'away', unused: 'not used', notCurrent: 'PostgreSQL cannot be reached from here: the others are shown as they were last heard of.', all: 'All nodes',
   },
   about: {
     program: 'Program', version: 'Version', node: 'Node', started: 'Started', uptime: '{time} ago', go: 'Go', api: 'API description',

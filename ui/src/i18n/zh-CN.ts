@@ -72,7 +72,7 @@ const messages: Messages = {
   },
   nav: {
     watch: '监控', run: '管理', dashboard: '概览', bindings: '绑定', intercepts: '拦截记录', alerts: '告警', networks: '网络', archive: '归档',
-    settings: '设置', doctor: 'IP 诊断', accounts: '账号', tokens: 'API 令牌', audit: '审计日志', about: '关于', profile: '我的账号',
+    settings: '设置', doctor: 'IP 诊断', accounts: '账号', tokens: 'API 令牌', audit: '审计日志', nodes: '节点', about: '关于', profile: '我的账号',
   },
   shell: {
     product: 'Key-IP Sentinel', navigation: '主导航', menu: '菜单', skip: '跳到正文', notices: '通知',
@@ -428,6 +428,12 @@ const messages: Messages = {
       alert_acknowledge: '确认告警', channel_create: '添加通知渠道', channel_edit: '修改通知渠道', channel_delete: '删除通知渠道', channel_test: '测试通知渠道', delivery_retry: '重新发送告警',
       network_create: '添加命名网络', network_edit: '修改命名网络', network_delete: '删除命名网络', blocked_add: '屏蔽网段', blocked_remove: '解除屏蔽', exception_create: '添加临时例外', exception_end: '结束临时例外',
     },
+  },
+  nodes: {
+    about: '共用同一个 PostgreSQL 的 Sentinel，状态由各节点每隔几秒上报。', aboutAlone: '此 Sentinel 单独运行。多个 Sentinel 使用相同的 PG_DSN 即组成集群，并显示在这里。',
+    name: '节点', self: '当前应答', leader: '主节点', leaderHelp: '负责集群中只需执行一次的工作，例如定期清理。', lag: '落后', waiting: '待提交', waitingHelp: '已统计和记录、但尚未写入 PostgreSQL 的批次。', seen: '最近上报',
+    here: '在线', lost: '失联', behind: '落后', alone: '独立运行', level: '已同步', neverLevel: '尚未同步过', lagOf: '{changes}，约 {time}', changes: '{n} 项变更', position: '已有第 {n} 项及之前的全部变更。',
+    answers: '正常', away: '无法连接', unused: '未使用', notCurrent: '此处无法连接 PostgreSQL，其他节点为最近一次上报的状态。', all: '全部节点',
   },
   about: {
     program: '程序', version: '版本', node: '节点', started: '启动时间', uptime: '已运行 {time}', go: 'Go', api: 'API 描述',

@@ -30,6 +30,7 @@ export const router = createRouter({
     { path: '/accounts', name: 'accounts', component: () => import('@/views/accounts/AccountsView.vue'), meta: { title: 'nav.accounts', role: 'admin' } },
     { path: '/tokens', name: 'tokens', component: () => import('@/views/tokens/TokensView.vue'), meta: { title: 'nav.tokens', role: 'admin' } },
     { path: '/audit', name: 'audit', component: () => import('@/views/audit/AuditView.vue'), meta: { title: 'nav.audit', role: 'admin' } },
+    { path: '/nodes', name: 'nodes', component: () => import('@/views/nodes/NodesView.vue'), meta: { title: 'nav.nodes', role: 'viewer' } },
     { path: '/about', name: 'about', component: () => import('@/views/about/AboutView.vue'), meta: { title: 'nav.about', role: 'viewer' } },
     { path: '/profile', name: 'profile', component: () => import('@/views/profile/ProfileView.vue'), meta: { title: 'nav.profile', role: 'viewer' } },
     { path: '/:rest(.*)', name: 'missing', component: () => import('@/views/MissingView.vue'), meta: { title: 'missing.title', role: 'viewer' } },
