@@ -168,6 +168,7 @@ func (e *Engine) Preset(ctx context.Context, b store.Binding) (store.Binding, er
 		return store.Binding{}, fmt.Errorf("preset binding: %w", err)
 	}
 	defer done()
+	b.HashedWith = e.credentials.HashedWith()
 	b, created, err := e.preset(ctx, b)
 	switch {
 	case err != nil:
@@ -182,7 +183,6 @@ func (e *Engine) Preset(ctx context.Context, b store.Binding) (store.Binding, er
 func (e *Engine) preset(ctx context.Context, b store.Binding) (stored store.Binding, created bool, err error) {
 	b.CreatedAt = e.now().UTC().Truncate(time.Millisecond)
 	b.UpdatedAt = b.CreatedAt
-	b.HashedWith = e.credentials.HashedWith()
 	err = e.cache.Change(b.Hash, func() error {
 		var err error
 		stored, created, err = e.store.Bind(ctx, b)
