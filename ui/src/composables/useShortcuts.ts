@@ -14,13 +14,14 @@ export function isDialogOpen(): boolean {
 /** Calls a function when its key is pressed outside of fields and dialogs; "g b" is one key after another. */
 export function useShortcuts(shortcuts: Shortcuts): void {
   let lead = ''
-  let leadAt = 0
+  let leadAt = -Infinity
   const onKey = (event: KeyboardEvent) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || isTyping(event.target) || isDialogOpen()) return
-    const pair = Date.now() - leadAt < 1200 ? `${lead} ${event.key}` : ''
+    // When keys were pressed, and not when a busy page came to hear of them.
+    const pair = event.timeStamp - leadAt < 2000 ? `${lead} ${event.key}` : ''
     const act = shortcuts[pair] ?? shortcuts[event.key]
     lead = event.key
-    leadAt = Date.now()
+    leadAt = event.timeStamp
     if (!act) return
     event.preventDefault()
     lead = ''
