@@ -254,6 +254,7 @@ func (i *importer) store(ctx context.Context, row store.Binding) (created, repla
 		return false, false, err
 	}
 	defer done()
+	row.HashedWith = i.engine.credentials.HashedWith()
 	for range changeAttempts {
 		row.HashedWith = i.engine.credentials.HashedWith()
 		_, created, err = i.engine.preset(ctx, row)

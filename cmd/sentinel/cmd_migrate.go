@@ -11,6 +11,6 @@ func newMigrateCommand() *cobra.Command {
 		Short: "Take data over from the earlier deployment, or move them between a data directory and PostgreSQL",
 		Args:  onlyCommands, RunE: showHelp,
 	}
-	cmd.AddCommand(newMigrateLegacyCommand())
+	cmd.AddCommand(newMigrateLegacyCommand(), newMigrateToPostgresCommand(), newMigrateToBoltCommand())
 	return cmd
 }

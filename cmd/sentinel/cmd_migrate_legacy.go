@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"strings"
 
@@ -115,8 +116,8 @@ func (r *legacyReport) print(cmd *cobra.Command, form string) error {
 		}
 		return err
 	}
-	if sayErr := say(cmd, "%s", text); sayErr != nil {
-		return sayErr
+	if _, writeErr := io.WriteString(cmd.OutOrStdout(), text); writeErr != nil {
+		return writeErr
 	}
 	return err
 }

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"fmt"
 	"net/url"
 	"slices"
@@ -34,7 +35,7 @@ func configs(opts Options) (*pgxpool.Config, *pgx.ConnConfig, error) {
 			c.ConnectTimeout = opts.ConnectTimeout
 		}
 		if c.RuntimeParams["application_name"] == "" {
-			c.RuntimeParams["application_name"] = "sentinel"
+			c.RuntimeParams["application_name"] = cmp.Or(opts.Name, NodeName)
 		}
 	}
 	return config, listen, nil

@@ -56,6 +56,10 @@ const (
 	DefaultMaxConns         = 10
 )
 
+// NodeName is what the server calls the connections of nodes, unless the DSN says
+// otherwise.
+const NodeName = "sentinel"
+
 // lockTimeout is how long the server waits for a client within a transaction.
 const lockTimeout = 5 * time.Second
 
@@ -78,6 +82,8 @@ type Options struct {
 	// StatementTimeout is how long to wait for one transaction, if the context of a
 	// call does not end earlier; 0 means DefaultStatementTimeout.
 	StatementTimeout time.Duration
+	// Name is what the server calls the connections; empty means NodeName.
+	Name string
 	// Logger hears of what needs no answer but should be known, such as a migration.
 	// Nil means nobody.
 	Logger *slog.Logger
