@@ -158,7 +158,7 @@ func TestSetRules(t *testing.T) {
 				raw, _ := io.ReadAll(r.Body)
 				sent = string(raw)
 			}
-			_, _ = fmt.Fprintf(w, `{"hash":%q,"revision":7,"rule":{"kind":"all"},"warnings":["a \u001b[2J","b"]}`, hash)
+			_, _ = fmt.Fprintf(w, `{"hash":%q,"revision":7,"rule":{"kind":"all"},"warnings":[{"message":"a \u001b[2J"},{"message":"b"}]}`, hash)
 		}, "", append([]string{"bindings", "set", hash}, strings.Fields(args)...)...)
 		if code != exitOK || sent != `{"rule":`+want+`}` {
 			t.Errorf("%s: got %d, the server %s, want %s", args, code, sent, want)

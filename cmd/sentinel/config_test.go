@@ -92,7 +92,7 @@ func TestDefaults(t *testing.T) {
 		DownstreamURL: c.DownstreamURL, Listen: ":7000", DataDir: "data", RealIPHeader: "X-Real-IP", CredentialProfile: "newapi",
 		Mode: "enforce", BindOn: "accepted", BindPrefixV4: 32, BindPrefixV6: 64, BindGuard: "pass", BindBurst: 20, BindBurstAction: "alert", SharingMinutes: 5, Anonymous: "pass", FailsafeMode: "closed",
 		MaxBodyBytes: 32 << 20, RateBurst: 20, ConnectTimeout: 10 * time.Second, IdleTimeout: 15 * time.Minute, ShutdownGrace: 30 * time.Second,
-		CacheEntries: 150_000, LogLevel: slog.LevelInfo, LogFormat: "json", AlertThresholdCount: 5, AlertWindow: 5 * time.Minute, AlertLanguage: "en",
+		MaxStaleness: time.Hour, CacheEntries: 150_000, LogLevel: slog.LevelInfo, LogFormat: "json", AlertThresholdCount: 5, AlertWindow: 5 * time.Minute, AlertLanguage: "en",
 		ArchiveDays: 90, ArchivePurgeDays: 365, InterceptDays: 90, CounterDays: 400, Metrics: "admin", ArchiveSchedulerLockKey: 2026030502,
 		appPort: 7000, given: c.given,
 	}
