@@ -2,9 +2,7 @@ package postgres_test
 
 import (
 	"context"
-	"errors"
 	"flag"
-	"fmt"
 	"os"
 	"sync"
 	"testing"
@@ -27,24 +25,7 @@ func TestMain(m *testing.M) {
 	if dsn := os.Getenv(leaderEnv); dsn != "" {
 		os.Exit(runLeader(dsn))
 	}
-	os.Exit(runAll(m))
-}
-
-func runAll(m *testing.M) int {
-	var err error
-	if server, err = pgtest.Start(pgtest.Options{}); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	code := 1
-	if err = makeTemplate(); err == nil {
-		code = m.Run()
-	}
-	if err := errors.Join(err, server.Stop()); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return code
+	os.Exit(pgtest.Main(m, &server, makeTemplate))
 }
 
 // emptyDatabase returns the name of a new database with an empty schema.

@@ -30,24 +30,7 @@ var server *pgtest.Server
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	os.Exit(runAll(m))
-}
-
-func runAll(m *testing.M) int {
-	var err error
-	if server, err = pgtest.Start(pgtest.Options{}); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	code := 1
-	if err = makeTemplate(); err == nil {
-		code = m.Run()
-	}
-	if err := errors.Join(err, server.Stop()); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return code
+	os.Exit(pgtest.Main(m, &server, makeTemplate))
 }
 
 // template is a database with an empty schema, of which tests get copies.

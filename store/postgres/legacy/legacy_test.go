@@ -21,17 +21,7 @@ var server *pgtest.Server
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	var err error
-	if server, err = pgtest.Start(pgtest.Options{}); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	code := m.Run()
-	if err := server.Stop(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
+	os.Exit(pgtest.Main(m, &server, func() error { return nil }))
 }
 
 // database makes one with tables, and opens them.

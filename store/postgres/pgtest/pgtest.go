@@ -77,6 +77,25 @@ func Start(opts Options) (*Server, error) {
 	return s, nil
 }
 
+// Main runs the tests of a package with a server of their own, which it puts into server
+// and prepares first, and returns the code to exit with.
+func Main(m *testing.M, server **Server, prepare func() error) (code int) {
+	s, err := Start(Options{})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	*server, code = s, 1
+	if err = prepare(); err == nil {
+		code = m.Run()
+	}
+	if err := errors.Join(err, s.Stop()); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
+}
+
 // findBinaries returns the directory of the newest server that is installed.
 func findBinaries() (string, error) {
 	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb") // fails for a bad pattern only
