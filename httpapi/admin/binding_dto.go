@@ -10,9 +10,6 @@ import (
 	"github.com/key-ip-sentinel/sentinel/store"
 )
 
-// hashPattern is what a key hash looks like.
-const hashPattern = "^[0-9a-fA-F]{64}$"
-
 // HashPath is the key hash in a path.
 type HashPath struct {
 	Hash string `path:"hash" pattern:"^[0-9a-fA-F]{64}$" patternDescription:"64 hex digits" doc:"The key hash: 64 hex digits."`

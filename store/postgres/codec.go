@@ -11,9 +11,6 @@ import (
 	"github.com/key-ip-sentinel/sentinel/store"
 )
 
-// zeroMs is the zero time, as a store keeps it.
-const zeroMs = -62_135_596_800_000
-
 func timeOf(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
 
 // optionalMs returns nil for the zero time.

@@ -153,7 +153,7 @@ type run struct {
 func (r *run) have(ctx context.Context, f fault) error {
 	_, _ = fmt.Fprintf(r.opts.Log, "%s\n", f.name) // what is printed is for reading along
 	load := r.startLoad(ctx)
-	h := newHistory(r, f.name)
+	h := newHistory(r)
 	h.compete(ctx, r.opts.Rivals/2, time.Second)
 	undo, err := f.begin(ctx, r)
 	if err != nil {

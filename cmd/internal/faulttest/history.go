@@ -41,7 +41,6 @@ const (
 // history is all that happened to the rivals' keys during one fault.
 type history struct {
 	*run
-	name   string
 	series string
 	began  time.Time
 	next   int // number of the next key
@@ -62,8 +61,8 @@ type acknowledgedBan struct {
 	known          bool // that it was acknowledged
 }
 
-func newHistory(r *run, name string) *history {
-	return &history{run: r, name: name, series: string("abcdefghijklmnopqrstuvwxyz"[len(r.report.Faults)]), began: time.Now()}
+func newHistory(r *run) *history {
+	return &history{run: r, series: string("abcdefghijklmnopqrstuvwxyz"[len(r.report.Faults)]), began: time.Now()}
 }
 
 func (h *history) now() int64 { return int64(time.Since(h.began)) }

@@ -46,9 +46,6 @@ type row struct {
 // four characters.
 const hintBytes = 12
 
-// never is the time of no use.
-var never = time.Time{}.UnixMilli()
-
 // What a row is.
 const (
 	flagBanned   uint16 = 1 << iota
