@@ -218,11 +218,13 @@ export default {
     bindings: 'Bindings', banned: 'Banned', once: 'Used at most once', onceHelp: 'Bound more than a day ago and used less than twice: often a test or a typo.', archived: 'Archived',
     same: '±0', new: 'was 0', before: '{n} in the period before',
     verdict: {
-      quiet: 'No key is being abused right now.', last: 'Last intercept: {time}.', never: 'Nothing has ever been refused.',
+      quiet: 'No key is being abused right now.', last: 'Last intercept: {time}.', never: 'Nothing has ever been refused.', unknown: 'Whether a key is being abused cannot be told at the moment.',
       refused: '{n} request refused in the last 15 minutes | {n} requests refused in the last 15 minutes',
       observed: '{n} request would have been refused in the last 15 minutes | {n} requests would have been refused in the last 15 minutes',
       of: '{keys} from {addresses}', keys: '{n} key | {n} keys', addresses: '{n} address | {n} addresses', look: 'Look into it',
     },
+    ownOnly: 'PostgreSQL cannot be reached from here: the figures are what this node knows.',
+    incomplete: 'The store does not answer everything: some of the figures are too low, or old.',
     observing: 'Observe mode: violations are recorded, but nothing is refused.', toSettings: 'Change',
     zoomed: 'Intercepts of this period', resetZoom: 'Reset zoom', noTraffic: 'No requests in this period', noTrafficText: 'Point your clients at Sentinel instead of the gateway, and they will show here.',
     chartLabel: 'Requests over time: {allowed} allowed, {refused} intercepted',
@@ -232,7 +234,7 @@ export default {
     health: {
       title: 'Health', store: 'Store', downstream: 'Gateway', live: 'Live updates', ok: 'answers', failing: 'failing', answered: 'answered', unknown: 'no request yet',
       up: '{version}, started', connected: 'connected', connecting: 'connecting…',
-      level: 'all changes are here', byCopy: 'away: keys are decided by the copy of this node', stale: 'away for too long: keys are treated as the failsafe mode says',
+      level: 'all changes are here', byCopy: 'away: the copy of this node decides, last level', stale: 'away for too long: the failsafe mode decides, last level',
     },
   },
   bindings: {
@@ -373,7 +375,7 @@ export default {
     block: 'Block', blockTitle: 'Block networks', blockText: 'Every key is refused from there, from the very next request on. Open streams are cut.', blockDone: '{n} network is blocked | {n} networks are blocked',
     ends: 'Ends', never: 'never', in: 'in {time}', since: 'Since', left: 'Time left', by: 'By', force: 'Block it all the same. I have another way in.',
     search: 'Search blocked networks', searchPlaceholder: 'Address, CIDR or note', blockedEmpty: 'Nothing is blocked',
-    unblock: 'Unblock', unblockOne: 'Unblock {prefix}', unblockTitle: 'Unblock {prefix}?', unblockText: 'Keys pass from there again where their rules allow it.', unblocked: '{n} network is not blocked any more | {n} networks are not blocked any more',
+    blockedAgain: '{prefix} is blocked again', unblock: 'Unblock', unblockOne: 'Unblock {prefix}', unblockTitle: 'Unblock {prefix}?', unblockText: 'Keys pass from there again where their rules allow it.', unblocked: '{n} network is not blocked any more | {n} networks are not blocked any more',
     exception: {
       make: 'Make exception', title: 'Make an exception', text: 'The key passes from there for a while, even if its rule or a blocked network says otherwise. A ban is stronger.',
       key: 'Key or key hash', done: '{key} passes until {time}', end: 'End', endOne: 'End the exception of {key}', endTitle: 'End the exception of {key}?', endText: 'From the next request on the rule decides again. Open streams that it does not let pass are cut.', ended: 'The exception is ended',

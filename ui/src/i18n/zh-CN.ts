@@ -219,10 +219,12 @@ const messages: Messages = {
     bindings: '绑定总数', banned: '已封禁', once: '仅用过一次', onceHelp: '绑定超过一天但使用不足两次，通常是测试或误填。', archived: '已归档',
     same: '持平', new: '此前为 0', before: '上一周期 {n}',
     verdict: {
-      quiet: '目前没有密钥被滥用。', last: '上次拦截：{time}。', never: '尚未拦截过任何请求。',
+      quiet: '目前没有密钥被滥用。', last: '上次拦截：{time}。', never: '尚未拦截过任何请求。', unknown: '目前无法判断是否有密钥被滥用。',
       refused: '最近 15 分钟拦截了 {n} 个请求', observed: '最近 15 分钟有 {n} 个请求本应被拦截',
       of: '涉及{keys}、{addresses}', keys: ' {n} 个密钥', addresses: '{n} 个来源地址', look: '查看详情',
     },
+    ownOnly: '此处无法连接 PostgreSQL，所示数字仅为此节点所知。',
+    incomplete: '存储未能应答全部查询，部分数字偏低或不是最新的。',
     observing: '观察模式：只记录违规，不拒绝任何请求。', toSettings: '修改',
     zoomed: '查看该时段的拦截', resetZoom: '还原', noTraffic: '该时段没有请求', noTrafficText: '将客户端指向 Sentinel 而不是网关，请求就会显示在这里。',
     chartLabel: '请求趋势：放行 {allowed}，拦截 {refused}',
@@ -232,7 +234,7 @@ const messages: Messages = {
     health: {
       title: '运行状况', store: '存储', downstream: '网关', live: '实时更新', ok: '正常', failing: '故障', answered: '最近应答', unknown: '尚无请求',
       up: '{version}，启动于', connected: '已连接', connecting: '连接中…',
-      level: '变更已全部同步', byCopy: '无法连接：按本节点的副本判定密钥', stale: '断开过久：密钥按故障保护模式处理',
+      level: '变更已全部同步', byCopy: '无法连接，由此节点的副本判定，最后同步于', stale: '无法连接过久，按故障模式处理，最后同步于',
     },
   },
   bindings: {
@@ -373,7 +375,7 @@ const messages: Messages = {
     block: '屏蔽', blockTitle: '屏蔽网段', blockText: '从下一个请求起，来自这些地址的所有密钥都会被拒绝，进行中的流式连接将被切断。', blockDone: '已屏蔽 {n} 个网段',
     ends: '结束时间', never: '永不', in: '{time}后', since: '开始于', left: '剩余时间', by: '操作者', force: '仍要屏蔽，我有其他方式登录。',
     search: '搜索屏蔽网段', searchPlaceholder: '地址、网段或备注', blockedEmpty: '没有屏蔽任何网段',
-    unblock: '解除屏蔽', unblockOne: '解除屏蔽 {prefix}', unblockTitle: '解除屏蔽 {prefix}？', unblockText: '密钥可以在规则允许的范围内再次从这些地址使用。', unblocked: '已解除屏蔽 {n} 个网段',
+    blockedAgain: '已重新屏蔽 {prefix}', unblock: '解除屏蔽', unblockOne: '解除屏蔽 {prefix}', unblockTitle: '解除屏蔽 {prefix}？', unblockText: '密钥可以在规则允许的范围内再次从这些地址使用。', unblocked: '已解除屏蔽 {n} 个网段',
     exception: {
       make: '添加例外', title: '添加临时例外', text: '在一段时间内，该密钥可从指定来源使用，即使规则或屏蔽网段不允许。封禁优先于例外。',
       key: '密钥或密钥哈希', done: '{key} 可使用至 {time}', end: '结束', endOne: '结束 {key} 的例外', endTitle: '结束 {key} 的例外？', endText: '从下一个请求起恢复按规则判定，不允许的流式连接将被切断。', ended: '例外已结束',
