@@ -98,7 +98,7 @@ inConsole('an exception is made from an intercept, shows its time left, and is e
 })
 
 inConsole('from the details of an intercept, an exception is made and a network blocked', async ({ page, site }) => {
-  assert.equal(await site.use(keys[5], '192.0.2.160'), 403)
+  assert.equal(await site.use(keys[7], '192.0.2.160'), 403)
   await page.goto(`${site.console}/intercepts?network=192.0.2.160`)
   const drawer = page.getByRole('dialog', { name: 'Intercept' })
   const open = async () => {
@@ -111,7 +111,7 @@ inConsole('from the details of an intercept, an exception is made and a network 
   await drawer.getByRole('button', { name: 'Allow until' }).click()
   await page.getByRole('dialog', { name: 'Make an exception' }).getByRole('button', { name: 'Make exception' }).click()
   await toast(page, 'passes until')
-  assert.equal(await site.use(keys[5], '192.0.2.160'), 200)
+  assert.equal(await site.use(keys[7], '192.0.2.160'), 200)
 })
 
 inConsole('the IP doctor goes hop by hop, for one’s own request and for another', async ({ page, site }) => {

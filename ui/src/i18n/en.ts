@@ -232,7 +232,7 @@ export default {
     newest: 'Newest intercepts', noIntercepts: 'No intercepts', noInterceptsText: 'When a key is used from an address that its rule does not cover, the request is refused and recorded here.',
     top: { title: 'Most refused', by: 'Group by', keys: 'Keys', addresses: 'Addresses', networks: 'Networks', none: 'Nothing refused in this period' },
     health: {
-      title: 'Health', store: 'Store', downstream: 'Gateway', live: 'Live updates', ok: 'answers', failing: 'failing', answered: 'answered', unknown: 'no request yet',
+      title: 'Health', channels: 'Alert channels', work: '{n} works | {n} work', open: '{n} open | {n} open', store: 'Store', downstream: 'Gateway', live: 'Live updates', ok: 'answers', failing: 'failing', answered: 'answered', unknown: 'no request yet',
       up: '{version}, started', connected: 'connected', connecting: 'connecting…',
       level: 'all changes are here', byCopy: 'away: the copy of this node decides, last level', stale: 'away for too long: the failsafe mode decides, last level',
     },

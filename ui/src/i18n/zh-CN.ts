@@ -232,7 +232,7 @@ const messages: Messages = {
     newest: '最新拦截', noIntercepts: '没有拦截记录', noInterceptsText: '密钥从规则范围之外的地址使用时，请求会被拒绝并记录在此。',
     top: { title: '拦截排行', by: '分组方式', keys: '密钥', addresses: '地址', networks: '网段', none: '该时段没有拦截' },
     health: {
-      title: '运行状况', store: '存储', downstream: '网关', live: '实时更新', ok: '正常', failing: '故障', answered: '最近应答', unknown: '尚无请求',
+      title: '运行状况', channels: '通知渠道', work: '{n} 个正常', open: '{n} 个进行中', store: '存储', downstream: '网关', live: '实时更新', ok: '正常', failing: '故障', answered: '最近应答', unknown: '尚无请求',
       up: '{version}，启动于', connected: '已连接', connecting: '连接中…',
       level: '变更已全部同步', byCopy: '无法连接，由此节点的副本判定，最后同步于', stale: '无法连接过久，按故障模式处理，最后同步于',
     },
