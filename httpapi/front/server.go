@@ -138,7 +138,8 @@ func (s *Server) endIdle() (left int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.conns {
-		if !c.endWhile(idle) {
+		now := c.state.Load()
+		if now.phase() != ended && (now.phase() != idle || !c.endAt(now)) {
 			left++
 		}
 	}
@@ -181,17 +182,17 @@ func (s *Server) lookAtAll() {
 	defer s.mu.Unlock()
 	now := time.Now()
 	for c := range s.conns {
-		if turn := c.turn.Load(); turn != c.seen {
-			c.seen, c.since = turn, now
+		at := c.state.Load()
+		if at != c.seen {
+			c.seen, c.since = at, now
 			continue
 		}
 		limit := s.ReadHeaderTimeout
-		at := phase(c.phase.Load())
-		if at == idle {
+		if at.phase() == idle {
 			limit = s.IdleTimeout
 		}
-		if at != busy && limit > 0 && now.Sub(c.since) >= limit {
-			c.endWhile(at)
+		if at.phase() != busy && limit > 0 && now.Sub(c.since) >= limit {
+			c.endAt(at)
 		}
 	}
 	s.look = nil
