@@ -146,8 +146,8 @@ export class Site {
 
   /** A call of the admin API, signed in over a bearer session. */
   async api(method, path, body) {
-    this.token ??= (await (await this.raw('POST', '/login', { password })).json()).access_token
-    const answer = await this.raw(method, path, body, { Authorization: `Bearer ${this.token}` })
+    this.token ??= this.raw('POST', '/login', { password }).then((answer) => answer.json()).then((session) => session.access_token)
+    const answer = await this.raw(method, path, body, { Authorization: `Bearer ${await this.token}` })
     if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${await answer.text()}`)
     return answer.status === 204 ? null : answer.json()
   }
