@@ -196,12 +196,12 @@ need-chromium:
 	if [ -z "$${CHROMIUM:-}" ]; then $(call INSTALL,chromium); fi; \
 	$(HAVE_CHROMIUM) || { echo 'missing: chromium, which the tests of the console drive: apt-get install chromium, or set CHROMIUM to its path'; exit 1; }
 
-HAVE_SERVERS = command -v nginx >/dev/null && command -v haproxy >/dev/null && command -v promtool >/dev/null && command -v systemd-analyze >/dev/null
+HAVE_SERVERS = command -v nginx >/dev/null && command -v haproxy >/dev/null && command -v caddy >/dev/null && command -v promtool >/dev/null && command -v systemd-analyze >/dev/null
 
 need-servers:
 	@$(HAVE_SERVERS) && exit 0; \
-	$(call INSTALL,nginx-light haproxy prometheus systemd); \
-	$(HAVE_SERVERS) || { echo 'missing: nginx, haproxy, promtool or systemd-analyze, which run and check what the guides have: apt-get install nginx-light haproxy prometheus systemd'; exit 1; }
+	$(call INSTALL,nginx-light haproxy caddy prometheus systemd); \
+	$(HAVE_SERVERS) || { echo 'missing: nginx, haproxy, caddy, promtool or systemd-analyze, which run and check what the guides have: apt-get install nginx-light haproxy caddy prometheus systemd'; exit 1; }
 
 # As store/postgres/pgtest finds them. Tests start servers of their own, whatever runs.
 HAVE_POSTGRES = { ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null; }
