@@ -161,7 +161,7 @@ stand_ins() {
 			;;
 		start | enable)
 			install -d -m 0700 -o sentinel -g sentinel /var/lib/key-ip-sentinel # StateDirectory=
-			read -ra command < <(sed -n 's/^ExecStart=//p' /etc/systemd/system/sentinel.service)
+			read -ra command < <(cat /etc/systemd/system/sentinel.service /usr/lib/systemd/system/sentinel.service 2>/dev/null | sed -n 's/^ExecStart=//p' | head -n 1)
 			(cd / && STATE_DIRECTORY=/var/lib/key-ip-sentinel exec setsid setpriv --reuid sentinel --regid sentinel --init-groups --no-new-privs "${command[@]}" >/tmp/server.log 2>&1) &
 			echo $! >/run/sentinel.pid
 			for _ in $(seq 150); do /usr/bin/sentinel healthcheck --url http://127.0.0.1:7000/health >/dev/null 2>&1 && exit; sleep 0.2; done
@@ -211,6 +211,22 @@ guides() {
 	guide upgrade.md "## Rollback"
 	still_bound sentinel sudo -u sentinel
 	sentinel version | grep -q previous || die "the version before is not back"
+	systemctl stop sentinel
+	rm -rf "$data" /etc/key-ip-sentinel /etc/systemd/system/sentinel.service /usr/bin/sentinel /release/new/sentinel_*/
+
+	step "a site without the internet"
+	mkdir -p bundle /srv/bundles/OLD
+	ln -s /release/new bundle/release
+	ln -s /release/new /srv/bundles/OLD/release
+	cd bundle
+	guide offline.md "## Install" 1
+	guide offline.md "## Install" 3
+	use_key 127.0.0.1 | expect 200 "first use of a key"
+	export SENTINEL_DATA_DIR=$data
+	guide offline.md "## Upgrade"
+	guide offline.md "## Roll back"
+	use_key 127.0.0.1 | expect 200 "the key from its address"
+	use_key 127.0.0.2 | expect 403 "the key from elsewhere"
 	systemctl stop sentinel
 }
 
