@@ -215,10 +215,10 @@ guides() {
 	rm -rf "$data" /etc/key-ip-sentinel /etc/systemd/system/sentinel.service /usr/bin/sentinel /release/new/sentinel_*/
 
 	step "a site without the internet"
-	mkdir -p bundle /srv/bundles/OLD
-	ln -s /release/new bundle/release
+	mkdir -p /srv/bundles/NEW /srv/bundles/OLD
+	ln -s /release/new /srv/bundles/NEW/release
 	ln -s /release/new /srv/bundles/OLD/release
-	cd bundle
+	cd /srv/bundles/NEW
 	guide offline.md "## Install" 1
 	guide offline.md "## Install" 3
 	use_key 127.0.0.1 | expect 200 "first use of a key"
