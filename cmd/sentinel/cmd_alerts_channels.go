@@ -54,12 +54,7 @@ func newChannelsListCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Aliases: []string{"ls"}, Args: noWords,
 		Short: "List the channels, and how they do",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := clientOf(cmd)
-			if err != nil {
-				return err
-			}
-			defer c.Close()
+		RunE: withClient(func(cmd *cobra.Command, c *client.Client, _ []string) error {
 			channels, err := c.Channels(cmd.Context())
 			if err != nil {
 				return err
@@ -74,7 +69,7 @@ func newChannelsListCommand() *cobra.Command {
 				}
 			}
 			return out.flush()
-		},
+		}),
 	}
 }
 
@@ -114,22 +109,13 @@ func newChannelsShowCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "show ID", Args: oneWord("ID"), ValidArgsFunction: completeChannels,
 		Short: "Show one channel, without what is secret of it",
-		RunE: func(cmd *cobra.Command, words []string) error {
-			form, err := outputForm(cmd, outputTable, outputJSON)
-			if err != nil {
-				return err
-			}
-			c, err := clientOf(cmd)
-			if err != nil {
-				return err
-			}
-			defer c.Close()
+		RunE: withClientAndForm(func(cmd *cobra.Command, c *client.Client, form string, words []string) error {
 			item, err := c.Channel(cmd.Context(), words[0])
 			if err != nil {
 				return notThere(err, "channel", words[0])
 			}
 			return writeChannel(cmd, form, item)
-		},
+		}),
 	}
 }
 
@@ -174,12 +160,7 @@ func newChannelsRemoveCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "remove ID…", Aliases: []string{"rm", "delete"}, Args: someWords("ID"), ValidArgsFunction: completeChannels,
 		Short: "Remove channels, with what waits for them",
-		RunE: func(cmd *cobra.Command, ids []string) error {
-			c, err := clientOf(cmd)
-			if err != nil {
-				return err
-			}
-			defer c.Close()
+		RunE: withClient(func(cmd *cobra.Command, c *client.Client, ids []string) error {
 			for _, id := range ids {
 				if err := c.DeleteChannel(cmd.Context(), id); err != nil {
 					return notThere(err, "channel", id)
@@ -189,7 +170,7 @@ func newChannelsRemoveCommand() *cobra.Command {
 				}
 			}
 			return nil
-		},
+		}),
 	}
 }
 
@@ -197,22 +178,13 @@ func newChannelsTestCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "test ID", Args: oneWord("ID"), ValidArgsFunction: completeChannels,
 		Short: "Send a message to a channel, and tell what the receiver says: exit code 1 if it did not take it",
-		RunE: func(cmd *cobra.Command, words []string) error {
-			form, err := outputForm(cmd, outputTable, outputJSON)
-			if err != nil {
-				return err
-			}
-			c, err := clientOf(cmd)
-			if err != nil {
-				return err
-			}
-			defer c.Close()
+		RunE: withClientAndForm(func(cmd *cobra.Command, c *client.Client, form string, words []string) error {
 			item, err := c.TestChannel(cmd.Context(), words[0])
 			if err != nil {
 				return notThere(err, "channel", words[0])
 			}
 			return tellTest(cmd, form, words[0], item.Value, item.Raw)
-		},
+		}),
 	}
 }
 
