@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"os"
-	"time"
 
 	"github.com/key-ip-sentinel/sentinel/engine/account"
 	"github.com/key-ip-sentinel/sentinel/engine/ratelimit"
@@ -97,7 +96,7 @@ func (n *node) chargeUses(uses []redis.Use) {
 	for i, u := range uses {
 		list[i] = ratelimit.Use(u)
 	}
-	limiter.Charge(list, time.Now())
+	limiter.Charge(list, n.clock.Now())
 }
 
 // tellUses tells other nodes what this one has let pass, until ctx is done.

@@ -3920,6 +3920,11 @@ export interface components {
              * @description How many changes it knows of and does not have.
              */
             behind: number;
+            /**
+             * Format: double
+             * @description How far its own clock is ahead of that of PostgreSQL, negative if it is behind. It goes by its own within 2 seconds, and otherwise by that of PostgreSQL. Null: not known, or none.
+             */
+            clockAheadSeconds: number | null;
             /** @description Tells nodes apart, also those of one name; the same after a restart. */
             id: string;
             /**

@@ -26,6 +26,16 @@ export function lagOf(of: NodeState): string {
   return of.behind > 0 ? t('nodes.lagOf', { changes: tn('nodes.changes', of.behind), time }) : time
 }
 
+/** Beyond this a node goes by the clock of PostgreSQL. */
+const clockTolerance = 2
+
+/** How far its own clock is wrong; empty if it is not. */
+export function clockOf(of: NodeState): string {
+  const ahead = of.clockAheadSeconds
+  if (ahead === null || Math.abs(ahead) <= clockTolerance) return ''
+  return t(ahead > 0 ? 'nodes.clockAhead' : 'nodes.clockBehind', { time: format.duration(Math.abs(ahead)) })
+}
+
 export function healthOf(of: PartHealth): Saying {
   switch (of.state) {
     case 'ok': return { text: t('nodes.answers'), tone: 'ok' }
