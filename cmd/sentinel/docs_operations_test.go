@@ -32,7 +32,7 @@ func metricsServed(t *testing.T) []string {
 		"sentinel_alert_deliveries_total", "sentinel_alert_deliveries_pending", "sentinel_housekeeping_last_seconds",
 		// Of a node of a cluster.
 		"sentinel_authority_up", "sentinel_copy_level_seconds", "sentinel_copy_behind_changes", "sentinel_copy_stale",
-		"sentinel_outbox_batches", "sentinel_outbox_bytes", "sentinel_outbox_dropped_total", "sentinel_leader", "sentinel_redis_up",
+		"sentinel_outbox_batches", "sentinel_outbox_bytes", "sentinel_outbox_dropped_total", "sentinel_leader", "sentinel_clock_ahead_seconds", "sentinel_redis_up",
 	}
 	for _, found := range regexp.MustCompile(`(?m)^# HELP (sentinel_\S+)`).FindAllStringSubmatch(string(body), -1) {
 		if !slices.Contains(names, found[1]) {
