@@ -6,6 +6,8 @@ import (
 	"io"
 	"maps"
 	"net/http"
+
+	"github.com/key-ip-sentinel/sentinel/httpapi/socket"
 )
 
 var errUnasked = errors.New("downstream switched protocols unasked")
@@ -15,13 +17,13 @@ var errUnasked = errors.New("downstream switched protocols unasked")
 // that answers are understood as net/http understands them, and then the
 // connection is not used again: RFC 9112 section 11.1 tells why.
 func (c *Call) readHead(pc *conn) error {
-	pc.headLeft = MaxHeadBytes
-	defer func() { pc.headLeft = -1 }()
+	pc.read.Limit = MaxHeadBytes
+	defer func() { pc.read.Limit = -1 }()
 	if c.Answer.Header == nil {
 		c.Answer.Header = make(http.Header)
 	}
 	for {
-		n, err := c.readPlainHead(&pc.read)
+		n, err := c.readPlainHead(pc.read)
 		if err != nil {
 			return readError(pc, err)
 		}
@@ -38,7 +40,10 @@ func (c *Call) readHead(pc *conn) error {
 }
 
 func readError(pc *conn, err error) error {
-	if pc.silent && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)) {
+	if errors.Is(err, socket.ErrLimit) {
+		return errHeadTooLarge
+	}
+	if pc.read.Silent && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)) {
 		return fmt.Errorf("downstream closed the connection: %w", io.ErrUnexpectedEOF)
 	}
 	return fmt.Errorf("read answer: %w", broken(err))
@@ -60,21 +65,21 @@ func (c *Call) inform() error {
 
 // readPlainHead reads a head that is plain and fits into the buffer. It returns its
 // length; 0: nothing was taken.
-func (c *Call) readPlainHead(r *reader) (int, error) {
-	if err := r.need(1); err != nil {
+func (c *Call) readPlainHead(r *socket.Reader) (int, error) {
+	if err := r.Need(1); err != nil {
 		return 0, err
 	}
 	for {
-		n, chunked := parseHead(r.bytes(), c.Method, &c.Answer)
+		n, chunked := parseHead(r.Bytes(), c.Method, &c.Answer)
 		if n > 0 {
-			r.discard(n)
+			r.Discard(n)
 			c.frame(chunked)
 			return n, nil
 		}
-		if !mayBePlain(r.bytes()) {
+		if !mayBePlain(r.Bytes()) {
 			return 0, nil
 		}
-		if err := r.fill(); err != nil {
+		if err := r.Fill(); err != nil {
 			return 0, nil // net/http says what that means
 		}
 	}
@@ -94,7 +99,7 @@ func (c *Call) frame(chunked bool) {
 
 // readGeneralHead has net/http read the head, and the body.
 func (c *Call) readGeneralHead(pc *conn) error {
-	r := pc.read.general()
+	r := general(pc.read)
 	for {
 		res, err := http.ReadResponse(r, &http.Request{Method: c.Method}) //nolint:bodyclose // Call reads it, and there is nothing to close
 		if err != nil {

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+
+	"github.com/key-ip-sentinel/sentinel/httpapi/socket"
 )
 
 // Call is one request and its answer. The zero Call is ready, and so is one that
@@ -153,12 +155,12 @@ func (c *Call) exchange(pc *conn) error {
 		pc.close()
 		return context.Canceled
 	}
-	pc.silent = true
+	pc.read.Silent = true
 	if err := c.ask(pc); err != nil {
 		if c.detach() {
 			err = context.Canceled
 		}
-		pc.read.release()
+		pc.read.Release()
 		pc.close()
 		return err
 	}
@@ -193,7 +195,7 @@ func (c *Call) Next() ([]byte, error) {
 		c.ahead = nil
 		return piece, nil
 	}
-	piece, err := c.next(&c.conn.read)
+	piece, err := c.next(c.conn.read)
 	if err == nil {
 		return piece, nil
 	}
@@ -210,7 +212,7 @@ func (c *Call) Next() ([]byte, error) {
 	return nil, err
 }
 
-func (c *Call) next(r *reader) ([]byte, error) {
+func (c *Call) next(r *socket.Reader) ([]byte, error) {
 	switch {
 	case c.form == chunkedBody:
 		return c.chunks.piece(r)
@@ -219,31 +221,29 @@ func (c *Call) next(r *reader) ([]byte, error) {
 	case c.left == 0:
 		return nil, io.EOF
 	}
-	if err := r.need(1); err != nil {
+	if err := r.Need(1); err != nil {
 		return nil, broken(err)
 	}
-	piece := r.bytes()
+	piece := r.Bytes()
 	if int64(len(piece)) > c.left {
 		piece = piece[:c.left]
 	}
-	r.discard(len(piece))
+	r.Discard(len(piece))
 	c.left -= int64(len(piece))
 	return piece, nil
 }
 
 // nextGeneral reads what net/http reads, into the buffer of r, which is free.
-func (c *Call) nextGeneral(r *reader) ([]byte, error) {
+func (c *Call) nextGeneral(r *socket.Reader) ([]byte, error) {
 	if err := c.generalErr; err != nil {
 		return nil, err
 	}
-	if r.buf == nil {
-		r.take()
-	}
+	buf := r.Buffer()
 	for {
-		n, err := c.general.Body.Read(r.buf)
+		n, err := c.general.Body.Read(buf)
 		if n > 0 {
 			c.generalErr = err
-			return r.buf[:n], nil
+			return buf[:n], nil
 		}
 		if err != nil {
 			return nil, err
@@ -265,9 +265,9 @@ func (c *Call) Ready() bool {
 	case c.conn == nil || len(c.ahead) > 0:
 		return true
 	case c.form == knownBody:
-		return c.left == 0 || len(c.conn.read.bytes()) > 0
+		return c.left == 0 || len(c.conn.read.Bytes()) > 0
 	case c.form == chunkedBody:
-		return c.chunks.isReady(&c.conn.read)
+		return c.chunks.isReady(c.conn.read)
 	}
 	return false // who knows
 }
@@ -285,8 +285,8 @@ func (c *Call) Close() error {
 func (c *Call) finish(whole bool) (cancelled bool) {
 	pc := c.conn
 	c.ahead = nil
-	clean := whole && !c.Answer.Close && len(pc.read.bytes()) == 0
-	pc.read.release()
+	clean := whole && !c.Answer.Close && len(pc.read.Bytes()) == 0
+	pc.read.Release()
 	if cancelled = c.detach(); cancelled || !clean {
 		pc.close()
 		return cancelled

@@ -8,6 +8,8 @@ import (
 	"io"
 	"net/http"
 	"net/textproto"
+
+	"github.com/key-ip-sentinel/sentinel/httpapi/socket"
 )
 
 // errChunk is a body in chunks that is not framed as RFC 9112 section 7.1 wants it.
@@ -31,7 +33,7 @@ type chunks struct {
 
 // piece returns the next bytes of the body, where they lie in r, and takes them. It
 // waits only if there are none. Behind the last of them comes io.EOF.
-func (d *chunks) piece(r *reader) ([]byte, error) {
+func (d *chunks) piece(r *socket.Reader) ([]byte, error) {
 	for d.left == 0 {
 		if err := d.next(r); errors.Is(err, errLastChunk) {
 			return nil, d.readTrailer(r)
@@ -39,14 +41,14 @@ func (d *chunks) piece(r *reader) ([]byte, error) {
 			return nil, broken(err)
 		}
 	}
-	if err := r.need(1); err != nil {
+	if err := r.Need(1); err != nil {
 		return nil, broken(err)
 	}
-	piece := r.bytes()
+	piece := r.Bytes()
 	if int64(len(piece)) > d.left {
 		piece = piece[:d.left]
 	}
-	r.discard(len(piece))
+	r.Discard(len(piece))
 	d.left -= int64(len(piece))
 	return piece, nil
 }
@@ -63,8 +65,8 @@ func broken(err error) error {
 var errLastChunk = errors.New("last chunk")
 
 // isReady reports whether there is a piece without waiting, or the end.
-func (d *chunks) isReady(r *reader) bool {
-	buf := r.bytes()
+func (d *chunks) isReady(r *socket.Reader) bool {
+	buf := r.Bytes()
 	if d.left > 0 {
 		return len(buf) > 0
 	}
@@ -76,19 +78,19 @@ func (d *chunks) isReady(r *reader) bool {
 }
 
 // next reads the line before the next chunk.
-func (d *chunks) next(r *reader) error {
+func (d *chunks) next(r *socket.Reader) error {
 	if d.inData {
-		if err := r.need(len("\r\n")); err != nil {
+		if err := r.Need(len("\r\n")); err != nil {
 			return err
 		}
-		if string(r.bytes()[:len("\r\n")]) != "\r\n" {
+		if string(r.Bytes()[:len("\r\n")]) != "\r\n" {
 			return fmt.Errorf("%w: data beyond its length", errChunk)
 		}
-		r.discard(len("\r\n"))
+		r.Discard(len("\r\n"))
 	}
-	line, err := r.line()
+	line, err := r.Line()
 	switch {
-	case errors.Is(err, errBufferFull) || len(line) > maxChunkLineBytes:
+	case errors.Is(err, socket.ErrFull) || len(line) > maxChunkLineBytes:
 		return fmt.Errorf("%w: endless size", errChunk)
 	case err != nil:
 		return err
@@ -141,29 +143,29 @@ func parseSize(digits []byte) (int64, error) {
 
 // readTrailer reads what follows the last chunk, to the empty line. It returns
 // io.EOF where all is well.
-func (d *chunks) readTrailer(r *reader) error {
-	if err := r.need(len("\r\n")); err != nil {
+func (d *chunks) readTrailer(r *socket.Reader) error {
+	if err := r.Need(len("\r\n")); err != nil {
 		return broken(err)
 	}
-	if string(r.bytes()[:len("\r\n")]) == "\r\n" {
-		r.discard(len("\r\n"))
+	if string(r.Bytes()[:len("\r\n")]) == "\r\n" {
+		r.Discard(len("\r\n"))
 		return io.EOF
 	}
 	for {
-		end := bytes.Index(r.bytes(), []byte("\r\n\r\n"))
+		end := bytes.Index(r.Bytes(), []byte("\r\n\r\n"))
 		if end < 0 {
-			if err := r.fill(); err != nil {
+			if err := r.Fill(); err != nil {
 				return broken(err) // endless ones among them
 			}
 			continue
 		}
-		text := r.bytes()[:end+len("\r\n\r\n")]
+		text := r.Bytes()[:end+len("\r\n\r\n")]
 		header, err := textproto.NewReader(bufio.NewReader(bytes.NewReader(text))).ReadMIMEHeader()
 		if err != nil {
 			return fmt.Errorf("read trailers: %w", broken(err))
 		}
 		d.trailer = http.Header(header)
-		r.discard(len(text))
+		r.Discard(len(text))
 		return io.EOF
 	}
 }

@@ -1,8 +1,13 @@
 package downstream
 
 import (
+	"bufio"
+	"bytes"
 	"errors"
+	"io"
 	"net"
+
+	"github.com/key-ip-sentinel/sentinel/httpapi/socket"
 )
 
 // MaxHeadBytes is how large the head of an answer may be, with the informational
@@ -13,60 +18,22 @@ var errHeadTooLarge = errors.New("head of the answer is larger than 1 MiB")
 
 // conn is one connection to the downstream, for one request at a time.
 type conn struct {
-	net  net.Conn
-	t    *Transport
-	read reader
-	sys  system
-
-	headLeft int64  // bytes that the head may still have; negative: not reading one
-	silent   bool   // nothing of an answer has come to this request
-	since    uint64 // the reaper's visits when it began to wait
+	net   net.Conn
+	t     *Transport
+	read  *socket.Reader
+	since uint64 // the reaper's visits when it began to wait
 }
 
 func newConn(c net.Conn, t *Transport) *conn {
-	pc := &conn{net: c, t: t, headLeft: -1}
-	pc.read.conn = pc
-	pc.sys.init(pc)
-	return pc
+	return &conn{net: c, t: t, read: socket.NewReader(c)}
 }
 
 func (c *conn) close() { _ = c.net.Close() } // whatever is left of it is of no use
 
-// Read is where the reader of answers gets its bytes.
-func (c *conn) Read(buf []byte) (int, error) {
-	if c.headLeft == 0 {
-		return 0, errHeadTooLarge
-	}
-	n, err := c.net.Read(buf[:c.allowed(len(buf))])
-	c.count(n)
-	return n, err
-}
-
-// allowed returns how many of n bytes may be read now.
-func (c *conn) allowed(n int) int {
-	if c.headLeft > 0 && int64(n) > c.headLeft {
-		return int(c.headLeft)
-	}
-	return n
-}
-
-func (c *conn) count(n int) {
-	if n > 0 {
-		c.silent = false
-	}
-	if c.headLeft > 0 {
-		c.headLeft -= int64(n)
-	}
-}
-
-// fillHolding fills an empty reader, which holds its buffer while it waits.
-func (c *conn) fillHolding(r *reader) error {
-	r.take()
-	n, err := c.Read(r.buf)
-	r.got(n)
-	if n > 0 {
-		return nil
-	}
-	r.release()
-	return noByte(err)
+// general returns a reader of net/http's kind that goes on from where r is. What it
+// reads ahead does not come back.
+func general(r *socket.Reader) *bufio.Reader {
+	ahead := bytes.Clone(r.Bytes())
+	r.Release()
+	return bufio.NewReaderSize(io.MultiReader(bytes.NewReader(ahead), r), socket.BufferBytes)
 }

@@ -60,7 +60,7 @@ func (t *Transport) CloseIdleConnections() { t.idle.close() }
 func (t *Transport) Do(ctx context.Context, c *Call) error {
 	if pc := t.idle.take(); pc != nil {
 		err := c.exchange(pc)
-		if err == nil || !pc.silent || !c.isRepeatable() || errors.Is(err, context.Canceled) {
+		if err == nil || !pc.read.Silent || !c.isRepeatable() || errors.Is(err, context.Canceled) {
 			return err
 		}
 	}

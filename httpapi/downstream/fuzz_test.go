@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"reflect"
 	"testing"
+
+	"github.com/key-ip-sentinel/sentinel/httpapi/socket"
 )
 
 // script is a connection on which an answer stands, in pieces of one size.
@@ -71,12 +73,12 @@ func byCall(answer []byte, method string, piece int) (understood, error) {
 	var err error
 	for {
 		var next []byte
-		if next, err = c.next(&pc.read); err != nil {
+		if next, err = c.next(pc.read); err != nil {
 			break
 		}
 		u.body += string(next)
 	}
-	u.rest = len(pc.read.bytes()) + len(pc.net.(*script).rest)
+	u.rest = len(pc.read.Bytes()) + len(pc.net.(*script).rest)
 	u.trailer = c.chunks.trailer
 	if c.general != nil {
 		u.trailer, u.rest = c.general.Trailer, -1 // it has read ahead, and the connection is closed
@@ -98,7 +100,7 @@ func FuzzAnswer(f *testing.F) {
 		f.Add([]byte(answer), "GET", uint16(7))
 	}
 	f.Fuzz(func(t *testing.T, answer []byte, method string, piece uint16) {
-		if len(answer) > bufferBytes {
+		if len(answer) > socket.BufferBytes {
 			t.Skip("the buffer limits lines and trailers")
 		}
 		want, wantErr := byNetHTTP(answer, method)

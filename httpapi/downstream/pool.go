@@ -36,7 +36,7 @@ func (p *pool) take() *conn {
 		p.conns[n-1] = nil
 		p.conns = p.conns[:n-1]
 		p.mu.Unlock()
-		if c.isQuiet() {
+		if c.read.IsQuiet() {
 			return c
 		}
 		c.close()

@@ -9,6 +9,8 @@ import (
 	"sync"
 
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/key-ip-sentinel/sentinel/httpapi/plainhead"
 )
 
 const (
@@ -87,7 +89,7 @@ var errInvalidRequest = errors.New("request that HTTP does not allow")
 func (c *Call) appendHead(b []byte) ([]byte, error) {
 	// Threat: a line break in one of these would begin a header, or a request, that
 	// nobody has judged. Answer: what HTTP does not allow is not sent.
-	if !validTarget(c.Target) || !httpguts.ValidHostHeader(c.Host) || !validToken(c.Method) {
+	if !validTarget(c.Target) || !httpguts.ValidHostHeader(c.Host) || !plainhead.IsToken(c.Method) {
 		return b, fmt.Errorf("%w: request line", errInvalidRequest)
 	}
 	b = append(b, c.Method...)
@@ -143,15 +145,6 @@ func (c *Call) appendFraming(b []byte) []byte {
 func validTarget(s string) bool {
 	for i := range len(s) {
 		if s[i] <= ' ' || s[i] == 0x7f {
-			return false
-		}
-	}
-	return s != ""
-}
-
-func validToken(s string) bool {
-	for _, r := range s {
-		if !httpguts.IsTokenRune(r) {
 			return false
 		}
 	}

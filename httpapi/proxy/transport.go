@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/key-ip-sentinel/sentinel/httpapi/socket"
+
 	"github.com/key-ip-sentinel/sentinel/httpapi/downstream"
 )
 
@@ -22,7 +24,7 @@ const (
 // newOwnTransport returns connections of our own to a downstream that speaks plain
 // HTTP; nil to others, for which there is net/http's way.
 func newOwnTransport(opts Options, dial func(ctx context.Context, network, address string) (net.Conn, error)) (*downstream.Transport, error) {
-	if opts.Downstream.Scheme != "http" || !downstream.Supported {
+	if opts.Downstream.Scheme != "http" || !socket.Supported {
 		return nil, nil
 	}
 	address := opts.Downstream.Host
