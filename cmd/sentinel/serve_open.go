@@ -109,8 +109,12 @@ func (n *node) openAccounts(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("key of accounts: %w", err)
 	}
+	failures, err := n.failures()
+	if err != nil {
+		return err
+	}
 	n.accounts, err = account.New(ctx, account.Options{
-		Documents: n.store, Key: key, OldKeys: oldKeys, Logger: n.logger, OnLockout: n.alerts.Lockout, Failures: n.failures(), Now: n.clock.Now,
+		Documents: n.store, Key: key, OldKeys: oldKeys, Logger: n.logger, OnLockout: n.alerts.Lockout, Failures: failures, Now: n.clock.Now,
 	})
 	if err != nil {
 		return err

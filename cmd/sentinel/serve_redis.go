@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/key-ip-sentinel/sentinel/engine/account"
 	"github.com/key-ip-sentinel/sentinel/engine/ratelimit"
 	"github.com/key-ip-sentinel/sentinel/store"
 	"github.com/key-ip-sentinel/sentinel/store/redis"
@@ -76,14 +75,6 @@ func (n *node) redisHealth() store.Health {
 		return store.Health{State: store.HealthNone}
 	}
 	return n.redis.Health()
-}
-
-// failures returns what remembers failed logins for all nodes; nil: each does for itself.
-func (n *node) failures() account.Failures {
-	if n.redis == nil {
-		return nil
-	}
-	return n.redis.Logins(redis.LoginLimits{Failures: account.FailuresToLock, Window: account.FailureWindow, LockFor: account.LockFor})
 }
 
 // chargeUses counts what other nodes have let pass.
