@@ -40,6 +40,8 @@ func TestCheckLooksAtTheServersOfACluster(t *testing.T) {
 	want(check(node.data, "REDIS_PASSWORD=", "REDIS_ADDR="+strings.Replace(strings.TrimPrefix(redisAddr, "REDIS_ADDR="), "redis://:", "redis://:wrong", 1)),
 		"ok PostgreSQL", "fail Redis REDIS_ADDR:", "WRONGPASS")
 
+	want(check(makeData(t, 1)), "fail store PG_DSN:", "ran alone")
+
 	server.Kill()
 	want(check(node.data), "fail PostgreSQL PG_DSN:", "refused", "ok Redis")
 	must(t, server.Restart())

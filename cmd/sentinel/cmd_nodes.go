@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -96,5 +97,9 @@ func clockOf(n client.Node) string {
 	if n.Clock == nil {
 		return ""
 	}
-	return fmt.Sprintf("%+.1fs", *n.Clock)
+	ahead := math.Round(*n.Clock*10) / 10
+	if ahead == 0 {
+		return "0s" // and not -0.0s
+	}
+	return fmt.Sprintf("%+.1fs", ahead)
 }
