@@ -7,7 +7,7 @@ WORKDIR /src
 COPY . .
 ARG VERSION
 RUN --mount=type=cache,target=/root/.cache/go-build --mount=type=cache,target=/go/pkg/mod \
-    CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -buildid= -X main.version=${VERSION}" -o /out/sentinel ./cmd/sentinel && \
+    CGO_ENABLED=0 go build -tags=nomsgpack -trimpath -ldflags "-s -w -buildid= -X main.version=${VERSION}" -o /out/sentinel ./cmd/sentinel && \
     go run ./cmd/release licences /out/licences && \
     mkdir /out/data /out/tmp
 

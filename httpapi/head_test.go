@@ -29,7 +29,7 @@ func TestServersShareTheirLimits(t *testing.T) {
 // one that has had an answer.
 func TestSlowHeadsAreCut(t *testing.T) {
 	p := newAPI(t, nil, nil)
-	server := httpapi.NewServer(httpapi.ServerOptions{Handler: p.api.Public(false), Logger: quiet})
+	server := httpapi.NewServer(httpapi.ServerOptions{Handler: p.api.Public(false), Proxies: p.api.Proxies, Logger: quiet})
 	server.ReadHeaderTimeout /= 300 // 50 ms
 	addr := serve(t, listen(t), server)
 	for name, before := range map[string]string{"first request": "", "second request": "GET /health HTTP/1.1\r\nHost: h\r\n\r\n"} {

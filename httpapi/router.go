@@ -106,20 +106,32 @@ func (a *API) SetAdminNetworks(networks []netip.Prefix) error {
 func (a *API) Public(withAdmin bool) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch path := r.URL.Path; {
+		case a.Proxies(path):
+			a.opts.Proxy.ServeHTTP(w, r)
 		case isAdmin(path) && !withAdmin:
 			http.NotFound(w, r)
 		case isAdmin(path):
 			a.administration(w, r)
-		case path == metricsPath && a.opts.PublicMetrics:
+		case path == metricsPath:
 			a.metrics(w, r)
 		case isHealth(path):
 			a.health(w, r)
-		case a.opts.Rebind != nil && strings.HasPrefix(path, rebind.Base):
-			a.opts.Rebind.ServeHTTP(w, r)
 		default:
-			a.opts.Proxy.ServeHTTP(w, r)
+			a.opts.Rebind.ServeHTTP(w, r)
 		}
 	})
+}
+
+// Proxies reports whether what comes for a path to the public address is forwarded.
+func (a *API) Proxies(path string) bool {
+	switch {
+	case isAdmin(path), isHealth(path):
+		return false
+	case path == metricsPath:
+		return !a.opts.PublicMetrics
+	default:
+		return a.opts.Rebind == nil || !strings.HasPrefix(path, rebind.Base)
+	}
 }
 
 // Admin serves an address of administration's own.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/key-ip-sentinel/sentinel/engine"
 	"github.com/key-ip-sentinel/sentinel/httpapi/admin"
+	"github.com/key-ip-sentinel/sentinel/httpapi/front"
 	"github.com/key-ip-sentinel/sentinel/httpapi/proxy"
 )
 
@@ -32,16 +33,19 @@ type ServerOptions struct {
 	Logger  *slog.Logger
 	TLS     *tls.Config // nil: plain HTTP
 	H2C     bool        // HTTP/2 without TLS, by prior knowledge
+	// Proxies reports whether a path is the proxy's, so that its requests may be served
+	// without net/http where they are plain; nil: no path is.
+	Proxies func(path string) bool
 }
 
 // NewServer returns a server with the limits that all listeners share. It has
 // no write timeout, which would cut long streams.
-func NewServer(opts ServerOptions) *http.Server {
+func NewServer(opts ServerOptions) *front.Server {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(true)
 	protocols.SetUnencryptedHTTP2(opts.H2C)
-	return &http.Server{
+	return &front.Server{Takes: opts.Proxies, Server: &http.Server{
 		Handler:           opts.Handler,
 		TLSConfig:         opts.TLS,
 		Protocols:         protocols,
@@ -52,7 +56,7 @@ func NewServer(opts ServerOptions) *http.Server {
 		// OPTIONS * is the downstream's to answer.
 		DisableGeneralOptionsHandler: true,
 		ErrorLog:                     slog.NewLogLogger(opts.Logger.Handler(), slog.LevelDebug),
-	}
+	}}
 }
 
 // ProxyProtocol reads PROXY protocol v1 and v2 on connections of trusted
@@ -77,7 +81,11 @@ func ProxyProtocol(l net.Listener, e *engine.Engine) net.Listener {
 // connContext notes of each connection what its requests are asked about.
 func connContext(ctx context.Context, conn net.Conn) context.Context {
 	ctx = proxy.ConnContext(ctx, conn)
-	if over, isTLS := conn.(*tls.Conn); isTLS {
+	for {
+		over, ok := conn.(interface{ NetConn() net.Conn }) // TLS, and what was handed on
+		if !ok {
+			break
+		}
 		conn = over.NetConn()
 	}
 	if proxied, ok := conn.(*proxyproto.Conn); ok {

@@ -24,6 +24,7 @@ import (
 	"github.com/key-ip-sentinel/sentinel/engine/credential"
 	"github.com/key-ip-sentinel/sentinel/httpapi"
 	"github.com/key-ip-sentinel/sentinel/httpapi/admin"
+	"github.com/key-ip-sentinel/sentinel/httpapi/front"
 	"github.com/key-ip-sentinel/sentinel/httpapi/proxy"
 	"github.com/key-ip-sentinel/sentinel/store"
 	"github.com/key-ip-sentinel/sentinel/store/memory"
@@ -123,7 +124,7 @@ func newAPI(t *testing.T, trusted, adminNetworks []netip.Prefix, change ...func(
 	return parts{api, e, s}
 }
 
-func serve(t *testing.T, l net.Listener, server *http.Server) string {
+func serve(t *testing.T, l net.Listener, server *front.Server) string {
 	t.Helper()
 	ended := make(chan struct{})
 	go func() {
@@ -301,7 +302,7 @@ func TestProxyProtocol(t *testing.T) {
 	trusted := []netip.Prefix{netip.MustParsePrefix("127.0.0.2/32")}
 	p := newAPI(t, trusted, nil)
 	l := httpapi.ProxyProtocol(listen(t), p.engine)
-	addr := serve(t, l, httpapi.NewServer(httpapi.ServerOptions{Handler: p.api.Public(false), Logger: quiet}))
+	addr := serve(t, l, httpapi.NewServer(httpapi.ServerOptions{Handler: p.api.Public(false), Proxies: p.api.Proxies, Logger: quiet}))
 	const request = "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
 	v2 := "\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c\xc6\x33\x64\x09\x7f\x00\x00\x01\x10\x00\x00\x50"
 	tests := []struct {
@@ -344,7 +345,7 @@ func TestProxyProtocol(t *testing.T) {
 func TestProxyProtocolDoesNotHoldUpAccept(t *testing.T) {
 	p := newAPI(t, []netip.Prefix{netip.MustParsePrefix("127.0.0.2/32")}, nil)
 	l := httpapi.ProxyProtocol(listen(t), p.engine)
-	addr := serve(t, l, httpapi.NewServer(httpapi.ServerOptions{Handler: p.api.Public(false), Logger: quiet}))
+	addr := serve(t, l, httpapi.NewServer(httpapi.ServerOptions{Handler: p.api.Public(false), Proxies: p.api.Proxies, Logger: quiet}))
 	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP("127.0.0.2")}}
 	silent, err := d.DialContext(t.Context(), "tcp", addr)
 	must(t, err)

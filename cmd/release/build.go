@@ -67,7 +67,7 @@ func versionOfCommit(ctx context.Context) (string, error) {
 // and not in a worktree, so it is told.
 func (r *release) build(ctx context.Context, t target, path string) (string, error) {
 	flags := fmt.Sprintf("-s -w -buildid= -X main.version=%s -X main.commit=%s", r.version, r.commit)
-	_, err := outputFor(ctx, t, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", path, "./cmd/sentinel")
+	_, err := outputFor(ctx, t, "go", "build", "-tags=nomsgpack", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", path, "./cmd/sentinel")
 	if err != nil {
 		return "", err
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -32,6 +33,9 @@ func bundle(ctx context.Context, stdout io.Writer, release, pages, monitoring st
 			return fmt.Errorf("%s is empty", from.dir)
 		}
 		members = append(members, found...)
+	}
+	if !slices.ContainsFunc(members, func(m member) bool { return strings.Contains(m.name, strings.TrimPrefix(version, "v")) }) {
+		return fmt.Errorf("%s has another version than %s: make the release anew", release, version)
 	}
 	image, err := containerImage(ctx, stdout, version)
 	if err != nil {

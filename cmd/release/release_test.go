@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -200,6 +201,28 @@ func TestBillOfMaterials(t *testing.T) {
 	for _, bad := range []string{"", "{}", "[]"} {
 		if _, err := addPackages([]byte(bad), nil); err == nil {
 			t.Errorf("%q is taken", bad)
+		}
+	}
+}
+
+// TestProgramIsLight builds the program as a release does. The linker leaves out
+// what is not used only as long as nothing calls methods by their name: what does
+// is a package for templates, and the like.
+func TestProgramIsLight(t *testing.T) {
+	t.Chdir("../..")
+	r := &release{version: "v1.2.3"}
+	path, err := r.build(t.Context(), target{runtime.GOOS, runtime.GOARCH}, filepath.Join(t.TempDir(), "sentinel"))
+	must(t, err)
+	info, err := os.Stat(path)
+	must(t, err)
+	t.Logf("%d bytes", info.Size())
+	cmd := exec.Command("go", "build", "-tags=nomsgpack", "-trimpath", "-ldflags=-dumpdep", "-o", path, "./cmd/sentinel")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	graph, err := cmd.CombinedOutput()
+	must(t, err)
+	for line := range bytes.Lines(graph) {
+		if bytes.Contains(line, []byte("<ReflectMethod>")) {
+			t.Fatalf("the linker keeps every method because of %s", line)
 		}
 	}
 }

@@ -55,6 +55,32 @@ func addClientFlags(cmd *cobra.Command) {
 	flags.StringP(outputFlag, "o", outputTable, "table, json or csv")
 }
 
+// withClient makes what speaks to the server, which needs nothing before it, the
+// work of a command.
+func withClient(work func(cmd *cobra.Command, c *client.Client, words []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, words []string) error {
+		c, err := clientOf(cmd)
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		return work(cmd, c, words)
+	}
+}
+
+// withClientAndForm does the same for what prints a table or JSON.
+func withClientAndForm(work func(cmd *cobra.Command, c *client.Client, form string, words []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, words []string) error {
+		form, err := outputForm(cmd, outputTable, outputJSON)
+		if err != nil {
+			return err
+		}
+		return withClient(func(cmd *cobra.Command, c *client.Client, words []string) error {
+			return work(cmd, c, form, words)
+		})(cmd, words)
+	}
+}
+
 // clientOf returns the client that the flags of addClientFlags and the
 // environment ask for. The token is taken from a file or the environment and
 // never from a flag: everybody on a machine can read the arguments of a process.

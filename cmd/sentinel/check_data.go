@@ -172,17 +172,22 @@ func (c *checker) askServer(ctx context.Context) {
 	}
 }
 
-// checkRunningSettings compares the settings given here with those in force.
+// checkRunningSettings compares the settings given here with those in force, and
+// has the checks that follow go by what was set while the server runs.
 func (c *checker) checkRunningSettings(ctx context.Context, local *client.Client) {
 	var answer settingsAnswer
 	if err := local.Do(ctx, http.MethodGet, settingsPath, nil, &answer); err != nil {
 		c.warn("settings", "those of the server that runs cannot be read: %v", err)
 		return
 	}
+	runtime := map[string]string{}
 	for _, running := range answer.Items {
 		s := settingNamed(running.Name)
 		if s == nil || running.Secret {
 			continue
+		}
+		if running.Source == sourceRuntime {
+			runtime[running.Name] = running.Value
 		}
 		here := s.described(c.cfg)
 		switch {
@@ -193,6 +198,7 @@ func (c *checker) checkRunningSettings(ctx context.Context, local *client.Client
 			c.warn("settings", "%s is %q in the server that runs, and %q here: it was started with other settings", s.name, running.Value, here.Value)
 		}
 	}
+	c.cfg, _ = (&runtimeSettings{start: c.cfg}).over(runtime) // in force, so without faults
 }
 
 // checkSecrets compares the secrets with the data; s is nil where there is none.
@@ -270,8 +276,9 @@ func (c *checker) tellHashes(left engine.HashesLeft) {
 	}
 }
 
+// checkRuntime has the checks that follow go by what a start would have in force.
 func (c *checker) checkRuntime(ctx context.Context, s store.Store) {
-	_, warnings, err := openRuntimeSettings(ctx, s, c.cfg)
+	runtime, warnings, err := openRuntimeSettings(ctx, s, c.cfg)
 	if err != nil {
 		c.fail("settings", "%v", err)
 		return
@@ -279,6 +286,7 @@ func (c *checker) checkRuntime(ctx context.Context, s store.Store) {
 	for _, w := range warnings {
 		c.warn("settings", "%s", w)
 	}
+	c.cfg = runtime.Config()
 }
 
 func (c *checker) checkAccounts(ctx context.Context, s store.Documents) {

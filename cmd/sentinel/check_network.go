@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/key-ip-sentinel/sentinel/engine"
 	"github.com/key-ip-sentinel/sentinel/httpapi"
 )
 
@@ -198,6 +199,13 @@ func (c *checker) checkProxies(context.Context) {
 			what = "the PROXY protocol, and " + what
 		}
 		c.ok(check, "%s of %d trusted networks; the peer address of all others", what, len(c.cfg.TrustedProxies))
+	}
+}
+
+// checkMode tells of a Sentinel that refuses nothing.
+func (c *checker) checkMode(context.Context) {
+	if engine.Mode(c.cfg.Mode) == engine.ModeObserve {
+		c.ok("mode", "observes: what the rules would refuse is recorded, and passes (SENTINEL_MODE)")
 	}
 }
 

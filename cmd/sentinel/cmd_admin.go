@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/key-ip-sentinel/sentinel/cmd/internal/client"
 	"github.com/key-ip-sentinel/sentinel/engine/account"
 )
 
@@ -187,12 +188,7 @@ func newSetupLinkCommand() *cobra.Command {
 		Use:   "setup-link",
 		Short: "Print a new address at which the first account is made, once",
 		Args:  noWords,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := clientOf(cmd)
-			if err != nil {
-				return err
-			}
-			defer c.Close()
+		RunE: withClient(func(cmd *cobra.Command, c *client.Client, _ []string) error {
 			if !c.IsLocal() {
 				return usagef("setup-link works on the machine of the server alone: leave --%s and %s out", urlFlag, urlVariable)
 			}
@@ -203,9 +199,9 @@ func newSetupLinkCommand() *cobra.Command {
 			if err := say(cmd, "good until %s, once; the one before is over\n", localTime(link.ExpiresAt.Truncate(time.Second))); err != nil {
 				return err
 			}
-			_, err = fmt.Fprintln(cmd.OutOrStdout(), link.Address)
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), link.Address)
 			return err
-		},
+		}),
 	}
 }
 

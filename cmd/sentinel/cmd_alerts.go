@@ -130,16 +130,7 @@ func newAlertsShowCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "show ID", Args: oneWord("ID"),
 		Short: "Show one alert, with what it rests on and its deliveries",
-		RunE: func(cmd *cobra.Command, words []string) error {
-			form, err := outputForm(cmd, outputTable, outputJSON)
-			if err != nil {
-				return err
-			}
-			c, err := clientOf(cmd)
-			if err != nil {
-				return err
-			}
-			defer c.Close()
+		RunE: withClientAndForm(func(cmd *cobra.Command, c *client.Client, form string, words []string) error {
 			item, err := c.Alert(cmd.Context(), words[0])
 			if err != nil {
 				return notThere(err, "alert", words[0])
@@ -152,7 +143,7 @@ func newAlertsShowCommand() *cobra.Command {
 				return err
 			}
 			return writeAlert(cmd.OutOrStdout(), item.Value, deliveries)
-		},
+		}),
 	}
 }
 
@@ -222,7 +213,7 @@ func writeEvidence(field func(name, text string), e client.Evidence) {
 	field("Reason", reason)
 	field("Last key", e.Hint)
 	field("Last request", strings.TrimSpace(e.Method+" "+e.Path))
-	field("Error", e.Error)
+	field("Error", e.Error.Message)
 	if !e.ArchivedBefore.IsZero() {
 		field("Archived before", localTime(e.ArchivedBefore))
 	}
@@ -234,12 +225,7 @@ func newAlertsAckCommand() *cobra.Command {
 		Short: "Stop the reminders of alerts; that they are over is told all the same",
 		Example: `  sentinel alerts ack 1764100000000-0a1b2c3d
   sentinel alerts list --state open --output json | jq -r .id | xargs sentinel alerts ack`,
-		RunE: func(cmd *cobra.Command, ids []string) error {
-			c, err := clientOf(cmd)
-			if err != nil {
-				return err
-			}
-			defer c.Close()
+		RunE: withClient(func(cmd *cobra.Command, c *client.Client, ids []string) error {
 			for _, id := range ids {
 				item, err := c.AcknowledgeAlert(cmd.Context(), id)
 				if err != nil {
@@ -250,7 +236,7 @@ func newAlertsAckCommand() *cobra.Command {
 				}
 			}
 			return nil
-		},
+		}),
 	}
 }
 

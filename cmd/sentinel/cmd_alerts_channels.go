@@ -54,12 +54,7 @@ func newChannelsListCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Aliases: []string{"ls"}, Args: noWords,
 		Short: "List the channels, and how they do",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := clientOf(cmd)
-			if err != nil {
-				return err
-			}
-			defer c.Close()
+		RunE: withClient(func(cmd *cobra.Command, c *client.Client, _ []string) error {
 			channels, err := c.Channels(cmd.Context())
 			if err != nil {
 				return err
@@ -74,18 +69,18 @@ func newChannelsListCommand() *cobra.Command {
 				}
 			}
 			return out.flush()
-		},
+		}),
 	}
 }
 
 // stateOf says how a channel is.
 func stateOf(c client.Channel) string {
 	switch {
-	case c.Fault != "":
+	case c.Fault.Message != "":
 		return "broken"
 	case !c.Enabled:
 		return "off"
-	case c.LastError != "":
+	case c.LastError.Message != "":
 		return "failing"
 	}
 	return "on"
@@ -100,7 +95,7 @@ func channelColumns() []column[client.Channel] {
 		{title: "TARGET", name: "target", text: func(c c) string { return c.Target }, fit: fit{min: 16}},
 		{title: "WAITING", name: "pending", text: func(c c) string { return count(uint64(max(c.Pending, 0))) }, fit: fit{right: true}},
 		{title: "LAST SENT", name: "lastSent", text: func(c c) string { return csvTime(c.LastSent) }, shown: func(c c) string { return localTime(c.LastSent) }, fit: fit{drop: 1}},
-		{title: "LAST ERROR", name: "lastError", text: func(c c) string { return c.Fault + c.LastError }, fit: fit{min: 12}},
+		{title: "LAST ERROR", name: "lastError", text: func(c c) string { return c.Fault.Message + c.LastError.Message }, fit: fit{min: 12}},
 		{name: "kinds", text: func(c c) string { return strings.Join(c.Kinds, " ") }, hidden: true},
 		{name: "language", text: func(c c) string { return c.Language }, hidden: true},
 		{name: "signed", text: func(c c) string { return fmt.Sprint(c.Signed) }, hidden: true},
@@ -114,22 +109,13 @@ func newChannelsShowCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "show ID", Args: oneWord("ID"), ValidArgsFunction: completeChannels,
 		Short: "Show one channel, without what is secret of it",
-		RunE: func(cmd *cobra.Command, words []string) error {
-			form, err := outputForm(cmd, outputTable, outputJSON)
-			if err != nil {
-				return err
-			}
-			c, err := clientOf(cmd)
-			if err != nil {
-				return err
-			}
-			defer c.Close()
+		RunE: withClientAndForm(func(cmd *cobra.Command, c *client.Client, form string, words []string) error {
 			item, err := c.Channel(cmd.Context(), words[0])
 			if err != nil {
 				return notThere(err, "channel", words[0])
 			}
 			return writeChannel(cmd, form, item)
-		},
+		}),
 	}
 }
 
@@ -158,7 +144,7 @@ func writeChannel(cmd *cobra.Command, form string, item client.Item[client.Chann
 	fields = append(fields, [2]string{"Proxy", yesNo(c.UseProxy)}, [2]string{"Waiting", fmt.Sprint(c.Pending)},
 		[2]string{"Since the start", fmt.Sprintf("%d delivered, %d failed, %d dropped", c.Delivered, c.Failed, c.Dropped)},
 		[2]string{"Last sent", localTime(c.LastSent)})
-	if problem := c.Fault + c.LastError; problem != "" {
+	if problem := c.Fault.Message + c.LastError.Message; problem != "" {
 		fields = append(fields, [2]string{"Last error", problem})
 	}
 	if c.ReadOnly {
@@ -174,12 +160,7 @@ func newChannelsRemoveCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "remove ID…", Aliases: []string{"rm", "delete"}, Args: someWords("ID"), ValidArgsFunction: completeChannels,
 		Short: "Remove channels, with what waits for them",
-		RunE: func(cmd *cobra.Command, ids []string) error {
-			c, err := clientOf(cmd)
-			if err != nil {
-				return err
-			}
-			defer c.Close()
+		RunE: withClient(func(cmd *cobra.Command, c *client.Client, ids []string) error {
 			for _, id := range ids {
 				if err := c.DeleteChannel(cmd.Context(), id); err != nil {
 					return notThere(err, "channel", id)
@@ -189,7 +170,7 @@ func newChannelsRemoveCommand() *cobra.Command {
 				}
 			}
 			return nil
-		},
+		}),
 	}
 }
 
@@ -197,22 +178,13 @@ func newChannelsTestCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "test ID", Args: oneWord("ID"), ValidArgsFunction: completeChannels,
 		Short: "Send a message to a channel, and tell what the receiver says: exit code 1 if it did not take it",
-		RunE: func(cmd *cobra.Command, words []string) error {
-			form, err := outputForm(cmd, outputTable, outputJSON)
-			if err != nil {
-				return err
-			}
-			c, err := clientOf(cmd)
-			if err != nil {
-				return err
-			}
-			defer c.Close()
+		RunE: withClientAndForm(func(cmd *cobra.Command, c *client.Client, form string, words []string) error {
 			item, err := c.TestChannel(cmd.Context(), words[0])
 			if err != nil {
 				return notThere(err, "channel", words[0])
 			}
 			return tellTest(cmd, form, words[0], item.Value, item.Raw)
-		},
+		}),
 	}
 }
 
@@ -227,7 +199,7 @@ func tellTest(cmd *cobra.Command, form, id string, r client.ChannelTest, raw jso
 		answer = "; it answered: " + client.Printable(r.Answer)
 	}
 	if !r.OK {
-		return fmt.Errorf("channel %s did not take the message: %s%s", id, client.Printable(r.Error), answer)
+		return fmt.Errorf("channel %s did not take the message: %s%s", id, client.Printable(r.Error.Message), answer)
 	}
 	return say(cmd, "channel %s took the message in %d ms%s\n", id, r.TookMs, answer)
 }

@@ -75,19 +75,14 @@ func lastError(d client.Delivery) string {
 	if len(d.Attempts) == 0 {
 		return ""
 	}
-	return d.Attempts[len(d.Attempts)-1].Error
+	return d.Attempts[len(d.Attempts)-1].Error.Message
 }
 
 func newRetryCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "retry ID…", Args: someWords("ID"),
 		Short: "Try deliveries that wait, failed or were dropped at once, and for another day",
-		RunE: func(cmd *cobra.Command, ids []string) error {
-			c, err := clientOf(cmd)
-			if err != nil {
-				return err
-			}
-			defer c.Close()
+		RunE: withClient(func(cmd *cobra.Command, c *client.Client, ids []string) error {
 			for _, id := range ids {
 				if _, err := c.RetryDelivery(cmd.Context(), id); err != nil {
 					return notThere(err, "delivery", id)
@@ -97,6 +92,6 @@ func newRetryCommand() *cobra.Command {
 				}
 			}
 			return nil
-		},
+		}),
 	}
 }

@@ -37,14 +37,9 @@ func newBackupCommand() *cobra.Command {
 		Example: `  sentinel backup --with-secrets /backup/sentinel-$(date +%F).db
   sentinel backup --url https://sentinel.example.com --token-file backup.token sentinel.db`,
 		Args: oneWord("FILE"),
-		RunE: func(cmd *cobra.Command, words []string) error {
-			c, err := clientOf(cmd)
-			if err != nil {
-				return err
-			}
-			defer c.Close()
+		RunE: withClient(func(cmd *cobra.Command, c *client.Client, words []string) error {
 			return flags.run(cmd, c, words[0])
-		},
+		}),
 	}
 	addClientFlags(cmd)
 	cmd.Flags().BoolVar(&flags.force, "force", false, "overwrite FILE")

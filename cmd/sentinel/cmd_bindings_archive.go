@@ -80,16 +80,7 @@ func newArchiveRestoreCommand() *cobra.Command {
 		Use: "restore KEYREF…", Args: keyRefs,
 		Short:   "Move bindings back from the archive, as they were",
 		Example: "  sentinel bindings archive restore 9fQ2",
-		RunE: func(cmd *cobra.Command, refs []string) error {
-			form, err := outputForm(cmd, outputTable, outputJSON)
-			if err != nil {
-				return err
-			}
-			c, err := clientOf(cmd)
-			if err != nil {
-				return err
-			}
-			defer c.Close()
+		RunE: withClientAndForm(func(cmd *cobra.Command, c *client.Client, form string, refs []string) error {
 			var faults []error
 			for _, ref := range refs {
 				item, err := restore(cmd, c, ref)
@@ -107,7 +98,7 @@ func newArchiveRestoreCommand() *cobra.Command {
 				}
 			}
 			return errors.Join(faults...)
-		},
+		}),
 	}
 }
 
@@ -162,16 +153,7 @@ func newArchiveRunCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "run", Args: noWords,
 		Short: "Archive and remove now what the retention settings say, instead of at the next hour",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			form, err := outputForm(cmd, outputTable, outputJSON)
-			if err != nil {
-				return err
-			}
-			c, err := clientOf(cmd)
-			if err != nil {
-				return err
-			}
-			defer c.Close()
+		RunE: withClientAndForm(func(cmd *cobra.Command, c *client.Client, form string, _ []string) error {
 			progress := newProgress(cmd, true)
 			progress.say("the server is at work…")
 			item, err := c.RunArchive(cmd.Context())
@@ -186,6 +168,6 @@ func newArchiveRunCommand() *cobra.Command {
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s archived; removed: %s from the archive, %s intercepts, %s counters, %s audit entries\n",
 				bindings(r.Archived), grouped(r.Purged), grouped(r.Intercepts), grouped(r.Counters), grouped(r.Audit))
 			return err
-		},
+		}),
 	}
 }

@@ -19,16 +19,7 @@ func newBindingsShowCommand() *cobra.Command {
 		Example: `  sentinel bindings show 9fQ2
   sentinel bindings show - < key.txt
   sentinel bindings show 9fQ2 --output json`,
-		RunE: func(cmd *cobra.Command, refs []string) error {
-			form, err := outputForm(cmd, outputTable, outputJSON)
-			if err != nil {
-				return err
-			}
-			c, err := clientOf(cmd)
-			if err != nil {
-				return err
-			}
-			defer c.Close()
+		RunE: withClientAndForm(func(cmd *cobra.Command, c *client.Client, form string, refs []string) error {
 			b, err := resolve(cmd, c, refs[0])
 			if err != nil {
 				return err
@@ -41,7 +32,7 @@ func newBindingsShowCommand() *cobra.Command {
 				return writeJSON(cmd.OutOrStdout(), item.Raw)
 			}
 			return writeBindingDetail(cmd.OutOrStdout(), item.Value)
-		},
+		}),
 	}
 }
 

@@ -190,16 +190,7 @@ func newBlockedRemoveCommand() *cobra.Command {
 		Use: "remove PREFIX…", Args: somePrefixes,
 		Short:   "End the blocking of networks, as they are listed",
 		Example: `  sentinel blocked remove 198.51.100.0/24`,
-		RunE: func(cmd *cobra.Command, prefixes []string) error {
-			form, err := outputForm(cmd, outputTable, outputJSON)
-			if err != nil {
-				return err
-			}
-			c, err := clientOf(cmd)
-			if err != nil {
-				return err
-			}
-			defer c.Close()
+		RunE: withClientAndForm(func(cmd *cobra.Command, c *client.Client, form string, prefixes []string) error {
 			item, err := c.Unblock(cmd.Context(), prefixes)
 			switch {
 			case err != nil:
@@ -211,7 +202,7 @@ func newBlockedRemoveCommand() *cobra.Command {
 			}
 			warnMissing(cmd, item.Value.Missing)
 			return say(cmd, "%s blocked no more; %s in all\n", grouped(item.Value.Removed), grouped(item.Value.Total))
-		},
+		}),
 	}
 }
 
@@ -229,12 +220,7 @@ func newBlockedExportCommand() *cobra.Command {
 		Use: "export [FILE]", Args: atMostOneFile,
 		Short:   "Write blocked networks to a file, one a line, which sentinel blocked import can read",
 		Example: `  sentinel blocked export blocked.txt`,
-		RunE: func(cmd *cobra.Command, files []string) error {
-			c, err := clientOf(cmd)
-			if err != nil {
-				return err
-			}
-			defer c.Close()
+		RunE: withClient(func(cmd *cobra.Command, c *client.Client, files []string) error {
 			pour := func(w io.Writer) error {
 				res, err := c.ExportBlocked(cmd.Context())
 				if err != nil {
@@ -248,7 +234,7 @@ func newBlockedExportCommand() *cobra.Command {
 				return pour(cmd.OutOrStdout())
 			}
 			return writeFile(files[0], force, pour)
-		},
+		}),
 	}
 	cmd.Flags().BoolVar(&force, "force", false, "replace a file that is there")
 	return cmd

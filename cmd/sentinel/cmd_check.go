@@ -108,7 +108,7 @@ func (c *checker) run(ctx context.Context, src sources) {
 	}
 	c.runs = serverRuns(ctx, c.cfg.DataDir)
 	for _, check := range []func(context.Context){
-		c.checkDataDir, c.checkStore, c.checkPostgres, c.checkRedis, c.checkListeners, c.checkCertificate, c.checkDownstream, c.checkDirect, c.checkProxies, c.checkAdmin, c.checkAlerts,
+		c.checkDataDir, c.checkStore, c.checkPostgres, c.checkRedis, c.checkListeners, c.checkCertificate, c.checkDownstream, c.checkDirect, c.checkMode, c.checkProxies, c.checkAdmin, c.checkAlerts,
 	} {
 		if ctx.Err() != nil {
 			return

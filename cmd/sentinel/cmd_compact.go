@@ -6,6 +6,8 @@ import (
 	"net/http"
 
 	"github.com/spf13/cobra"
+
+	"github.com/key-ip-sentinel/sentinel/cmd/internal/client"
 )
 
 const compactPath = "/maintenance/compact"
@@ -17,20 +19,11 @@ func newCompactCommand() *cobra.Command {
 		Long: "Write the data file of a running server anew, so that the disk gets back what is free in it. Keys that are bound go on\n" +
 			"meanwhile; changes, and first uses of keys, wait until it is done. sentinel_store_free_bytes of /metrics tells whether it pays.",
 		Args: noWords,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			form, err := outputForm(cmd, outputTable, outputJSON)
-			if err != nil {
-				return err
-			}
-			c, err := clientOf(cmd)
-			if err != nil {
-				return err
-			}
-			defer c.Close()
+		RunE: withClientAndForm(func(cmd *cobra.Command, c *client.Client, form string, _ []string) error {
 			progress := newProgress(cmd, true)
 			progress.say("writing the data file anew")
 			var raw json.RawMessage
-			err = c.Do(cmd.Context(), http.MethodPost, compactPath, nil, &raw)
+			err := c.Do(cmd.Context(), http.MethodPost, compactPath, nil, &raw)
 			progress.end()
 			if err != nil {
 				return err
@@ -43,7 +36,7 @@ func newCompactCommand() *cobra.Command {
 				return fmt.Errorf("the server's answer: %w", err)
 			}
 			return say(cmd, "the data file had %s, and has %s\n", megabytes(sizes.Before), megabytes(sizes.After))
-		},
+		}),
 	}
 	addClientFlags(cmd)
 	return cmd

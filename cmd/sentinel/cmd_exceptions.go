@@ -182,21 +182,12 @@ func newExceptionsEndCommand() *cobra.Command {
 		Use: "end ID", Args: oneWord("ID"),
 		Short:   "End an exception before its time, and cut open streams that nothing else lets pass",
 		Example: `  sentinel exceptions end k3v7q2mabcdefgh`,
-		RunE: func(cmd *cobra.Command, words []string) error {
-			form, err := outputForm(cmd, outputTable, outputJSON)
-			if err != nil {
-				return err
-			}
-			c, err := clientOf(cmd)
-			if err != nil {
-				return err
-			}
-			defer c.Close()
+		RunE: withClientAndForm(func(cmd *cobra.Command, c *client.Client, form string, words []string) error {
 			item, err := c.EndException(cmd.Context(), words[0])
 			if err != nil {
 				return err
 			}
 			return writeException(cmd, form, item)
-		},
+		}),
 	}
 }

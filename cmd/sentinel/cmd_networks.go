@@ -36,12 +36,7 @@ func newNetworksListCommand() *cobra.Command {
 		Short: "List named networks, with how many bindings have a rule that names each",
 		Example: `  sentinel networks list
   sentinel networks list --network 203.0.113.7          # which have this address`,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := clientOf(cmd)
-			if err != nil {
-				return err
-			}
-			defer c.Close()
+		RunE: withClient(func(cmd *cobra.Command, c *client.Client, _ []string) error {
 			out, err := newListWriter(cmd, networkColumns)
 			if err != nil {
 				return err
@@ -56,7 +51,7 @@ func newNetworksListCommand() *cobra.Command {
 				}
 			}
 			return out.flush()
-		},
+		}),
 	}
 	cmd.Flags().StringVar(&within, "network", "", "those that have at least one address of this network (address or CIDR)")
 	return cmd

@@ -21,12 +21,7 @@ func newNodesCommand() *cobra.Command {
 			"One that was not heard of for 15 seconds is lost; after a day it is not shown any more. A Sentinel that runs alone shows itself.",
 		Example: `  sentinel nodes
   sentinel nodes --output json | jq -r 'select(.state == "lost") | .name'`,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := clientOf(cmd)
-			if err != nil {
-				return err
-			}
-			defer c.Close()
+		RunE: withClient(func(cmd *cobra.Command, c *client.Client, _ []string) error {
 			out, err := newListWriter(cmd, nodeColumns())
 			if err != nil {
 				return err
@@ -44,7 +39,7 @@ func newNodesCommand() *cobra.Command {
 				return err
 			}
 			return say(cmd, "PostgreSQL is away from the node that answers: the others are as they were last heard of\n")
-		},
+		}),
 	}
 	addClientFlags(cmd)
 	return cmd

@@ -10,9 +10,6 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// helpColumns is how wide --help is.
-const helpColumns = 120
-
 // newRootCommand returns the command line. args are what it will be run with:
 // unknown flags are looked for there, to report them together with all faults
 // of the settings.
@@ -22,8 +19,6 @@ func newRootCommand(args []string) *cobra.Command {
 	root.Long = "Key-IP Sentinel stands in front of an LLM gateway, and ties every API key to the network it is used from.\n\n" +
 		"Without a command it serves. Every setting is a flag, a variable of the environment or a line of a .env file;\n" +
 		"a flag beats the environment, which beats the file."
-	root.Version = currentBuild().String()
-	root.SetVersionTemplate("{{.Version}}\n")
 	root.SilenceErrors = true
 	root.SilenceUsage = true
 	root.SuggestionsMinimumDistance = 2
@@ -36,7 +31,8 @@ func newRootCommand(args []string) *cobra.Command {
 		}
 		return usagef("%q is no command; see sentinel --help", words[0])
 	}
-	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", fmt.Sprintf(".FlagUsagesWrapped %d", helpColumns)))
+	addVersionFlag(root)
+	root.SetUsageFunc(printUsage)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.AddCommand(newServeCommand(args), newVersionCommand(), newHealthcheckCommand(), newExplainIPCommand(), newHashCommand())
 	root.AddCommand(newBindingsCommand(), newNetworksCommand(), newBlockedCommand(), newExceptionsCommand(), newReplayCommand(),

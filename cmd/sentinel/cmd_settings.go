@@ -57,12 +57,7 @@ func newSettingsGetCommand() *cobra.Command {
 			return oneWord("NAME")(cmd, words)
 		},
 		ValidArgsFunction: completeNames(settingNames),
-		RunE: func(cmd *cobra.Command, words []string) error {
-			c, err := clientOf(cmd)
-			if err != nil {
-				return err
-			}
-			defer c.Close()
+		RunE: withClient(func(cmd *cobra.Command, c *client.Client, words []string) error {
 			var answer settingsAnswer
 			if err := c.Do(cmd.Context(), http.MethodGet, settingsPath, nil, &answer); err != nil {
 				return err
@@ -71,7 +66,7 @@ func newSettingsGetCommand() *cobra.Command {
 				return writeList(cmd, settingColumns, answer.Items)
 			}
 			return printSetting(cmd, answer.Items, strings.ToUpper(words[0]))
-		},
+		}),
 	}
 }
 

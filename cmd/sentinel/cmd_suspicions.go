@@ -26,12 +26,7 @@ func newSuspicionsListCommand() *cobra.Command {
 		Short: "List the keys that were used from several networks at a time, again and again",
 		Example: `  sentinel suspicions list
   sentinel suspicions list --output json | jq '.evidence'`,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := clientOf(cmd)
-			if err != nil {
-				return err
-			}
-			defer c.Close()
+		RunE: withClient(func(cmd *cobra.Command, c *client.Client, _ []string) error {
 			out, err := newListWriter(cmd, suspicionColumns())
 			if err != nil {
 				return err
@@ -49,7 +44,7 @@ func newSuspicionsListCommand() *cobra.Command {
 				return err
 			}
 			return say(cmd, "there was no room for %s more\n", plural(beyond, "key"))
-		},
+		}),
 	}
 }
 
@@ -84,12 +79,7 @@ func newSuspicionsDismissCommand() *cobra.Command {
 		Short: "Dismiss a suspicion; the key is suspected again after as many minutes as at first",
 		Example: `  sentinel suspicions dismiss 9fQ2
   sentinel suspicions dismiss - < key.txt`,
-		RunE: func(cmd *cobra.Command, refs []string) error {
-			c, err := clientOf(cmd)
-			if err != nil {
-				return err
-			}
-			defer c.Close()
+		RunE: withClient(func(cmd *cobra.Command, c *client.Client, refs []string) error {
 			b, err := resolve(cmd, c, refs[0])
 			if err != nil {
 				return err
@@ -101,6 +91,6 @@ func newSuspicionsDismissCommand() *cobra.Command {
 				return err
 			}
 			return say(cmd, "the suspicion is dismissed\n")
-		},
+		}),
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/key-ip-sentinel/sentinel/cmd/internal/client"
 	"github.com/key-ip-sentinel/sentinel/engine/account"
 	"github.com/key-ip-sentinel/sentinel/engine/ipset"
 )
@@ -179,12 +180,7 @@ func newTokenListCommand() *cobra.Command {
 		Use:   "list",
 		Short: "List the API tokens, without their secrets",
 		Args:  noWords,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := clientOf(cmd)
-			if err != nil {
-				return err
-			}
-			defer c.Close()
+		RunE: withClient(func(cmd *cobra.Command, c *client.Client, _ []string) error {
 			var answer struct {
 				Items []account.Token `json:"items"`
 			}
@@ -192,7 +188,7 @@ func newTokenListCommand() *cobra.Command {
 				return err
 			}
 			return writeList(cmd, tokenColumns, answer.Items)
-		},
+		}),
 	}
 }
 
@@ -229,16 +225,11 @@ func newTokenDeleteCommand() *cobra.Command {
 		Use:   "delete NAME",
 		Short: "Delete an API token, which stops working at once",
 		Args:  oneWord("NAME"),
-		RunE: func(cmd *cobra.Command, words []string) error {
-			c, err := clientOf(cmd)
-			if err != nil {
-				return err
-			}
-			defer c.Close()
+		RunE: withClient(func(cmd *cobra.Command, c *client.Client, words []string) error {
 			if err := c.Do(cmd.Context(), http.MethodDelete, tokensPath+"/"+url.PathEscape(words[0]), nil, nil); err != nil {
 				return err
 			}
 			return say(cmd, "token %s is deleted\n", words[0])
-		},
+		}),
 	}
 }

@@ -63,9 +63,25 @@ func newVersionCommand() *cobra.Command {
 		Use:   "version",
 		Short: "Print the version of this program",
 		Args:  noWords,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintln(cmd.OutOrStdout(), currentBuild())
-			return err
-		},
+		RunE:  printVersion,
+	}
+}
+
+func printVersion(cmd *cobra.Command, _ []string) error {
+	_, err := fmt.Fprintln(cmd.OutOrStdout(), currentBuild())
+	return err
+}
+
+// addVersionFlag makes --version the same as the command. Cobra's own begins with
+// the name once more, which only a template could change: see printUsage.
+func addVersionFlag(cmd *cobra.Command) {
+	cmd.InitDefaultHelpFlag() // which stands before it
+	asked := cmd.Flags().BoolP("version", "v", false, "version for "+cmd.Name())
+	work := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, words []string) error {
+		if *asked {
+			return printVersion(cmd, words)
+		}
+		return work(cmd, words)
 	}
 }

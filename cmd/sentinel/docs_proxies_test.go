@@ -43,6 +43,11 @@ var frontProxies = []frontProxy{
 		program: "haproxy", section: "## HAProxy in TCP mode", language: "haproxy", environ: []string{"TRUSTED_PROXY_IPS=127.0.0.1", "SENTINEL_PROXY_PROTOCOL=true"},
 		wrap: "%s", command: func(file string) []string { return []string{"-db", "-f", file} },
 	},
+	{
+		program: "caddy", section: "## Caddy", language: "caddyfile", tls: true, environ: []string{"TRUSTED_PROXY_IPS=127.0.0.1, ::1"},
+		wrap:    "{\n\tadmin off\n\tauto_https disable_redirects\n\tstorage file_system DIR\n}\n%s",
+		command: func(file string) []string { return []string{"run", "--adapter", "caddyfile", "--config", file} },
+	},
 }
 
 // snippet returns the first code of a language below a heading of a page.
@@ -82,7 +87,7 @@ func (p frontProxy) run(t *testing.T, ca *authority, configuration string, pairs
 	t.Helper()
 	path, err := exec.LookPath(p.program)
 	if err != nil {
-		message := fmt.Sprintf("missing: %s, which runs the configurations of %s: apt-get install nginx-light haproxy", p.program, proxiesPage)
+		message := fmt.Sprintf("missing: %s, which runs the configurations of %s: apt-get install nginx-light haproxy caddy", p.program, proxiesPage)
 		if requireServers {
 			t.Fatal(message)
 		}
@@ -98,6 +103,8 @@ func (p frontProxy) run(t *testing.T, ca *authority, configuration string, pairs
 	switch {
 	case p.program == "nginx":
 		pairs = append(pairs, "443", address, "/etc/nginx/tls/llm.crt", cert, "/etc/nginx/tls/llm.key", key)
+	case p.program == "caddy":
+		pairs = append(pairs, "llm.example.com {", "https://"+address+" {\n    tls "+cert+" "+key)
 	case p.tls:
 		both := filepath.Join(dir, "llm.pem")
 		must(t, os.WriteFile(both, append(read(t, cert), read(t, key)...), 0o600))

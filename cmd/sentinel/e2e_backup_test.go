@@ -143,6 +143,29 @@ func checkFindings(t *testing.T, environ ...string) (code int, findings []findin
 	return p.cmd.ProcessState.ExitCode(), answer.Checks
 }
 
+// TestCheckGoesByWhatIsInForce: settings that were changed while the server ran
+// count, also when it does not run any more.
+func TestCheckGoesByWhatIsInForce(t *testing.T) {
+	s := &site{data: t.TempDir(), gateway: startGateway(t).url}
+	s.start(t)
+	environ := []string{"SENTINEL_DATA_DIR=" + s.data, "DOWNSTREAM_URL=" + s.gateway, "SENTINEL_LISTEN=" + strings.TrimPrefix(s.url, "http://")}
+	if _, findings := checkFindings(t, environ...); hasFinding(findings, checkOK, "mode", "") {
+		t.Errorf("got %+v", findings)
+	}
+	if code, _, stderr := s.run(t, "", "settings", "set", "SENTINEL_MODE=observe", "TRUSTED_PROXY_IPS=10.7.0.0/16"); code != exitOK {
+		t.Fatal(stderr)
+	}
+	for _, when := range []string{"running", "stopped"} {
+		_, findings := checkFindings(t, environ...)
+		if !hasFinding(findings, checkOK, "mode", "observes") || !hasFinding(findings, checkOK, "client IP", "of 1 trusted networks") {
+			t.Errorf("%s: got %+v", when, findings)
+		}
+		if when == "running" {
+			must(t, s.stop())
+		}
+	}
+}
+
 func hasFinding(findings []finding, result, check, text string) bool {
 	return slices.ContainsFunc(findings, func(f finding) bool {
 		return f.Result == result && f.Check == check && strings.Contains(f.Detail, text)

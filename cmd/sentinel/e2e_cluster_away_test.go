@@ -28,15 +28,21 @@ func (g guarded) readiness() (r readiness) {
 	return r
 }
 
-// metric returns the value of a metric without labels, as it is written.
-func (g guarded) metric(name string) string {
+// metrics returns what Prometheus would read.
+func (g guarded) metrics() string {
 	g.t.Helper()
 	res, err := g.api.Stream(g.t.Context(), client.Request{Method: http.MethodGet, Path: "/metrics"})
 	must(g.t, err)
 	defer func() { _ = res.Body.Close() }()
 	text, err := io.ReadAll(res.Body)
 	must(g.t, err)
-	for line := range strings.Lines(string(text)) {
+	return string(text)
+}
+
+// metric returns the value of a metric without labels, as it is written.
+func (g guarded) metric(name string) string {
+	g.t.Helper()
+	for line := range strings.Lines(g.metrics()) {
 		if value, ok := strings.CutPrefix(line, name+" "); ok {
 			return strings.TrimSpace(value)
 		}

@@ -27,6 +27,7 @@ import (
 	"github.com/key-ip-sentinel/sentinel/engine/roster"
 	"github.com/key-ip-sentinel/sentinel/httpapi"
 	"github.com/key-ip-sentinel/sentinel/httpapi/admin"
+	"github.com/key-ip-sentinel/sentinel/httpapi/front"
 	"github.com/key-ip-sentinel/sentinel/httpapi/proxy"
 	"github.com/key-ip-sentinel/sentinel/store"
 	"github.com/key-ip-sentinel/sentinel/store/bolt"
@@ -150,7 +151,7 @@ type node struct {
 }
 
 type server struct {
-	*http.Server
+	*front.Server
 	listener net.Listener
 }
 
@@ -250,13 +251,13 @@ func (n *node) addServers(api *httpapi.API, certificate *httpapi.Certificate) {
 	if n.cfg.ProxyProtocol {
 		public = httpapi.ProxyProtocol(public, n.engine)
 	}
-	options := httpapi.ServerOptions{Handler: api.Public(n.admin == nil), Logger: n.logger, H2C: n.cfg.H2C}
+	options := httpapi.ServerOptions{Handler: api.Public(n.admin == nil), Logger: n.logger, H2C: n.cfg.H2C, Proxies: api.Proxies}
 	if certificate != nil {
 		options.TLS = certificate.TLSConfig()
 	}
 	n.addServer(public, options)
 	if n.admin != nil {
-		options.Handler, options.H2C = api.Admin(), false
+		options.Handler, options.H2C, options.Proxies = api.Admin(), false, nil
 		n.addServer(n.admin, options)
 	}
 	var err error

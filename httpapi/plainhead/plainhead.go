@@ -31,6 +31,9 @@ func (f *Field) Name(text []byte) []byte { return text[f.name:f.nameEnd] }
 // Value returns a field's value, without the blanks around it.
 func (f *Field) Value(text []byte) []byte { return text[f.value:f.valueEnd] }
 
+// Place returns where a field's value begins and ends.
+func (f *Field) Place() (begin, end int) { return int(f.value), int(f.valueEnd) }
+
 // Is reports whether the field has a name, in whatever case.
 func (f *Field) Is(text []byte, name string) bool {
 	return int(f.nameEnd-f.name) == len(name) && bytes.EqualFold(text[f.name:f.nameEnd], []byte(name))

@@ -20,6 +20,7 @@ import (
 	"github.com/key-ip-sentinel/sentinel/engine/clientip"
 	"github.com/key-ip-sentinel/sentinel/engine/credential"
 	"github.com/key-ip-sentinel/sentinel/httpapi"
+	"github.com/key-ip-sentinel/sentinel/httpapi/front"
 	"github.com/key-ip-sentinel/sentinel/httpapi/proxy"
 	"github.com/key-ip-sentinel/sentinel/store"
 	"github.com/key-ip-sentinel/sentinel/store/memory"
@@ -45,7 +46,7 @@ type site struct {
 	addr   string
 	engine *engine.Engine
 	store  store.Store
-	server *http.Server
+	server *front.Server
 	keys   *credential.Reader
 }
 
@@ -101,9 +102,9 @@ func newSite(t *testing.T, downstream http.Handler, s setup) *site {
 	}
 	p, err := proxy.New(po)
 	must(t, err)
-	server := httpapi.NewServer(httpapi.ServerOptions{Handler: p, Logger: logger, H2C: true})
+	server := httpapi.NewServer(httpapi.ServerOptions{Handler: p, Logger: logger, H2C: true, Proxies: func(string) bool { return true }})
 	if s.server != nil {
-		s.server(server)
+		s.server(server.Server)
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)

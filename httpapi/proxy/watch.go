@@ -117,6 +117,9 @@ func (w *watch) adopt(x *exchange, now time.Time) {
 	// The downstream hears of the client's going at once, whatever the handler is
 	// doing just then.
 	x.watched.unwatch = context.AfterFunc(x.request.Context(), x.call.Cancel)
+	if w, ok := x.w.(interface{ WatchClient() }); ok {
+		w.WatchClient()
+	}
 	if !w.lastsDue && (w.idle > 0 || w.response > 0) {
 		w.lastsDue = true
 		w.lastsLook.Reset(w.every)

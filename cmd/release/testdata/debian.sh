@@ -24,7 +24,7 @@ release() { go run ./cmd/release -nfpm "$NFPM" -cyclonedx "$CYCLONEDX" -targets 
 previous() {
 	if [ -n "${PREVIOUS:-}" ]; then echo "$PREVIOUS"; return; fi
 	git describe --tags --abbrev=0 --match 'v*' HEAD^ 2>/dev/null && return
-	git log -2 --format=%H -- store/bolt/migrate.go | tail -n 1
+	git log -2 -s --format=%H -L '/^var migrations/,/^}/:store/bolt/migrate.go' | tail -n 1
 }
 
 # The package of the previous program, made of the one at hand: its own release

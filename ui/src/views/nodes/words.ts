@@ -19,7 +19,7 @@ export function stateOf(of: NodeState): Saying {
 
 /** How far its copy is behind, in changes and in time. */
 export function lagOf(of: NodeState): string {
-  if (of.postgresql.state === 'none') return '–'
+  if (of.postgresql.state === 'none' || of.state === 'lost') return '–'
   if (of.lagSeconds === null) return t('nodes.neverLevel')
   if (isLevel(of)) return t('nodes.level')
   const time = format.duration(of.lagSeconds)
@@ -32,11 +32,13 @@ const clockTolerance = 2
 /** How far its own clock is wrong; empty if it is not. */
 export function clockOf(of: NodeState): string {
   const ahead = of.clockAheadSeconds
-  if (ahead === null || Math.abs(ahead) <= clockTolerance) return ''
+  if (of.state === 'lost' || ahead === null || Math.abs(ahead) <= clockTolerance) return ''
   return t(ahead > 0 ? 'nodes.clockAhead' : 'nodes.clockBehind', { time: format.duration(Math.abs(ahead)) })
 }
 
-export function healthOf(of: PartHealth): Saying {
+/** Whether a node reaches a server; of one that is lost, nobody knows. */
+export function healthOf(node: NodeState, of: PartHealth): Saying {
+  if (node.state === 'lost') return { text: '–', tone: '' }
   switch (of.state) {
     case 'ok': return { text: t('nodes.answers'), tone: 'ok' }
     case 'away': return { text: t('nodes.away'), tone: 'danger' }
