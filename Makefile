@@ -34,7 +34,7 @@ BUILDVCS := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo auto || echo fals
 # nomsgpack leaves a codec out of gin that nothing here uses: 6 MB.
 export GOFLAGS := $(GOFLAGS) -tags=nomsgpack -buildvcs=$(BUILDVCS)
 
-.PHONY: help build demo test docs fmt-check vet lint vuln ui ui-types ui-check ui-e2e unit sdk fuzz bench bench-growth microbench microbench-compare soak release test-release site bundle clean need-go need-cc need-node need-chromium need-servers need-postgres need-redis
+.PHONY: help build demo test docs fmt-check vet lint vuln ui ui-types ui-check ui-e2e unit sdk fuzz bench bench-growth bench-cluster microbench microbench-compare soak release test-release site bundle clean need-go need-cc need-node need-chromium need-servers need-postgres need-redis
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -115,6 +115,10 @@ bench: build need-servers ## Measure the built program beside its peers, and wri
 bench-growth: build ## The same of its growth to 10,000,000 bindings, which takes some 6 GB of disk
 	go build -o bin/bench ./cmd/bench
 	bin/bench -sentinel bin/sentinel -write docs/benchmarks.md -only growth $(BENCHFLAGS)
+
+bench-cluster: build need-postgres need-redis ## The same of several nodes, with PostgreSQL and Redis
+	go build -o bin/bench ./cmd/bench
+	bin/bench -sentinel bin/sentinel -write docs/benchmarks.md -only cluster $(BENCHFLAGS)
 
 microbench: need-go ## Run the Go benchmarks, BENCHTIME (1s) each
 	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -timeout 60m ./...

@@ -228,6 +228,9 @@ func (e *Engine) start() {
 	e.stopped.Go(e.keepHouse)
 	e.stopped.Go(func() { e.endWhatIsOver(writing) })
 	e.stopped.Go(func() { e.runMover(writing) })
+	if e.authority != nil {
+		e.stopped.Go(e.runTail)
+	}
 }
 
 // Policy returns what decisions follow now.

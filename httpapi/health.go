@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/key-ip-sentinel/sentinel/engine/clock"
 	"github.com/key-ip-sentinel/sentinel/store"
 )
 
@@ -62,6 +63,7 @@ type state struct {
 	Downstream string `json:"downstream,omitempty"`
 	Authority  string `json:"authority,omitempty"` // of a node of a cluster
 	Redis      string `json:"redis,omitempty"`
+	Clock      string `json:"clock,omitempty"` // of this node, if it is wrong
 }
 
 const (
@@ -70,6 +72,7 @@ const (
 	stateUnreachable = "unreachable"
 	stateDegraded    = "degraded"
 	stateStale       = "stale"
+	stateWrong       = "wrong"
 )
 
 // health answers GET /health and GET /ready. The first says that the process
@@ -104,15 +107,7 @@ func (a *API) health(w http.ResponseWriter, r *http.Request) {
 			}
 		}
 	}
-	if a.opts.Redis != nil {
-		s.Redis = stateOK
-		if a.opts.Redis().State == store.HealthAway {
-			s.Redis = stateUnreachable
-			if s.Status == stateOK {
-				s.Status = stateDegraded
-			}
-		}
-	}
+	a.addHelpers(&s)
 	if a.downstream != nil {
 		s.Downstream = stateOK
 		if err := a.downstream.get(); err != nil {
@@ -124,6 +119,25 @@ func (a *API) health(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	writeState(w, status, s)
+}
+
+// addHelpers tells of what a node of a cluster can do without.
+func (a *API) addHelpers(s *state) {
+	isWell := true
+	if a.opts.Redis != nil {
+		s.Redis = stateOK
+		if a.opts.Redis().State == store.HealthAway {
+			s.Redis, isWell = stateUnreachable, false
+		}
+	}
+	if a.opts.ClockAhead != nil {
+		if ahead, _ := a.opts.ClockAhead(); ahead.Abs() > clock.Tolerance {
+			s.Clock, isWell = stateWrong, false
+		}
+	}
+	if !isWell && s.Status == stateOK {
+		s.Status = stateDegraded
+	}
 }
 
 func writeState(w http.ResponseWriter, status int, s state) {

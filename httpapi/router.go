@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/key-ip-sentinel/sentinel/engine"
 	"github.com/key-ip-sentinel/sentinel/engine/clientip"
@@ -45,6 +46,9 @@ type Options struct {
 	Downstream func(context.Context) error
 	// Redis returns how Redis is; nil: there is none, and /ready does not speak of it.
 	Redis func() store.Health
+	// ClockAhead returns how far the clock of this node is ahead of that of the cluster, and
+	// whether that is known; nil: it runs alone, and /ready does not speak of it.
+	ClockAhead func() (d time.Duration, isKnown bool)
 	// ReadyNeedsDownstream makes /ready fail without the downstream. Otherwise it
 	// only says so: taking this node out of service would not bring it back, and
 	// clients would get an error that says less.

@@ -71,6 +71,7 @@ type Authority interface {
 	Delivery
 	Roster
 	Mailbox
+	Logins
 	// Identity tells the authority from any other one, and is never empty. Revisions of
 	// different authorities have nothing to do with each other.
 	Identity(ctx context.Context) (string, error)

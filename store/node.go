@@ -20,6 +20,8 @@ type NodeState struct {
 	// Lag is how long ago its copy was known to be level. A node looks at least once a
 	// second, so that less means nothing. Negative: it never was.
 	Lag time.Duration `json:"lag"`
+	// Ahead is how far its clock is ahead of that of the authority; nil: it does not know.
+	Ahead *time.Duration `json:"ahead,omitempty"`
 	// Waiting is how many batches of what it has gathered are not delivered yet.
 	Waiting uint64 `json:"waiting,omitempty"`
 
@@ -64,4 +66,6 @@ type Roster interface {
 	Beat(ctx context.Context, n NodeState) error
 	// Nodes returns all nodes in the order of their names, and then of their IDs.
 	Nodes(ctx context.Context) ([]NodeBeat, error)
+	// Time returns the time by the authority's clock.
+	Time(ctx context.Context) (time.Time, error)
 }

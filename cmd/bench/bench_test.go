@@ -111,11 +111,11 @@ func TestFlags(t *testing.T) {
 		args   string
 		chosen int // 0: refused
 	}{
-		{"", len(measurements()) - 1}, // all but the growth
+		{"", len(measurements()) - 2}, // all but the growth and the cluster
 		{"-only growth", 1},
 		{"-only transfer,cost", 2},
 		{"-only transfer -quick", 1},
-		{"-write p", len(measurements()) - 1},
+		{"-write p", len(measurements()) - 2},
 		{"-write p -only cost", 1},
 		{"-only nothing", 0},
 		{"-only transfer,", 0},

@@ -20,6 +20,7 @@ import (
 // answer of the last one is there. With a rate, it waits until the request is due.
 type load struct {
 	addr    string
+	addrs   []string // in place of addr: the connections are divided among them
 	from    netip.Addr
 	conns   int                                    // 0: 64
 	rate    float64                                // requests a second of all connections together; 0: no limit
@@ -81,7 +82,11 @@ func (l load) run(ctx context.Context) (loadResult, error) {
 
 // work is one connection of the load.
 func (l load) work(ctx context.Context, worker int, next *atomic.Int64, start time.Time) ([]time.Duration, error) {
-	client := wire.NewClient(l.addr, l.from)
+	addr := l.addr
+	if len(l.addrs) > 0 {
+		addr = l.addrs[worker%len(l.addrs)]
+	}
+	client := wire.NewClient(addr, l.from)
 	defer func() { _ = client.Close() }()
 	var latencies []time.Duration
 	var buf []byte

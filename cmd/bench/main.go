@@ -7,6 +7,7 @@
 //
 //	bench [-sentinel bin/sentinel] [-only name,name] [-quick] [-write docs/benchmarks.md]
 //	bench page docs/benchmarks.md
+//	bench -only cluster [-quick] [-write docs/benchmarks.md]    needs PostgreSQL and Redis
 //	bench fill -data-dir dir [-bindings n] [-oldest duration] [-newest duration] [-secret text]
 //	bench soak [-sentinel bin/sentinel] [-rounds 100] [-seed n] [-race-keys 10000]
 package main
@@ -89,7 +90,7 @@ func parseFlags(args []string, stderr io.Writer) (options, error) {
 	flags.StringVar(&o.page, "write", "", "keep the results beside this page, and write it and the same name under zh")
 	flags.BoolVar(&o.quick, "quick", false, "small numbers, to see whether everything works")
 	flags.StringVar(&only, "only", "", "measure only these, separated by commas: "+strings.Join(measurementNames(), ", ")+
-		" (all but "+growth.name+", if empty)")
+		" (all but "+growth.name+" and "+cluster.name+", if empty)")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return o, err
@@ -124,10 +125,10 @@ func runPage(args []string) error {
 }
 
 // choose returns the measurements of a comma-separated list; if it is empty, all but
-// the growth, which takes longer than all others.
+// the growth, which takes longer than all others, and the cluster, which needs servers.
 func choose(only string) ([]measurement, error) {
 	if only == "" {
-		return slices.DeleteFunc(measurements(), func(m measurement) bool { return m.name == growth.name }), nil
+		return slices.DeleteFunc(measurements(), func(m measurement) bool { return m.name == growth.name || m.name == cluster.name }), nil
 	}
 	names := strings.Split(only, ",")
 	for _, name := range names {

@@ -24,7 +24,7 @@ type measurement struct {
 
 // measurements returns all of them, in the order of the page.
 func measurements() []measurement {
-	return []measurement{cost, streams, decision, refusals, firstUse, transfer, million, growth}
+	return []measurement{cost, streams, decision, refusals, firstUse, transfer, million, growth, cluster}
 }
 
 func measurementNames() []string {

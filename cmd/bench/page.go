@@ -107,8 +107,8 @@ var (
 			"请只比较同一次运行中的数值，不要与其他机器或其他日期的结果比较。",
 	}
 	pageCommand = text{
-		"Run it yourself, in some fifteen minutes; the growth to 10,000,000 bindings is measured apart, in an hour at most:",
-		"自行运行（约十五分钟）；增长到 10,000,000 条绑定的测试单独运行（最多一小时）：",
+		"Run it yourself, in some fifteen minutes; the growth to 10,000,000 bindings is measured apart, in an hour at most, and so are several nodes, in six minutes:",
+		"自行运行（约十五分钟）；增长到 10,000,000 条绑定的测试单独运行（最多一小时），多节点的测试也单独运行（六分钟）：",
 	}
 	pageMachine   = text{"## Machine", "## 机器"}
 	pageDate      = text{"Date", "日期"}
@@ -127,7 +127,7 @@ func (r report) page(lang string) string {
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	line("<!-- Written by make bench; edit cmd/bench instead. -->")
 	line("%s\n\n%s\n", pageTitle.in(lang), pageIntro.in(lang))
-	line("%s\n\n```\nmake bench\nmake bench-growth\n```", pageCommand.in(lang))
+	line("%s\n\n```\nmake bench\nmake bench-growth\nmake bench-cluster\n```", pageCommand.in(lang))
 	if len(r.Sections) == 0 {
 		return b.String()
 	}

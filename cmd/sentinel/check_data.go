@@ -10,6 +10,7 @@ import (
 	"github.com/key-ip-sentinel/sentinel/cmd/internal/client"
 	"github.com/key-ip-sentinel/sentinel/engine"
 	"github.com/key-ip-sentinel/sentinel/store"
+	"github.com/key-ip-sentinel/sentinel/store/bolt"
 )
 
 // Free space in the data directory: below the first the store may soon take no
@@ -110,11 +111,28 @@ func (c *checker) checkStore(ctx context.Context) {
 			c.fail(check, "%v", err)
 			return
 		}
+		if err := c.checkKind(ctx, s); err != nil {
+			c.fail(check, "%v", err)
+			return
+		}
 		c.ok(check, "opens, takes writes, and has %s bindings", grouped(bindings))
 		c.checkSecrets(ctx, s)
 		c.checkRuntime(ctx, s)
 		c.checkAccounts(ctx, s)
 	}
+}
+
+// checkKind returns why a start would refuse the data: they are a node's copy, and it runs
+// alone, or the other way round.
+func (c *checker) checkKind(ctx context.Context, s *bolt.Store) error {
+	if c.cfg.PostgresDSN == "" {
+		return refuseCopy(ctx, s, c.cfg.DataDir)
+	}
+	_, of, err := s.CopyPosition(ctx)
+	if err != nil || of != "" {
+		return err
+	}
+	return refuseAlone(ctx, s, c.cfg.DataDir)
 }
 
 type discard struct{}

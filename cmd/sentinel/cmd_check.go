@@ -26,8 +26,8 @@ const checkTimeout = 10 * time.Second
 func newCheckCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",
-		Short: "Look at settings, data, ports and gateway, and say what is wrong: exit code 1 if anything is",
-		Long: "Look at settings, data, ports and gateway, beside a running server or before a start, and say what is wrong.\n\n" +
+		Short: "Look at settings, data, servers, ports and gateway, and say what is wrong: exit code 1 if anything is",
+		Long: "Look at settings, data, PostgreSQL, Redis, ports and gateway, beside a running server or before a start, and say what is wrong.\n\n" +
 			"Give it the settings that the server has: the same file, environment and flags. It asks the gateway for /v1/models\n" +
 			"without a key. Where no server runs it opens the data file as a start does, which brings an older format to the current one.",
 		Args: noWords,
@@ -108,7 +108,7 @@ func (c *checker) run(ctx context.Context, src sources) {
 	}
 	c.runs = serverRuns(ctx, c.cfg.DataDir)
 	for _, check := range []func(context.Context){
-		c.checkDataDir, c.checkStore, c.checkListeners, c.checkCertificate, c.checkDownstream, c.checkDirect, c.checkMode, c.checkProxies, c.checkAdmin, c.checkAlerts,
+		c.checkDataDir, c.checkStore, c.checkPostgres, c.checkRedis, c.checkListeners, c.checkCertificate, c.checkDownstream, c.checkDirect, c.checkMode, c.checkProxies, c.checkAdmin, c.checkAlerts,
 	} {
 		if ctx.Err() != nil {
 			return

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -50,6 +52,7 @@ func nodeColumns() []column[client.Node] {
 		{title: "STATE", name: "state", text: func(n n) string { return n.State }, shown: shownNodeState},
 		{title: "LAG", name: "lag", text: lagOf, fit: fit{right: true}},
 		{title: "BEHIND", name: "behind", text: func(n n) string { return strconv.FormatUint(n.Behind, 10) }, fit: fit{right: true, drop: 2}},
+		{title: "CLOCK", name: "clock", text: clockOf, fit: fit{right: true, drop: 2}},
 		{title: "POSTGRESQL", name: "postgresql", text: func(n n) string { return n.PostgreSQL.State }},
 		{title: "REDIS", name: "redis", text: func(n n) string { return n.Redis.State }},
 		{title: "SEEN", name: "seen", text: func(n n) string { return csvTime(n.SeenAt) }, shown: func(n n) string { return localTime(n.SeenAt) }},
@@ -82,4 +85,16 @@ func lagOf(n client.Node) string {
 		return ""
 	}
 	return time.Duration(*n.LagSeconds * float64(time.Second)).Round(100 * time.Millisecond).String()
+}
+
+// clockOf is how far the node's own clock is ahead; empty if that is not known.
+func clockOf(n client.Node) string {
+	if n.Clock == nil {
+		return ""
+	}
+	ahead := math.Round(*n.Clock*10) / 10
+	if ahead == 0 {
+		return "0s" // and not -0.0s
+	}
+	return fmt.Sprintf("%+.1fs", ahead)
 }

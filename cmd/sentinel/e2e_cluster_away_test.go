@@ -14,8 +14,8 @@ import (
 
 // readiness is what /ready answers.
 type readiness struct {
-	code                            int
-	Status, Store, Authority, Redis string
+	code                                   int
+	Status, Store, Authority, Redis, Clock string
 }
 
 func (g guarded) readiness() (r readiness) {
@@ -85,7 +85,7 @@ func TestPostgresAway(t *testing.T) {
 		if got := n.status(homeIP, known); got != http.StatusOK {
 			t.Errorf("a known key: %d", got)
 		}
-		eventually(t, "degraded", func() bool { return n.readiness() == readiness{http.StatusOK, "degraded", "ok", "unreachable", ""} })
+		eventually(t, "degraded", func() bool { return n.readiness() == readiness{http.StatusOK, "degraded", "ok", "unreachable", "", ""} })
 		if up, stale := n.metric("sentinel_authority_up"), n.metric("sentinel_copy_stale"); up != "0" || stale != "0" {
 			t.Errorf("metrics: authority up %s, copy stale %s", up, stale)
 		}

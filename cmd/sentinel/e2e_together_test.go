@@ -175,40 +175,42 @@ func selfOf(g guarded) client.Node {
 	return client.Node{}
 }
 
-// TestLoginsOfAllNodes: wrong passwords at two nodes lock together.
+// TestLoginsOfAllNodes: wrong passwords at two nodes lock together, by Redis, without one,
+// and while it is away.
 func TestLoginsOfAllNodes(t *testing.T) {
 	g := startGateway(t, testKey(9903))
 	_, dsn := startPostgres(t)
-	_, redis := startRedis(t)
+	server, redis := startRedis(t)
 	password := strings.Repeat("p", 20)
+	login := func(n guarded, ip, password string) int {
+		t.Helper()
+		order := map[string]string{"username": "admin", "password": password}
+		return adminCall(t, from(t, ip), http.MethodPost, n.url+"/admin/api/login", "", order, nil)
+	}
+	lockTogether := func(nodes []guarded, ip string) {
+		t.Helper()
+		if got := login(nodes[1], ip, password); got != http.StatusOK {
+			t.Fatalf("login: %d", got)
+		}
+		for i := range 5 {
+			if got := login(nodes[i%2], ip, "wrong"); got != http.StatusUnauthorized {
+				t.Fatalf("a wrong password: %d", got)
+			}
+		}
+		for _, n := range nodes {
+			if got := login(n, ip, password); got != http.StatusTooManyRequests {
+				t.Errorf("after five wrong passwords at two nodes: %d", got)
+			}
+		}
+	}
+	lockTogether(startCluster(t, 2, g.url, dsn, "ADMIN_PASSWORD="+password), "127.0.5.1")
 	nodes := startCluster(t, 2, g.url, dsn, redis, "ADMIN_PASSWORD="+password)
 	for _, n := range nodes {
 		n.awaitRedis()
 	}
-	login := func(n guarded, password string) int {
-		t.Helper()
-		body := strings.NewReader(fmt.Sprintf(`{"username":"admin","password":%q}`, password))
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, n.url+"/admin/api/login", body)
-		must(t, err)
-		req.Header.Set("Content-Type", "application/json")
-		res, err := from(t, elsewhereIP).Do(req)
-		must(t, err)
-		must(t, res.Body.Close())
-		return res.StatusCode
-	}
-	if got := login(nodes[1], password); got != http.StatusOK {
-		t.Fatalf("login: %d", got)
-	}
-	for i := range 5 {
-		if got := login(nodes[i%2], "wrong"); got != http.StatusUnauthorized {
-			t.Fatalf("a wrong password: %d", got)
-		}
-	}
-	for _, n := range nodes {
-		if got := login(n, password); got != http.StatusTooManyRequests {
-			t.Errorf("after five wrong passwords at two nodes: %d", got)
-		}
-	}
+	lockTogether(nodes, "127.0.5.2")
+	server.Kill()
+	lockTogether(nodes, "127.0.5.3")
 }
 
 // TestRateLimitOfAllNodes: what one node has let pass counts at the other.

@@ -20,6 +20,7 @@ import (
 	"github.com/key-ip-sentinel/sentinel/engine/account"
 	"github.com/key-ip-sentinel/sentinel/engine/alert"
 	"github.com/key-ip-sentinel/sentinel/engine/clientip"
+	"github.com/key-ip-sentinel/sentinel/engine/clock"
 	"github.com/key-ip-sentinel/sentinel/engine/follow"
 	"github.com/key-ip-sentinel/sentinel/engine/ratelimit"
 	"github.com/key-ip-sentinel/sentinel/engine/rebind"
@@ -113,6 +114,7 @@ type node struct {
 	store    store.Store    // file, or cluster
 	cluster  *replica.Store // nil: none
 	follower *follow.Follower
+	clock    *clock.Clock
 	// leadership is of a cluster, or store.Alone. shared are the alerts of a cluster.
 	leadership store.Leadership
 	shared     *alert.Shared
@@ -168,6 +170,7 @@ func (n *node) open(ctx context.Context) error {
 	if err := n.openData(ctx); err != nil {
 		return err
 	}
+	n.openClock(ctx)
 	if err := n.loadSecrets(ctx); err != nil {
 		return err
 	}
@@ -342,6 +345,9 @@ func (n *node) close() error {
 	}
 	if n.roster != nil {
 		n.roster.Close()
+	}
+	if n.clock != nil {
+		n.clock.Close()
 	}
 	if n.redis != nil {
 		errs = append(errs, n.redis.Close())

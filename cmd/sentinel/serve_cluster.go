@@ -89,12 +89,17 @@ func (n *node) checkCopy(ctx context.Context) (hasCopy bool, err error) {
 	if err != nil || of != "" {
 		return of != "", err
 	}
-	isUsed, err := engine.HasSecret(ctx, n.file)
-	if isUsed {
-		return false, fmt.Errorf("PG_DSN: the data in %s are those of a sentinel that ran alone, which a cluster has no part of: "+
-			"move them with sentinel migrate bolt-to-postgres, or start with another SENTINEL_DATA_DIR", n.cfg.DataDir)
+	return false, refuseAlone(ctx, n.file, n.cfg.DataDir)
+}
+
+// refuseAlone returns an error if a file that is no copy was kept by a Sentinel alone.
+func refuseAlone(ctx context.Context, s *bolt.Store, dir string) error {
+	isUsed, err := engine.HasSecret(ctx, s)
+	if !isUsed {
+		return err
 	}
-	return false, err
+	return fmt.Errorf("PG_DSN: the data in %s are those of a sentinel that ran alone, which a cluster has no part of: "+
+		"move them with sentinel migrate bolt-to-postgres, and then the file %s aside; or start with another SENTINEL_DATA_DIR", dir, dataFileName)
 }
 
 // awaitCopy waits for the first copy, without which nothing can be decided.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/key-ip-sentinel/sentinel/engine"
 	"github.com/key-ip-sentinel/sentinel/engine/alert"
+	"github.com/key-ip-sentinel/sentinel/engine/clock"
 	"github.com/key-ip-sentinel/sentinel/engine/event"
 	"github.com/key-ip-sentinel/sentinel/engine/roster"
 	"github.com/key-ip-sentinel/sentinel/httpapi/admin"
@@ -79,9 +80,17 @@ func (n *node) lead(ctx context.Context) {
 	n.shared.Lead(ctx)
 }
 
+// openClock begins to keep the time of the cluster, or the own one.
+func (n *node) openClock(ctx context.Context) {
+	n.clock = new(clock.Clock)
+	if n.cluster != nil {
+		n.clock = clock.Start(ctx, n.cluster, n.logger)
+	}
+}
+
 // openRoster begins to tell which nodes there are.
 func (n *node) openRoster() {
-	options := roster.Options{Self: n.self, Logger: n.logger}
+	options := roster.Options{Self: n.self, Logger: n.logger, Now: n.clock.Now}
 	if n.cluster != nil {
 		options.Authority = n.cluster
 	}
@@ -115,6 +124,9 @@ func (n *node) self() store.NodeState {
 	}
 	if size, err := n.cluster.OutboxSize(context.Background()); err == nil {
 		s.Waiting = size.Batches
+	}
+	if ahead, isKnown := n.clock.Ahead(); isKnown {
+		s.Ahead = &ahead
 	}
 	s.Authority.State = store.HealthGood
 	if err := n.cluster.Away(); err != nil {

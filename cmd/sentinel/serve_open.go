@@ -86,7 +86,7 @@ func (n *node) openAlerts(ctx context.Context) error {
 		return fmt.Errorf("key of alert channels: %w", err)
 	}
 	options := alert.Options{
-		Documents: n.store, Logger: n.logger, Node: n.name(), Key: key, OldKeys: oldKeys, Settings: alertSettingsOf(n.settings.Config()),
+		Documents: n.store, Logger: n.logger, Node: n.name(), Key: key, OldKeys: oldKeys, Settings: alertSettingsOf(n.settings.Config()), Now: n.clock.Now,
 		Label: func(ctx context.Context, hash store.KeyHash) string {
 			b, _ := n.store.Binding(ctx, hash) // without it the alert has the hint
 			return b.Label
@@ -109,7 +109,13 @@ func (n *node) openAccounts(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("key of accounts: %w", err)
 	}
-	n.accounts, err = account.New(ctx, account.Options{Documents: n.store, Key: key, OldKeys: oldKeys, Logger: n.logger, OnLockout: n.alerts.Lockout, Failures: n.failures()})
+	failures, err := n.failures()
+	if err != nil {
+		return err
+	}
+	n.accounts, err = account.New(ctx, account.Options{
+		Documents: n.store, Key: key, OldKeys: oldKeys, Logger: n.logger, OnLockout: n.alerts.Lockout, Failures: failures, Now: n.clock.Now,
+	})
 	if err != nil {
 		return err
 	}
@@ -144,7 +150,7 @@ func (n *node) openHandlers(ctx context.Context, certificate *httpapi.Certificat
 	}
 	options := engine.Options{
 		Store: n.store, Resolver: parts.resolver, Credentials: parts.credentials, Policy: policyOf(cfg), Logger: n.logger,
-		Limiter: parts.limiter, CacheEntries: cfg.CacheEntries,
+		Limiter: parts.limiter, CacheEntries: cfg.CacheEntries, Now: n.clock.Now,
 		Retention: retentionOf(cfg), Watcher: n.alerts, NodeName: n.name(), NodeID: n.scope(), Version: currentBuild().Version,
 		Gateways: gateways, Leadership: n.leadership, AllTold: n.allTold,
 		OnShut:  func(ctx context.Context, hash store.KeyHash) { n.links.Shut(ctx, hash) },
@@ -156,7 +162,7 @@ func (n *node) openHandlers(ctx context.Context, certificate *httpapi.Certificat
 	if n.engine, err = engine.New(options); err != nil {
 		return err
 	}
-	if n.links, err = rebind.New(ctx, rebind.Options{Store: n.store, Keys: n.engine, Logger: n.logger}); err != nil {
+	if n.links, err = rebind.New(ctx, rebind.Options{Store: n.store, Keys: n.engine, Logger: n.logger, Now: n.clock.Now}); err != nil {
 		return err
 	}
 	n.proxy, err = proxy.New(proxy.Options{
@@ -188,18 +194,22 @@ func (n *node) newAPI(parts parts) (*httpapi.API, error) {
 		Engine: n.engine, Accounts: n.accounts, Alerts: n.alerts, Resolver: parts.resolver, Store: n.store, Settings: n.settings, Logger: n.logger,
 		JWTSecret: []byte(n.secrets.AdminJWTSecret.Reveal()), LocalToken: token, Version: currentBuild().Version, Maintainer: n.file,
 		Node: n.name(), Nodes: n.roster, Rebind: n.links, PublicURL: func() string { return n.settings.Config().PublicURL }, SharesPublic: n.admin == nil,
+		Now: n.clock.Now,
 	})
 	if err != nil {
 		return nil, err
 	}
 	n.endStreams = n.adminAPI.EndStreams
-	page, err := rebindpage.New(rebindpage.Options{Links: n.links, Engine: n.engine, Resolver: parts.resolver, Audit: n.store, Logger: n.logger})
+	page, err := rebindpage.New(rebindpage.Options{Links: n.links, Engine: n.engine, Resolver: parts.resolver, Audit: n.store, Logger: n.logger, Now: n.clock.Now})
 	if err != nil {
 		return nil, err
 	}
 	options := httpapi.Options{
 		Engine: n.engine, Resolver: parts.resolver, Store: n.store, Proxy: n.proxy, Admin: n.adminAPI, Logger: n.logger, Rebind: page,
 		AdminNetworks: n.settings.Config().AdminNetworks, PublicMetrics: n.cfg.Metrics == metricsPublic, Downstream: n.reachDownstream,
+	}
+	if n.cluster != nil {
+		options.ClockAhead = n.clock.Ahead
 	}
 	if n.redis != nil {
 		options.Redis = n.redisHealth

@@ -7,9 +7,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"os"
-	"time"
 
-	"github.com/key-ip-sentinel/sentinel/engine/account"
 	"github.com/key-ip-sentinel/sentinel/engine/ratelimit"
 	"github.com/key-ip-sentinel/sentinel/store"
 	"github.com/key-ip-sentinel/sentinel/store/redis"
@@ -79,14 +77,6 @@ func (n *node) redisHealth() store.Health {
 	return n.redis.Health()
 }
 
-// failures returns what remembers failed logins for all nodes; nil: each does for itself.
-func (n *node) failures() account.Failures {
-	if n.redis == nil {
-		return nil
-	}
-	return n.redis.Logins(redis.LoginLimits{Failures: account.FailuresToLock, Window: account.FailureWindow, LockFor: account.LockFor})
-}
-
 // chargeUses counts what other nodes have let pass.
 func (n *node) chargeUses(uses []redis.Use) {
 	limiter := n.limiter.Load()
@@ -97,7 +87,7 @@ func (n *node) chargeUses(uses []redis.Use) {
 	for i, u := range uses {
 		list[i] = ratelimit.Use(u)
 	}
-	limiter.Charge(list, time.Now())
+	limiter.Charge(list, n.clock.Now())
 }
 
 // tellUses tells other nodes what this one has let pass, until ctx is done.

@@ -67,7 +67,7 @@ func (g *guard) beginEverywhere(ctx context.Context, name string, from netip.Add
 }
 
 // end tells the other nodes how it ended, and reports whether it locked the pair. What they
-// cannot be told they do not know, as while there is no Redis: this node does.
+// cannot be told they do not know, as while the servers that count are away: this node does.
 func (a *attempt) end(ctx context.Context, o outcome) (locked bool) {
 	if a.id == "" {
 		return false

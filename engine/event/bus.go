@@ -65,6 +65,13 @@ func (b *Bus) Skip(n uint64) {
 	}
 }
 
+// IsHeard reports whether there are subscribers.
+func (b *Bus) IsHeard() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.subscribers) > 0
+}
+
 // Subscribe returns the events from now on. Up to buffer of them wait to be
 // received; while there is no more room they are dropped, and counted in a
 // single event of type TypeLagged that comes before the next one. The channel

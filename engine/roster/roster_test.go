@@ -43,6 +43,8 @@ func (a *authority) Nodes(context.Context) (list []store.NodeBeat, err error) {
 	return list, a.away
 }
 
+func (a *authority) Time(context.Context) (time.Time, error) { return time.Now(), nil }
+
 func (a *authority) setAway(err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

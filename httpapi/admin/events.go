@@ -51,7 +51,7 @@ func (a *API) registerEvents() {
 	handle(a, operation{
 		method: http.MethodGet, path: "/events", id: id, tag: "events", role: account.Viewer,
 		summary: "Listen to what happens", content: eventsType,
-		about: "Server-sent events from now on: intercept (a new record of the log; of a flood, some 50 a second), binding (a change of a binding, or of many in one act), " +
+		about: "Server-sent events from now on: intercept (a new record of the log; of a flood, some 50 a second; those of other nodes of a cluster a second or two later), binding (a change of a binding, or of many in one act), " +
 			"setting (a change of a setting), alert (one has opened, was acknowledged or has closed), network, blocked and exception (a change of named networks, of blocked ones, of exceptions) and lagged (how many events were left out, because this listener was too slow or there were too many). " +
 			"The data of each is a JSON object with id, at, type and data. A comment comes every 15 seconds. Nothing is kept: Last-Event-ID is not " +
 			"heeded, so read the lists again after a new connection. The stream ends when the session ends or the token may no longer be used, within 30 seconds. " +

@@ -13,7 +13,7 @@ import (
 type clusterCollector struct {
 	api *API
 
-	up, behind, level, stale, outbox, outboxBytes, dropped, leader, redis *prometheus.Desc
+	up, behind, level, stale, outbox, outboxBytes, dropped, leader, redis, ahead *prometheus.Desc
 }
 
 func newClusterCollector(a *API) *clusterCollector {
@@ -29,12 +29,13 @@ func newClusterCollector(a *API) *clusterCollector {
 		dropped:     desc("sentinel_outbox_dropped_total", "Records that there was no room for among them."),
 		leader:      desc("sentinel_leader", "Whether this node is the leader, as far as it knows: 1 or 0."),
 		redis:       desc("sentinel_redis_up", "Whether this node reaches Redis: 1 or 0. Absent without one."),
+		ahead:       desc("sentinel_clock_ahead_seconds", "How far the clock of this node is ahead of that of PostgreSQL. Absent while that is not known."),
 	}
 }
 
 // Describe is part of prometheus.Collector.
 func (c *clusterCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.up, c.behind, c.level, c.stale, c.outbox, c.outboxBytes, c.dropped, c.leader, c.redis} {
+	for _, d := range []*prometheus.Desc{c.up, c.behind, c.level, c.stale, c.outbox, c.outboxBytes, c.dropped, c.leader, c.redis, c.ahead} {
 		ch <- d
 	}
 }
@@ -59,6 +60,9 @@ func (c *clusterCollector) Collect(ch chan<- prometheus.Metric) {
 	ch <- gaugeOf(c.leader, oneIf(self.Leader))
 	if self.Redis.State != store.HealthNone {
 		ch <- gaugeOf(c.redis, oneIf(self.Redis.State == store.HealthGood))
+	}
+	if self.Ahead != nil {
+		ch <- prometheus.MustNewConstMetric(c.ahead, prometheus.GaugeValue, self.Ahead.Seconds())
 	}
 	if err == nil {
 		ch <- prometheus.MustNewConstMetric(c.outbox, prometheus.GaugeValue, float64(cluster.Outbox.Batches))

@@ -44,6 +44,7 @@ type nodeBody struct {
 	Position   uint64    `json:"position" doc:"Up to which change its copy has everything; 0 for one that runs alone."`
 	Behind     uint64    `json:"behind" doc:"How many changes it knows of and does not have."`
 	LagSeconds *float64  `json:"lagSeconds" nullable:"true" doc:"How long ago its copy was level with the authority. A node looks once a second, so that less means nothing. Null: it never was."`
+	Clock      *float64  `json:"clockAheadSeconds" nullable:"true" doc:"How far its own clock is ahead of that of PostgreSQL, negative if it is behind. It goes by its own within 2 seconds, and otherwise by that of PostgreSQL. Null: not known, or none."`
 	Waiting    uint64    `json:"waiting" doc:"Batches of what it has counted and recorded that PostgreSQL does not have yet."`
 
 	PostgreSQL healthBody `json:"postgresql" doc:"As this node sees it."`
@@ -83,6 +84,10 @@ func showNode(n roster.Node) nodeBody {
 	if n.Lag >= 0 {
 		seconds := n.Lag.Seconds()
 		b.LagSeconds = &seconds
+	}
+	if n.Ahead != nil {
+		seconds := n.Ahead.Seconds()
+		b.Clock = &seconds
 	}
 	return b
 }

@@ -55,7 +55,7 @@ func migrate(ctx context.Context, config *pgx.ConnConfig, opts Options) error {
 		return fmt.Errorf("migrate: %w", err)
 	}
 	if there > own {
-		return fmt.Errorf("%w: the schema has version %d, this program knows %d", store.ErrNewer, there, own)
+		return newerSchema(there, own)
 	}
 	results, err := provider.Up(ctx)
 	if err != nil {
@@ -84,7 +84,7 @@ func (transactionLock) SessionLock(ctx context.Context, conn *sql.Conn) error {
 		return err
 	}
 	if encoding != "UTF8" {
-		return fmt.Errorf("%w: the database has the encoding %s, want UTF8", errUnfit, encoding)
+		return unfitEncoding(encoding)
 	}
 	if exists {
 		return nil // IF NOT EXISTS would ask for the right to make it
@@ -94,6 +94,23 @@ func (transactionLock) SessionLock(ctx context.Context, conn *sql.Conn) error {
 }
 
 var errUnfit = errors.New("database cannot be used")
+
+func unfitEncoding(encoding string) error {
+	return fmt.Errorf("%w: the database has the encoding %s, want UTF8", errUnfit, encoding)
+}
+
+func newerSchema(there, own int64) error {
+	return fmt.Errorf("%w: the schema has version %d, this program knows %d", store.ErrNewer, there, own)
+}
+
+// ownVersion returns the version of the schema that this program makes.
+func ownVersion() (int64, error) {
+	files, err := embedded.ReadDir("migrations")
+	if err != nil {
+		return 0, err
+	}
+	return goose.NumericComponent(files[len(files)-1].Name()) // they are in order
+}
 
 // SessionUnlock is part of lock.SessionLocker. Of a transaction that has failed, a
 // commit is a rollback.

@@ -67,3 +67,9 @@ func (s *Store) Nodes(ctx context.Context) (list []store.NodeBeat, err error) {
 	slices.SortFunc(list, func(a, b store.NodeBeat) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID)) })
 	return list, nil
 }
+
+// Time is part of store.Roster.
+func (s *Store) Time(ctx context.Context) (t time.Time, err error) {
+	err = s.view(ctx, `SELECT clock_timestamp()`, nil, func(rows pgx.Rows) error { return rows.Scan(&t) })
+	return t, err
+}

@@ -17,9 +17,10 @@ func TestRoster(t *testing.T) {
 	if list, err := s.Nodes(t.Context()); err != nil || len(list) != 0 {
 		t.Fatalf("nodes of an empty store: %v, %v", list, err)
 	}
+	ahead := -time.Hour
 	b := store.NodeState{
 		ID: "b/1", Name: "b", Version: "v1", Address: "[::1]:7000", Started: time.UnixMilli(1_700_000_000_000).UTC(), Leader: true,
-		Position: 1 << 62, Behind: 3, Lag: 1_500 * time.Millisecond, Waiting: 4,
+		Position: 1 << 62, Behind: 3, Lag: 1_500 * time.Millisecond, Ahead: &ahead, Waiting: 4,
 		Authority: store.Health{State: store.HealthGood}, Redis: store.Health{State: store.HealthAway, Error: "gone"},
 	}
 	for _, n := range []store.NodeState{{ID: "b/1", Name: "b"}, b, {ID: "b/0", Name: "b"}, {ID: "z", Name: "a"}} {
@@ -33,6 +34,9 @@ func TestRoster(t *testing.T) {
 	}
 	if got := list[2]; !reflect.DeepEqual(got.NodeState, b) || got.Silence > time.Minute {
 		t.Errorf("got %+v, want %+v", got, b)
+	}
+	if at, err := s.Time(t.Context()); err != nil || time.Since(at).Abs() > time.Minute {
+		t.Errorf("the time is %v, %v", at, err)
 	}
 	for _, id := range []string{"", strings.Repeat("x", store.MaxNameBytes+1)} {
 		if err := s.Beat(t.Context(), store.NodeState{ID: id}); !errors.Is(err, store.ErrInvalid) {

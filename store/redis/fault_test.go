@@ -225,7 +225,7 @@ func TestCluster(t *testing.T) {
 			}
 		}
 	}
-	logins := a.Logins(redis.LoginLimits{Failures: 1, Window: time.Minute, LockFor: time.Minute})
+	logins := a.Logins(store.LoginLimits{Failures: 1, Window: time.Minute, LockFor: time.Minute})
 	for _, pair := range strings.Split("abcdefgh", "") {
 		attempt, _, err := logins.Begin(t.Context(), pair)
 		if err != nil {

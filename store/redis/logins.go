@@ -6,6 +6,8 @@ import (
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/key-ip-sentinel/sentinel/store"
 )
 
 // The attempts of a pair are a sorted set: "f" and a number for each failure, "t" for each
@@ -58,18 +60,11 @@ return 0`
 // Logins remembers attempts to sign in for all nodes together.
 type Logins struct {
 	client *Client
-	limits LoginLimits
-}
-
-// LoginLimits say what locks.
-type LoginLimits struct {
-	Failures int           // of one pair, which lock it
-	Window   time.Duration // within which they count
-	LockFor  time.Duration
+	limits store.LoginLimits
 }
 
 // Logins returns what remembers attempts.
-func (c *Client) Logins(limits LoginLimits) *Logins { return &Logins{c, limits} }
+func (c *Client) Logins(limits store.LoginLimits) *Logins { return &Logins{c, limits} }
 
 // Begin admits an attempt of a pair, and returns its name; or for how long there is none.
 // Failures and attempts under way at all nodes count. Returns store.ErrUnavailable within

@@ -277,7 +277,7 @@ func TestCountsAreExact(t *testing.T) {
 // TestEverythingExpires, and names tell nothing of people.
 func TestEverythingExpires(t *testing.T) {
 	a := join(t, "a", plain(server))
-	logins := a.Logins(redis.LoginLimits{Failures: 2, Window: time.Minute, LockFor: time.Minute})
+	logins := a.Logins(store.LoginLimits{Failures: 2, Window: time.Minute, LockFor: time.Minute})
 	for i, pair := range []string{"admin|203.0.113.9", "admin|203.0.113.9", "other|2001:db8::1"} {
 		attempt, _, err := logins.Begin(t.Context(), pair)
 		if err != nil {
@@ -310,7 +310,7 @@ func TestEverythingExpires(t *testing.T) {
 }
 
 func TestLoginsOfAllNodes(t *testing.T) {
-	limits := redis.LoginLimits{Failures: 3, Window: time.Minute, LockFor: time.Minute}
+	limits := store.LoginLimits{Failures: 3, Window: time.Minute, LockFor: time.Minute}
 	a, b := join(t, "a", plain(server)).Logins(limits), join(t, "b", plain(server)).Logins(limits)
 	try := func(l *redis.Logins, pair string) (attempt string, wait time.Duration) {
 		t.Helper()
@@ -386,7 +386,7 @@ func TestLoginsOfAllNodes(t *testing.T) {
 
 // TestGuessesInParallel: of many at once, at all nodes, no more are admitted than lock.
 func TestGuessesInParallel(t *testing.T) {
-	limits := redis.LoginLimits{Failures: 5, Window: time.Minute, LockFor: time.Minute}
+	limits := store.LoginLimits{Failures: 5, Window: time.Minute, LockFor: time.Minute}
 	nodes := []*redis.Logins{join(t, "a", plain(server)).Logins(limits), join(t, "b", plain(server)).Logins(limits)}
 	var mu sync.Mutex
 	admitted, locked := 0, 0
@@ -422,7 +422,7 @@ func TestGuessesInParallel(t *testing.T) {
 
 // TestLocksEnd after their time.
 func TestLocksEnd(t *testing.T) {
-	logins := join(t, "a", plain(server)).Logins(redis.LoginLimits{Failures: 1, Window: time.Minute, LockFor: 200 * time.Millisecond})
+	logins := join(t, "a", plain(server)).Logins(store.LoginLimits{Failures: 1, Window: time.Minute, LockFor: 200 * time.Millisecond})
 	attempt, _, err := logins.Begin(t.Context(), "p")
 	if err != nil {
 		t.Fatal(err)

@@ -23,6 +23,15 @@ func (s *Store) Nodes(ctx context.Context) (list []store.NodeBeat, err error) {
 	return list, err
 }
 
+// Time is part of store.Roster.
+func (s *Store) Time(ctx context.Context) (t time.Time, err error) {
+	err = s.call(ctx, func(ctx context.Context, a store.Authority) (err error) {
+		t, err = a.Time(ctx)
+		return err
+	})
+	return t, err
+}
+
 // TrimFeed forgets changes of the authority, as its own TrimFeed does.
 func (s *Store) TrimFeed(ctx context.Context, before time.Time, limit int) (n int, err error) {
 	err = s.call(ctx, func(ctx context.Context, a store.Authority) (err error) {

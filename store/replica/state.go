@@ -22,6 +22,9 @@ const levelNotes = 60
 // still believed; once a second at least.
 const ageLooks = 100
 
+// levelWait is how long it is waited for a copy that has become old all at once.
+const levelWait = 100 * time.Millisecond
+
 // state is how far the copy has come.
 type state struct {
 	mu       sync.Mutex
@@ -146,6 +149,9 @@ func (s *Store) watchAge() {
 	for {
 		select {
 		case <-tick.C:
+			if s.state.isOlder(s.opts.MaxStaleness) {
+				s.levelAgain()
+			}
 			s.lookAtAge()
 		case <-s.ctx.Done():
 			return
@@ -170,9 +176,22 @@ func (s *Store) lookAtAge() {
 	}
 }
 
+// levelAgain has the follower look at once, and reports whether the copy is believed then:
+// the clock of a node that was set forth, or that slept, makes a copy old in one moment
+// that is level in the next. Who asks waits for that, but for a moment, and only once.
+func (s *Store) levelAgain() bool {
+	if s.state.stale.Load() || s.state.level.Load() == nil {
+		return false
+	}
+	s.wakeFollower()
+	ctx, cancel := context.WithTimeout(s.ctx, levelWait)
+	defer cancel()
+	return s.state.await(ctx, func() bool { return !s.state.isOlder(s.opts.MaxStaleness) }) == nil
+}
+
 // checkFresh returns why the copy is not believed.
 func (s *Store) checkFresh() error {
-	if !s.state.isOlder(s.opts.MaxStaleness) {
+	if !s.state.isOlder(s.opts.MaxStaleness) || s.levelAgain() {
 		return nil
 	}
 	level := s.state.levelAt()
@@ -186,7 +205,7 @@ func (s *Store) checkFresh() error {
 // noteLevel takes it that the copy was level at a time. Now and then it writes that
 // down, for after a restart.
 func (s *Store) noteLevel(at time.Time) {
-	s.state.setLevel(at)
+	s.state.change(func() { s.state.setLevel(at) })
 	s.lookAtAge()
 	if at.Sub(s.state.noted) < s.opts.MaxStaleness/levelNotes {
 		return

@@ -20,7 +20,8 @@ type Node struct {
 	StartedAt  time.Time `json:"startedAt"`
 	Position   uint64    `json:"position"`
 	Behind     uint64    `json:"behind"`
-	LagSeconds *float64  `json:"lagSeconds"` // nil: never level
+	LagSeconds *float64  `json:"lagSeconds"`        // nil: never level
+	Clock      *float64  `json:"clockAheadSeconds"` // of its own before that of PostgreSQL; nil: not known
 	Waiting    uint64    `json:"waiting"`
 	PostgreSQL Health    `json:"postgresql"`
 	Redis      Health    `json:"redis"`

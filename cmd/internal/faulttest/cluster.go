@@ -46,6 +46,7 @@ var addresses = [2]netip.Addr{netip.MustParseAddr("127.0.0.11"), netip.MustParse
 // cluster is the nodes with all that they need.
 type cluster struct {
 	binary     string
+	shifted    string // one with a clock that can be set; empty: no fault takes it
 	dir        string
 	postgres   *pgtest.Server
 	redis      *redistest.Server // nil: none

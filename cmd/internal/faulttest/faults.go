@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -21,6 +22,8 @@ type fault struct {
 	cutsOff bool
 	// ofRedis means that it takes one.
 	ofRedis bool
+	// ofClock means that it takes a program with a clock that can be set.
+	ofClock bool
 	// losesRecords means that a node may end with records that it had no time to keep.
 	losesRecords bool
 }
@@ -37,6 +40,8 @@ var faults = []fault{
 	{name: "node-black-hole", begin: blackHoleNode, cutsOff: true},
 	{name: "node-killed", begin: killNode, cutsOff: true, losesRecords: true},
 	{name: "node-frozen", begin: freezeNode, cutsOff: true},
+	{name: "clock-ahead", begin: clockOff(time.Hour), ofClock: true},
+	{name: "clock-behind", begin: clockOff(-time.Hour), ofClock: true},
 	{name: "redis-killed", begin: killRedis, ofRedis: true},
 	{name: "redis-frozen", begin: freezeRedis, ofRedis: true},
 	{name: "redis-flushed", begin: flushRedis, ofRedis: true},
@@ -155,6 +160,31 @@ func freezeNode(_ context.Context, r *run) (func(context.Context) error, error) 
 		n.isOut.Store(false)
 		return err
 	}, syscall.Kill(n.process.PID(), syscall.SIGSTOP)
+}
+
+// clockOff has the wall clock of one node jump, while it runs, and back.
+func clockOff(ahead time.Duration) func(context.Context, *run) (func(context.Context) error, error) {
+	return func(ctx context.Context, r *run) (func(context.Context) error, error) {
+		n := r.nodes[len(r.nodes)-1]
+		clock := Clock(filepath.Join(r.opts.Dir, n.name+".clock"))
+		if err := clock.Set(0); err != nil {
+			return nil, err
+		}
+		n.isOut.Store(true) // for as long as the other program takes to start
+		if err := n.process.Stop(); err != nil {
+			return nil, err
+		}
+		n.options.Binary = r.shifted
+		n.options.Env = append(n.options.Env, clock.Env())
+		if err := n.start(ctx); err != nil {
+			return nil, err
+		}
+		if err := r.awaitLevel(ctx); err != nil {
+			return nil, err
+		}
+		n.isOut.Store(false)
+		return func(context.Context) error { return clock.Set(0) }, clock.Set(ahead)
+	}
 }
 
 // killRedis is kill -9, and a start without what it knew.

@@ -123,6 +123,11 @@ func Run(ctx context.Context, opts Options) (report Report, err error) {
 		return Report{}, err
 	}
 	defer func() { err = errors.Join(err, c.stop()) }()
+	if slices.ContainsFunc(faults, func(f fault) bool { return f.ofClock && opts.has(f) }) {
+		if c.shifted, err = BuildWithClock(ctx, opts.Dir); err != nil {
+			return Report{}, err
+		}
+	}
 	r := &run{cluster: c, opts: opts, random: rand.New(rand.NewPCG(opts.Seed, opts.Seed))} // #nosec G404 -- a test that can be repeated
 	if err := r.introduce(ctx); err != nil {
 		return r.report, err

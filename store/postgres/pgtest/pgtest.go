@@ -308,6 +308,20 @@ func (s *Server) Exec(tb testing.TB, database, sql string) {
 }
 
 func (s *Server) exec(database, sql string) error {
+	return s.connected(database, func(ctx context.Context, conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, sql)
+		return err
+	})
+}
+
+// Number returns the one number that a statement tells.
+func (s *Server) Number(database, sql string) (n float64, err error) {
+	err = s.connected(database, func(ctx context.Context, conn *pgx.Conn) error { return conn.QueryRow(ctx, sql).Scan(&n) })
+	return n, err
+}
+
+// connected does something on a connection of its own.
+func (s *Server) connected(database string, do func(ctx context.Context, conn *pgx.Conn) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	conn, err := pgx.Connect(ctx, s.DSN(database))
@@ -315,8 +329,14 @@ func (s *Server) exec(database, sql string) error {
 		return err
 	}
 	defer func() { _ = conn.Close(ctx) }() // it has served
-	_, err = conn.Exec(ctx, sql)
-	return err
+	return do(ctx, conn)
+}
+
+// PID returns the process ID of the server, whose children its other processes are.
+func (s *Server) PID() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cmd.Process.Pid
 }
 
 // Stop ends the server and removes its files.

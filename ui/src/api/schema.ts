@@ -831,7 +831,7 @@ export interface paths {
         };
         /**
          * Listen to what happens
-         * @description Server-sent events from now on: intercept (a new record of the log; of a flood, some 50 a second), binding (a change of a binding, or of many in one act), setting (a change of a setting), alert (one has opened, was acknowledged or has closed), network, blocked and exception (a change of named networks, of blocked ones, of exceptions) and lagged (how many events were left out, because this listener was too slow or there were too many). The data of each is a JSON object with id, at, type and data. A comment comes every 15 seconds. Nothing is kept: Last-Event-ID is not heeded, so read the lists again after a new connection. The stream ends when the session ends or the token may no longer be used, within 30 seconds. At most 100 may listen at a time; others get 503.
+         * @description Server-sent events from now on: intercept (a new record of the log; of a flood, some 50 a second; those of other nodes of a cluster a second or two later), binding (a change of a binding, or of many in one act), setting (a change of a setting), alert (one has opened, was acknowledged or has closed), network, blocked and exception (a change of named networks, of blocked ones, of exceptions) and lagged (how many events were left out, because this listener was too slow or there were too many). The data of each is a JSON object with id, at, type and data. A comment comes every 15 seconds. Nothing is kept: Last-Event-ID is not heeded, so read the lists again after a new connection. The stream ends when the session ends or the token may no longer be used, within 30 seconds. At most 100 may listen at a time; others get 503.
          */
         get: operations["stream-events"];
         put?: never;
@@ -3933,6 +3933,11 @@ export interface components {
              * @description How many changes it knows of and does not have.
              */
             behind: number;
+            /**
+             * Format: double
+             * @description How far its own clock is ahead of that of PostgreSQL, negative if it is behind. It goes by its own within 2 seconds, and otherwise by that of PostgreSQL. Null: not known, or none.
+             */
+            clockAheadSeconds: number | null;
             /** @description Tells nodes apart, also those of one name; the same after a restart. */
             id: string;
             /**

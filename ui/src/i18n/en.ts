@@ -435,6 +435,7 @@ export default {
   nodes: {
     about: 'The Sentinels that share one PostgreSQL, each as it tells every few seconds.', aboutAlone: 'This Sentinel runs alone. Several that are given the same PG_DSN make a cluster, and stand here.',
     name: 'Node', self: 'answers you', leader: 'leader', leaderHelp: 'Does what is to be done once in the cluster, such as housekeeping.', lag: 'Behind', waiting: 'To hand over', waitingHelp: 'Batches of what it has counted and recorded that PostgreSQL does not have yet.', seen: 'Heard of',
+    clockAhead: 'Clock {time} ahead', clockBehind: 'Clock {time} behind', clockHelp: 'Its own clock is wrong, so it goes by that of PostgreSQL. See to its time synchronisation.',
     here: 'Here', lost: 'Lost', behind: 'Behind', alone: 'On its own', level: 'level', neverLevel: 'never level yet', lagOf: '{changes}, {time}', changes: '{n} change | {n} changes', position: 'Has everything up to change {n}.',
     answers: 'answers', away: 'away', unused: 'not used', notCurrent: 'PostgreSQL cannot be reached from here: the others are shown as they were last heard of.', all: 'All nodes',
   },

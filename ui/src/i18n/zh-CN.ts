@@ -435,6 +435,7 @@ const messages: Messages = {
   nodes: {
     about: '共用同一个 PostgreSQL 的 Sentinel，状态由各节点每隔几秒上报。', aboutAlone: '此 Sentinel 单独运行。多个 Sentinel 使用相同的 PG_DSN 即组成集群，并显示在这里。',
     name: '节点', self: '当前应答', leader: '主节点', leaderHelp: '负责集群中只需执行一次的工作，例如定期清理。', lag: '落后', waiting: '待提交', waitingHelp: '已统计和记录、但尚未写入 PostgreSQL 的批次。', seen: '最近上报',
+    clockAhead: '时钟快 {time}', clockBehind: '时钟慢 {time}', clockHelp: '该节点自身的时钟不准，因此改用 PostgreSQL 的时间。请检查其时间同步。',
     here: '在线', lost: '失联', behind: '落后', alone: '独立运行', level: '已同步', neverLevel: '尚未同步过', lagOf: '{changes}，约 {time}', changes: '{n} 项变更', position: '已有第 {n} 项及之前的全部变更。',
     answers: '正常', away: '无法连接', unused: '未使用', notCurrent: '此处无法连接 PostgreSQL，其他节点为最近一次上报的状态。', all: '全部节点',
   },

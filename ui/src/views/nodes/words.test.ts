@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest'
 import type { NodeState } from '@/api/nodes'
-import { healthOf, lagOf, stateOf } from './words'
+import { clockOf, healthOf, lagOf, stateOf } from './words'
 
 const node = (change: Partial<NodeState> = {}): NodeState => ({
-  id: 'a', name: 'a', self: true, state: 'here', seenAt: '', leader: true, version: '', address: '', startedAt: '', position: 9, behind: 0, lagSeconds: 0.4, waiting: 0,
+  id: 'a', name: 'a', self: true, state: 'here', seenAt: '', leader: true, version: '', address: '', startedAt: '', position: 9, behind: 0, lagSeconds: 0.4, clockAheadSeconds: 0.01, waiting: 0,
   postgresql: { state: 'ok' }, redis: { state: 'ok' }, ...change,
 })
 
@@ -17,6 +17,7 @@ describe('nodes', () => {
     expect(said({ postgresql: { state: 'away' }, lagSeconds: 60 })).toEqual(['On its own', 'warn', '1 min'])
     expect(said({ state: 'lost' })).toEqual(['Lost', 'danger', '–'])
     expect(said({ postgresql: { state: 'none' }, lagSeconds: null })).toEqual(['Here', 'ok', '–'])
+    expect([null, 0, 2, -1.9, 3600, -75].map((clockAheadSeconds) => clockOf(node({ clockAheadSeconds })))).toEqual(['', '', '', '', 'Clock 1 hr ahead', 'Clock 1 min 15 sec behind'])
     expect((['ok', 'away', 'none'] as const).map((state) => healthOf(node(), { state }).text)).toEqual(['answers', 'away', 'not used'])
     expect(healthOf(node({ state: 'lost' }), { state: 'ok' })).toEqual({ text: '–', tone: '' })
   })

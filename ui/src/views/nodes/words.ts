@@ -26,6 +26,16 @@ export function lagOf(of: NodeState): string {
   return of.behind > 0 ? t('nodes.lagOf', { changes: tn('nodes.changes', of.behind), time }) : time
 }
 
+/** Beyond this a node goes by the clock of PostgreSQL. */
+const clockTolerance = 2
+
+/** How far its own clock is wrong; empty if it is not. */
+export function clockOf(of: NodeState): string {
+  const ahead = of.clockAheadSeconds
+  if (of.state === 'lost' || ahead === null || Math.abs(ahead) <= clockTolerance) return ''
+  return t(ahead > 0 ? 'nodes.clockAhead' : 'nodes.clockBehind', { time: format.duration(Math.abs(ahead)) })
+}
+
 /** Whether a node reaches a server; of one that is lost, nobody knows. */
 export function healthOf(node: NodeState, of: PartHealth): Saying {
   if (node.state === 'lost') return { text: '–', tone: '' }
