@@ -40,8 +40,8 @@ type BulkResult struct {
 	Unchanged int `json:"unchanged"` // are as the act would have them already
 	Missing   int `json:"missing"`   // without a binding
 	Failed    int `json:"failed"`
-	// FirstError is why the first of those that failed did; empty if none did.
-	FirstError string `json:"firstError,omitempty"`
+	// FirstError is why the first of those that failed did; nil if none did.
+	FirstError error `json:"-"`
 }
 
 // Bulk does one act to many bindings, each in a step of its own. With a filter,
@@ -153,8 +153,8 @@ func (t *tally) add(action event.Action, err error) error {
 		t.result.Missing++
 	default:
 		t.result.Failed++
-		if t.result.FirstError == "" {
-			t.result.FirstError = err.Error()
+		if t.result.FirstError == nil {
+			t.result.FirstError = err
 		}
 		if errors.Is(err, store.ErrUnavailable) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 			return err

@@ -162,7 +162,7 @@ func TestBulkEndsWithTheStore(t *testing.T) {
 	label := "seen"
 	act := engine.BulkAct{Edit: &engine.BindingEdit{Label: &label}}
 	got, err := r.Bulk(t.Context(), engine.BulkTarget{Hashes: hashes}, act, false, nil)
-	if !errors.Is(err, store.ErrUnavailable) || got.Changed != 100 || got.Failed < 1 || got.Failed > 128 || !strings.Contains(got.FirstError, errBroken.Error()) {
+	if !errors.Is(err, store.ErrUnavailable) || got.Changed != 100 || got.Failed < 1 || got.Failed > 128 || !errors.Is(got.FirstError, errBroken) {
 		t.Errorf("got %+v, %v", got, err)
 	}
 	r.store.set(func(s *faultyStore) { s.replace = nil })
@@ -189,7 +189,7 @@ func TestBulkGoesOnAfterAConflict(t *testing.T) {
 	})
 	label := "seen"
 	got, err := r.Bulk(t.Context(), engine.BulkTarget{Hashes: hashes}, engine.BulkAct{Edit: &engine.BindingEdit{Label: &label}}, false, nil)
-	if err != nil || got.Changed != 97 || got.Failed != 3 || got.FirstError == "" {
+	if err != nil || got.Changed != 97 || got.Failed != 3 || got.FirstError == nil {
 		t.Errorf("got %+v, %v", got, err)
 	}
 }

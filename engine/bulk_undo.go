@@ -22,7 +22,7 @@ type BulkUndoResult struct {
 	Restored     int
 	ChangedSince int // have another revision, are gone, or are bound anew: left as they are
 	Failed       int
-	FirstError   string // why the first of those that failed did; empty if none did
+	FirstError   error // why the first of those that failed did; nil if none did
 }
 
 // UndoBulk takes back what Bulk did, each binding in a step of its own. One that

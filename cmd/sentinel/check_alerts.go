@@ -25,17 +25,17 @@ func (c *checker) checkAlerts(ctx context.Context) {
 		ch := item.Value
 		waiting += ch.Pending
 		switch {
-		case ch.Fault != "":
+		case ch.Fault.Message != "":
 			flag := "--new-url"
 			if ch.Type == string(send.Email) {
 				flag = "--new-password"
 			}
-			c.fail(check, "channel %s cannot send: %s, as with sentinel alerts channels edit %s %s", ch.ID, ch.Fault, ch.ID, flag)
+			c.fail(check, "channel %s cannot send: %s, as with sentinel alerts channels edit %s %s", ch.ID, ch.Fault.Message, ch.ID, flag)
 		case !ch.Enabled && ch.Pending > 0:
 			c.warn(check, "channel %s is switched off, and %d deliveries wait for it", ch.ID, ch.Pending)
 		case !ch.Enabled:
-		case ch.LastError != "":
-			c.fail(check, "channel %s fails, and %d deliveries wait for it: %s", ch.ID, ch.Pending, ch.LastError)
+		case ch.LastError.Message != "":
+			c.fail(check, "channel %s fails, and %d deliveries wait for it: %s", ch.ID, ch.Pending, ch.LastError.Message)
 		default:
 			well++
 		}

@@ -213,7 +213,7 @@ func writeEvidence(field func(name, text string), e client.Evidence) {
 	field("Reason", reason)
 	field("Last key", e.Hint)
 	field("Last request", strings.TrimSpace(e.Method+" "+e.Path))
-	field("Error", e.Error)
+	field("Error", e.Error.Message)
 	if !e.ArchivedBefore.IsZero() {
 		field("Archived before", localTime(e.ArchivedBefore))
 	}

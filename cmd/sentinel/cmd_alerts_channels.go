@@ -76,11 +76,11 @@ func newChannelsListCommand() *cobra.Command {
 // stateOf says how a channel is.
 func stateOf(c client.Channel) string {
 	switch {
-	case c.Fault != "":
+	case c.Fault.Message != "":
 		return "broken"
 	case !c.Enabled:
 		return "off"
-	case c.LastError != "":
+	case c.LastError.Message != "":
 		return "failing"
 	}
 	return "on"
@@ -95,7 +95,7 @@ func channelColumns() []column[client.Channel] {
 		{title: "TARGET", name: "target", text: func(c c) string { return c.Target }, fit: fit{min: 16}},
 		{title: "WAITING", name: "pending", text: func(c c) string { return count(uint64(max(c.Pending, 0))) }, fit: fit{right: true}},
 		{title: "LAST SENT", name: "lastSent", text: func(c c) string { return csvTime(c.LastSent) }, shown: func(c c) string { return localTime(c.LastSent) }, fit: fit{drop: 1}},
-		{title: "LAST ERROR", name: "lastError", text: func(c c) string { return c.Fault + c.LastError }, fit: fit{min: 12}},
+		{title: "LAST ERROR", name: "lastError", text: func(c c) string { return c.Fault.Message + c.LastError.Message }, fit: fit{min: 12}},
 		{name: "kinds", text: func(c c) string { return strings.Join(c.Kinds, " ") }, hidden: true},
 		{name: "language", text: func(c c) string { return c.Language }, hidden: true},
 		{name: "signed", text: func(c c) string { return fmt.Sprint(c.Signed) }, hidden: true},
@@ -144,7 +144,7 @@ func writeChannel(cmd *cobra.Command, form string, item client.Item[client.Chann
 	fields = append(fields, [2]string{"Proxy", yesNo(c.UseProxy)}, [2]string{"Waiting", fmt.Sprint(c.Pending)},
 		[2]string{"Since the start", fmt.Sprintf("%d delivered, %d failed, %d dropped", c.Delivered, c.Failed, c.Dropped)},
 		[2]string{"Last sent", localTime(c.LastSent)})
-	if problem := c.Fault + c.LastError; problem != "" {
+	if problem := c.Fault.Message + c.LastError.Message; problem != "" {
 		fields = append(fields, [2]string{"Last error", problem})
 	}
 	if c.ReadOnly {
@@ -199,7 +199,7 @@ func tellTest(cmd *cobra.Command, form, id string, r client.ChannelTest, raw jso
 		answer = "; it answered: " + client.Printable(r.Answer)
 	}
 	if !r.OK {
-		return fmt.Errorf("channel %s did not take the message: %s%s", id, client.Printable(r.Error), answer)
+		return fmt.Errorf("channel %s did not take the message: %s%s", id, client.Printable(r.Error.Message), answer)
 	}
 	return say(cmd, "channel %s took the message in %d ms%s\n", id, r.TookMs, answer)
 }

@@ -75,7 +75,7 @@ func lastError(d client.Delivery) string {
 	if len(d.Attempts) == 0 {
 		return ""
 	}
-	return d.Attempts[len(d.Attempts)-1].Error
+	return d.Attempts[len(d.Attempts)-1].Error.Message
 }
 
 func newRetryCommand() *cobra.Command {

@@ -209,7 +209,7 @@ func (b *bulk) report(cmd *cobra.Command, form string, item client.Item[client.B
 	case err != nil:
 		return err
 	case r.Failed > 0:
-		return fmt.Errorf("%s could not be changed: %s", bindings(r.Failed), client.Printable(r.FirstError))
+		return fmt.Errorf("%s could not be changed: %s", bindings(r.Failed), client.Printable(r.FirstError.Message))
 	case r.Missing > 0:
 		return notFoundf("%s of the %s keys are not bound", grouped(r.Missing), grouped(r.Matched))
 	}

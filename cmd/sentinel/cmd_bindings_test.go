@@ -251,7 +251,7 @@ func TestBulkSaysWhatBecameOfThem(t *testing.T) {
 		{`{"matched":1500,"changed":1200,"unchanged":300}`, "--label x --yes", exitOK, "1,200 bindings banned, 300 already banned\n"},
 		{`{"matched":2,"changed":2}`, "--label x --dry-run", exitOK, "2 bindings would be banned\n"},
 		{`{"matched":2,"changed":1,"missing":1}`, "--label x --yes", exitNotFound, "1 of the 2 keys are not bound"},
-		{`{"matched":2,"changed":1,"failed":1,"firstError":"disk\u001b[2J"}`, "--label x --yes", exitFailure, `1 binding could not be changed: disk\x1b[2J`},
+		{`{"matched":2,"changed":1,"failed":1,"firstError":{"message":"disk\u001b[2J"}}`, "--label x --yes", exitFailure, `1 binding could not be changed: disk\x1b[2J`},
 	}
 	for _, test := range tests {
 		var sent struct {

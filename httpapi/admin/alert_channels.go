@@ -92,12 +92,12 @@ type channelBody struct {
 	Signed      bool      `json:"signed" doc:"Whether there is a secret."`
 	HasPassword bool      `json:"hasPassword" doc:"Whether there is a password."`
 	ReadOnly    bool      `json:"readOnly" doc:"Whether it comes from the setting ALERT_WEBHOOK_URL, and is changed there."`
-	Fault       string    `json:"fault,omitempty" doc:"Why nothing can be sent: its secrets cannot be read, and have to be entered again."`
+	Fault       *failure  `json:"fault,omitempty" doc:"Why nothing can be sent: its secrets cannot be read, and have to be entered again."`
 	Pending     int       `json:"pending" doc:"Deliveries that wait."`
 	Delivered   uint64    `json:"delivered" doc:"Deliveries that arrived, since the start of the server."`
 	Failed      uint64    `json:"failed" doc:"Deliveries that failed, after a day of attempts, since the start."`
 	Dropped     uint64    `json:"dropped" doc:"Deliveries that were dropped, as too many waited, since the start."`
-	LastError   string    `json:"lastError,omitempty" doc:"Why the last attempt failed; absent: it did not."`
+	LastError   *failure  `json:"lastError,omitempty" doc:"Why the last attempt failed; absent: it did not."`
 	LastSent    time.Time `json:"lastSent,omitzero" doc:"When something last arrived, since the start."`
 	CreatedAt   time.Time `json:"createdAt,omitzero" doc:"When it was made."`
 	UpdatedAt   time.Time `json:"updatedAt,omitzero" doc:"When it was last changed."`
@@ -107,8 +107,8 @@ type channelBody struct {
 func showChannel(c alert.Channel) channelBody {
 	out := channelBody{
 		ID: c.ID, Type: c.Type, ChannelFields: ChannelFields{Enabled: c.Enabled, Language: c.Language, UseProxy: c.UseProxy},
-		Target: c.Target, Signed: c.Signed, HasPassword: c.HasPassword, ReadOnly: c.ReadOnly, Fault: c.Fault,
-		Pending: c.Pending, Delivered: c.Delivered, Failed: c.Failed, Dropped: c.Dropped, LastError: c.LastError, LastSent: c.LastSent,
+		Target: c.Target, Signed: c.Signed, HasPassword: c.HasPassword, ReadOnly: c.ReadOnly, Fault: failureOf(c.Fault),
+		Pending: c.Pending, Delivered: c.Delivered, Failed: c.Failed, Dropped: c.Dropped, LastError: failureOf(c.LastError), LastSent: c.LastSent,
 		CreatedAt: c.CreatedAt, UpdatedAt: c.UpdatedAt, Revision: c.Revision,
 	}
 	for _, k := range c.Kinds {
@@ -261,13 +261,13 @@ func (a *API) deleteChannel(ctx context.Context, c *call, in *deleteChannelInput
 
 type testChannelOutput struct{ Body testResult }
 
-// testResult is alert.TestResult, for the document.
+// testResult is alert.TestResult as the API shows it.
 type testResult struct {
-	OK     bool   `json:"ok" doc:"Whether the receiver took the message."`
-	Status int    `json:"status,omitempty" doc:"Of HTTP or SMTP, if there was an answer."`
-	Answer string `json:"answer,omitempty" doc:"The beginning of the answer."`
-	Error  string `json:"error,omitempty" doc:"Why it did not arrive."`
-	TookMs int64  `json:"tookMs" doc:"How long it took, in milliseconds."`
+	OK     bool     `json:"ok" doc:"Whether the receiver took the message."`
+	Status int      `json:"status,omitempty" doc:"Of HTTP or SMTP, if there was an answer."`
+	Answer string   `json:"answer,omitempty" doc:"The beginning of the answer."`
+	Error  *failure `json:"error,omitempty" doc:"Why it did not arrive."`
+	TookMs int64    `json:"tookMs" doc:"How long it took, in milliseconds."`
 }
 
 // tested is what the audit trail says of a test.
@@ -285,5 +285,7 @@ func (a *API) testChannel(ctx context.Context, c *call, in *ChannelPath) (*testC
 	if err := a.audit(ctx, c, "channel.test", channelTarget(in.ID), nil, tested{result.OK, result.Status}); err != nil {
 		return nil, err
 	}
-	return &testChannelOutput{testResult(result)}, nil
+	return &testChannelOutput{testResult{
+		OK: result.OK, Status: result.Status, Answer: result.Answer, Error: failureOf(result.Error), TookMs: result.TookMs,
+	}}, nil
 }

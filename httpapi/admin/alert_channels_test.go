@@ -3,7 +3,11 @@ package admin_test
 import (
 	"context"
 	"fmt"
+	"io"
+	"log"
 	"net/http"
+	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -12,6 +16,11 @@ import (
 	"github.com/key-ip-sentinel/sentinel/httpapi/admin"
 )
 
+type failureJSON struct {
+	Message, Code string
+	Params        map[string]string
+}
+
 type channelJSON struct {
 	ID, Type, Target, Language    string
 	Enabled, Signed, ReadOnly     bool
@@ -19,7 +28,8 @@ type channelJSON struct {
 	Kinds                         []string
 	Mail                          *struct{ Host, TLS string }
 	Revision                      uint64
-	LastError, Fault, LastSent    string
+	LastError, Fault              failureJSON
+	LastSent                      string
 	Pending, Delivered, CreatedAt any
 }
 
@@ -52,9 +62,10 @@ func TestChannels(t *testing.T) {
 
 	// It is switched off, and tried all the same.
 	var result struct {
-		OK            bool
-		Status        int
-		Answer, Error string
+		OK     bool
+		Status int
+		Answer string
+		Error  failureJSON
 	}
 	s.call(account.Admin, "POST", "/alert-channels/ops/test", nil).want(http.StatusOK).into(&result)
 	if !result.OK || result.Status != 200 || h.got.Load() != 1 {
@@ -62,7 +73,7 @@ func TestChannels(t *testing.T) {
 	}
 	h.fails.Store(true)
 	s.call(account.Admin, "POST", "/alert-channels/ops/test", nil).want(http.StatusOK).into(&result)
-	if result.OK || result.Status != 502 || result.Answer != "no room" || result.Error == "" {
+	if result.OK || result.Status != 502 || result.Answer != "no room" || result.Error.Code != "send_status" || result.Error.Params["status"] != "502" {
 		t.Errorf("got %+v", result)
 	}
 	s.call(account.Admin, "PUT", "/alert-channels/ops", map[string]any{"enabled": true, "secret": "", "url": h.URL + "/hidden-too"}, "If-Match: "+edited.header.Get("ETag")).
@@ -89,6 +100,51 @@ func TestChannels(t *testing.T) {
 	}
 	if s.trailHas("hidden") {
 		t.Error("secrets are on record")
+	}
+}
+
+// TestFailuresOfChannelsHaveCodes has channels fail in the ways in which they do.
+func TestFailuresOfChannelsHaveCodes(t *testing.T) {
+	s := newSite(t)
+	plain, closed := newHook(t), newHook(t)
+	closed.Close()
+	// What it complains of is not of interest.
+	stranger := httptest.NewUnstartedServer(http.NotFoundHandler())
+	stranger.Config.ErrorLog = log.New(io.Discard, "", 0)
+	stranger.StartTLS()
+	t.Cleanup(stranger.Close)
+	redirect := httptest.NewServer(http.RedirectHandler("/elsewhere", http.StatusFound))
+	t.Cleanup(redirect.Close)
+	mail := func(server string) map[string]any {
+		host, port, _ := strings.Cut(strings.TrimPrefix(server, "http://"), ":")
+		number, err := strconv.Atoi(port)
+		must(t, err)
+		return map[string]any{"host": host, "port": number, "tls": "none", "from": "a@example.com", "to": []string{"b@example.com"}}
+	}
+	tests := []struct {
+		id, kind, url, code string
+		mail                map[string]any
+	}{
+		{id: "gone", kind: "webhook", url: closed.URL, code: "net_refused"},
+		{id: "no-tls", kind: "webhook", url: strings.Replace(plain.URL, "http:", "https:", 1), code: "tls_none"},
+		{id: "stranger", kind: "webhook", url: stranger.URL, code: "tls_unknown"},
+		{id: "redirect", kind: "slack", url: redirect.URL, code: "send_redirect"},
+		{id: "no-bot", kind: "dingtalk", url: plain.URL, code: "send_no_bot"},
+		{id: "no-mail", kind: "email", code: "net_refused", mail: mail(closed.URL)},
+	}
+	for _, test := range tests {
+		body := map[string]any{"id": test.id, "type": test.kind, "enabled": true}
+		if test.mail != nil {
+			body["mail"] = test.mail
+		} else {
+			body["url"] = test.url
+		}
+		s.call(account.Admin, "POST", "/alert-channels", body).want(http.StatusCreated)
+		var result struct{ Error failureJSON }
+		a := s.call(account.Admin, "POST", "/alert-channels/"+test.id+"/test", nil).want(http.StatusOK).into(&result)
+		if result.Error.Code != test.code || result.Error.Message == "" {
+			t.Errorf("%s: got %s, want code %s", test.id, a.body, test.code)
+		}
 	}
 }
 
@@ -187,7 +243,7 @@ func TestChannelsSealedWithAnotherKey(t *testing.T) {
 	})
 	var got channelJSON
 	other.call(account.Viewer, "GET", "/alert-channels/ops", nil).want(http.StatusOK).into(&got)
-	if got.Fault == "" {
+	if got.Fault.Code != "channel_sealed" {
 		t.Errorf("got %+v", got)
 	}
 	if a := other.call(account.Viewer, "GET", "/dashboard", nil); !strings.Contains(string(a.body), `"state":"broken"`) {

@@ -57,7 +57,7 @@ type evidenceBody struct {
 	Method         string         `json:"method,omitempty" doc:"Of the last request."`
 	Path           string         `json:"path,omitempty" doc:"Of the last request."`
 	Observed       bool           `json:"observed,omitempty" doc:"Whether the last request was let pass, because Sentinel only observes."`
-	Error          string         `json:"error,omitempty" doc:"Why the store or the downstream fails."`
+	Error          *failure       `json:"error,omitempty" doc:"Why the store or the downstream fails."`
 	ArchivedBefore time.Time      `json:"archivedBefore,omitzero" doc:"When an earlier binding of the key was archived."`
 	Hint           string         `json:"hint,omitempty" doc:"A few characters of the last key whose first use was held."`
 	Held           string         `json:"held,omitempty" example:"trusted_proxy" doc:"Why it was held: trusted_proxy, container_gateway or burst."`
@@ -79,7 +79,7 @@ func showAlert(a alert.Alert) alertBody {
 		AcknowledgedBy: a.AcknowledgedBy, AcknowledgedAt: a.AcknowledgedAt,
 		Evidence: evidenceBody{
 			Addresses: make([]addressCount, 0, len(e.Addresses)), Reason: e.Reason, Method: e.Method, Path: e.Path, Observed: e.Observed,
-			Error: e.Error, ArchivedBefore: e.ArchivedBefore, Hint: e.Hint, Held: e.Held, Bindings: e.Bindings, Networks: e.Networks, Minutes: e.Minutes,
+			Error: failureOf(e.Error), ArchivedBefore: e.ArchivedBefore, Hint: e.Hint, Held: e.Held, Bindings: e.Bindings, Networks: e.Networks, Minutes: e.Minutes,
 		},
 	}
 	orEmpty(&out.Evidence.Networks)
@@ -109,7 +109,7 @@ type attemptBody struct {
 	TookMs   int64     `json:"tookMs" doc:"How long it took, in milliseconds."`
 	Status   int       `json:"status,omitempty" doc:"Of HTTP or SMTP, if there was an answer."`
 	Answer   string    `json:"answer,omitempty" doc:"The beginning of the answer, unless it was the same the time before."`
-	Error    string    `json:"error,omitempty" doc:"Why it did not arrive; absent: it did."`
+	Error    *failure  `json:"error,omitempty" doc:"Why it did not arrive; absent: it did."`
 	Together int       `json:"together,omitempty" doc:"How many deliveries went in the same message, if several."`
 }
 
@@ -119,7 +119,9 @@ func showDelivery(d alert.Delivery) deliveryBody {
 		EndedAt: d.EndedAt, NextAt: d.NextAt, Tries: d.Tries, Attempts: make([]attemptBody, 0, len(d.Attempts)),
 	}
 	for _, a := range d.Attempts {
-		out.Attempts = append(out.Attempts, attemptBody(a))
+		out.Attempts = append(out.Attempts, attemptBody{
+			At: a.At, TookMs: a.TookMs, Status: a.Status, Answer: a.Answer, Error: failureOf(a.Error), Together: a.Together,
+		})
 	}
 	return out
 }

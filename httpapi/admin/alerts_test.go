@@ -47,8 +47,9 @@ type deliveryJSON struct {
 	ID, Channel, AlertID, Kind, Event, State string
 	Tries                                    int
 	Attempts                                 []struct {
-		Status        int
-		Answer, Error string
+		Status int
+		Answer string
+		Error  failureJSON
 	}
 }
 
@@ -166,8 +167,9 @@ func (s *site) deliveries(query string) []deliveryJSON {
 
 // channelHealth is what the dashboard says of one channel.
 type channelHealth struct {
-	ID, State, LastError string
-	Pending              int
+	ID, State string
+	LastError failureJSON
+	Pending   int
 }
 
 // onlyChannel returns the health of the only channel, of which one alert is open.
@@ -203,13 +205,13 @@ func TestAReceiverThatFails(t *testing.T) {
 	}
 	eventually(t, "an attempt", func() bool { d := s.deliveries(""); return len(d) == 1 && d[0].Tries == 1 })
 	d := s.deliveries("?channel=ops&state=pending&alert=" + s.alertsOf("").Items[0].ID)[0]
-	if d.Event != "opened" || len(d.Attempts) != 1 || d.Attempts[0].Status != 502 || d.Attempts[0].Answer != "no room" || d.Attempts[0].Error == "" {
+	if d.Event != "opened" || len(d.Attempts) != 1 || d.Attempts[0].Status != 502 || d.Attempts[0].Answer != "no room" || d.Attempts[0].Error.Code != "send_status" {
 		t.Errorf("got %+v", d)
 	}
 	if got := s.deliveries("?channel=other"); len(got) != 0 {
 		t.Errorf("got %+v", got)
 	}
-	if got := s.onlyChannel(); got.State != "failing" || got.Pending != 1 || got.LastError != "answered with status 502" {
+	if got := s.onlyChannel(); got.State != "failing" || got.Pending != 1 || got.LastError.Message != "answered with status 502" || got.LastError.Code != "send_status" {
 		t.Errorf("got %+v", got)
 	}
 	_, sample := scrape(t, s.api.Metrics())
@@ -223,7 +225,7 @@ func TestAReceiverThatFails(t *testing.T) {
 	s.call(account.Operator, "POST", "/alert-deliveries/"+d.ID+"/retry", nil).want(http.StatusOK)
 	eventually(t, "the delivery", func() bool { return len(s.deliveries("?state=delivered")) == 1 })
 	s.call(account.Operator, "POST", "/alert-deliveries/"+d.ID+"/retry", nil).wantFault(http.StatusConflict, "delivered")
-	if got := s.onlyChannel(); got.State != "ok" || got.LastError != "" || h.got.Load() != 1 {
+	if got := s.onlyChannel(); got.State != "ok" || got.LastError.Code != "" || h.got.Load() != 1 {
 		t.Errorf("got %+v, and %d messages", got, h.got.Load())
 	}
 	if _, sample := scrape(t, s.api.Metrics()); sample("sentinel_alert_deliveries_total", "channel", "ops", "result", "delivered") != 1 || sample("sentinel_alert_channel_up", "channel", "ops") != 1 {

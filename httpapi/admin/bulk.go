@@ -56,26 +56,24 @@ type bulkEdit struct {
 
 // bulkResult is engine.BulkResult as the API shows it.
 type bulkResult struct {
-	Matched    int    `json:"matched" doc:"Distinct keys given, or chosen by the filter."`
-	Changed    int    `json:"changed" doc:"Changed, or with dryRun: would be changed."`
-	Unchanged  int    `json:"unchanged" doc:"Already as the act would have them."`
-	Missing    int    `json:"missing" doc:"Without a binding."`
-	Failed     int    `json:"failed" doc:"Not changed because of an error."`
-	FirstError string `json:"firstError,omitempty" doc:"Why the first one failed."`
-	DryRun     bool   `json:"dryRun" doc:"Whether this was a dry run, which has changed nothing."`
-	ID         string `json:"id,omitempty" doc:"Names the change, for undo; absent if nothing was changed."`
+	Matched    int      `json:"matched" doc:"Distinct keys given, or chosen by the filter."`
+	Changed    int      `json:"changed" doc:"Changed, or with dryRun: would be changed."`
+	Unchanged  int      `json:"unchanged" doc:"Already as the act would have them."`
+	Missing    int      `json:"missing" doc:"Without a binding."`
+	Failed     int      `json:"failed" doc:"Not changed because of an error."`
+	FirstError *failure `json:"firstError,omitempty" doc:"Why the first one failed."`
+	DryRun     bool     `json:"dryRun" doc:"Whether this was a dry run, which has changed nothing."`
+	ID         string   `json:"id,omitempty" doc:"Names the change, for undo; absent if nothing was changed."`
 
 	Warnings []warning `json:"warnings,omitempty" doc:"What is odd about the rule that was sent, such as a prefix that adds nothing; absent if nothing is."`
 }
 
-func (r *bulkResult) add(part engine.BulkResult) {
+func (a *API) addBulk(ctx context.Context, r *bulkResult, part engine.BulkResult) {
 	r.Changed += part.Changed
 	r.Unchanged += part.Unchanged
 	r.Missing += part.Missing
 	r.Failed += part.Failed
-	if r.FirstError == "" {
-		r.FirstError = part.FirstError
-	}
+	r.FirstError = a.firstFailure(ctx, r.FirstError, part.FirstError)
 }
 
 type bulkOutput struct {
@@ -104,7 +102,7 @@ func (a *API) bulk(ctx context.Context, c *call, in *struct{ Body bulkInput }) (
 	run := bulkRun{ID: rand.Text(), Act: in.Body.Act}
 	for chunk := range slices.Chunk(hashes, bulkChunk) {
 		part, err := a.bulkChunk(ctx, c, run, chunk, act, in.Body.DryRun)
-		result.add(part)
+		a.addBulk(ctx, &result, part)
 		if errors.Is(err, store.ErrUnavailable) && result.Changed > 0 {
 			a.opts.Logger.Error("change of many bindings not finished", "request_id", c.requestID, "changed", result.Changed, "error", err)
 			return nil, faultf(http.StatusServiceUnavailable, "store_unavailable",

@@ -1,19 +1,25 @@
 package admin_test
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
 	"testing"
 
+	"github.com/key-ip-sentinel/sentinel/engine"
 	"github.com/key-ip-sentinel/sentinel/engine/account"
+	"github.com/key-ip-sentinel/sentinel/engine/credential"
+	"github.com/key-ip-sentinel/sentinel/httpapi/admin"
 	"github.com/key-ip-sentinel/sentinel/store"
 )
 
 type bulkResult struct {
 	Matched, Changed, Unchanged, Missing, Failed int
 	DryRun                                       bool
+	FirstError                                   *failureJSON
 }
 
 func (s *site) bulk(body map[string]any) bulkResult {
@@ -95,6 +101,35 @@ func TestBulkRefusesAnotherNumber(t *testing.T) {
 		t.Errorf("got %q; %d are banned", f.Detail, s.banned())
 	}
 	s.wantTrail(0)
+}
+
+// brokenChanges is a store that does not take changes of bindings.
+type brokenChanges struct{ store.Store }
+
+func (brokenChanges) ReplaceBinding(context.Context, store.Binding) (store.Binding, error) {
+	return store.Binding{}, errors.New("medium is broken")
+}
+
+// TestBulkSaysWhyItFailed, with a code, and without what is only for the log.
+func TestBulkSaysWhyItFailed(t *testing.T) {
+	s := newSite(t, func(o *admin.Options) {
+		keys, err := credential.New(credential.Options{Profile: credential.ProfileNewAPI, Secret: []byte(strings.Repeat("secret for tests only ", 2))})
+		must(t, err)
+		o.Engine, err = engine.New(engine.Options{
+			Store: brokenChanges{o.Store}, Resolver: o.Resolver, Credentials: keys, Policy: engine.DefaultPolicy(), Logger: o.Logger, CacheEntries: 1000,
+		})
+		must(t, err)
+		t.Cleanup(func() { must(t, o.Engine.Close(context.Background())) })
+	})
+	s.bind(1)
+	s.bind(2)
+	got := s.bulk(map[string]any{"filter": map[string]any{"status": "active"}, "act": "ban"})
+	if got.Failed != 2 || got.Changed != 0 || got.FirstError == nil || got.FirstError.Code != "internal" || strings.Contains(got.FirstError.Message, "medium") {
+		t.Errorf("got %+v", got)
+	}
+	if !strings.Contains(s.log.String(), "medium is broken") {
+		t.Error("the log does not say why")
+	}
 }
 
 func TestBadBulkIsRefused(t *testing.T) {

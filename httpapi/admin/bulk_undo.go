@@ -46,10 +46,10 @@ type bulkUndoOutput struct {
 
 // bulkUndoResult is engine.BulkUndoResult as the API shows it.
 type bulkUndoResult struct {
-	Restored     int    `json:"restored" doc:"As they were before."`
-	ChangedSince int    `json:"changedSince" doc:"Left as they are, since they have changed meanwhile."`
-	Failed       int    `json:"failed" doc:"Not restored because of an error."`
-	FirstError   string `json:"firstError,omitempty" doc:"Why the first one failed."`
+	Restored     int      `json:"restored" doc:"As they were before."`
+	ChangedSince int      `json:"changedSince" doc:"Left as they are, since they have changed meanwhile."`
+	Failed       int      `json:"failed" doc:"Not restored because of an error."`
+	FirstError   *failure `json:"firstError,omitempty" doc:"Why the first one failed."`
 }
 
 func (a *API) undoBulk(ctx context.Context, c *call, in *bulkUndoInput) (*bulkUndoOutput, error) {
@@ -67,9 +67,7 @@ func (a *API) undoBulk(ctx context.Context, c *call, in *bulkUndoInput) (*bulkUn
 		out.Body.Restored += part.Restored
 		out.Body.ChangedSince += part.ChangedSince
 		out.Body.Failed += part.Failed
-		if out.Body.FirstError == "" {
-			out.Body.FirstError = part.FirstError
-		}
+		out.Body.FirstError = a.firstFailure(ctx, out.Body.FirstError, part.FirstError)
 		if err != nil {
 			return nil, err
 		}

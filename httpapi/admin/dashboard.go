@@ -45,7 +45,7 @@ type alertHealth struct {
 type channelHealth struct {
 	ID        string    `json:"id" doc:"ID of the channel."`
 	State     string    `json:"state" enum:"ok,off,failing,broken" doc:"off: nothing is sent to it. failing: the last attempt failed, and is made again. broken: its secrets cannot be read."`
-	LastError string    `json:"lastError,omitempty" doc:"Why nothing is sent, or the last attempt failed."`
+	LastError *failure  `json:"lastError,omitempty" doc:"Why nothing is sent, or the last attempt failed."`
 	LastSent  time.Time `json:"lastSent,omitzero" doc:"When something last arrived, since the start."`
 	Pending   int       `json:"pending" doc:"Deliveries that wait."`
 }
@@ -54,10 +54,10 @@ func (a *API) alertHealth() alertHealth {
 	stats, channels := a.opts.Alerts.Stats(), a.opts.Alerts.Channels()
 	h := alertHealth{Open: stats.Open, Channels: make([]channelHealth, 0, len(channels)), Unsaved: stats.Unsaved, Missed: stats.Inputs}
 	for _, c := range channels {
-		one := channelHealth{ID: c.ID, State: "ok", LastError: c.LastError, LastSent: c.LastSent, Pending: c.Pending}
+		one := channelHealth{ID: c.ID, State: "ok", LastError: failureOf(c.LastError), LastSent: c.LastSent, Pending: c.Pending}
 		switch {
 		case c.Fault != "":
-			one.State, one.LastError = "broken", c.Fault
+			one.State, one.LastError = "broken", failureOf(c.Fault)
 		case !c.Enabled:
 			one.State = "off"
 		case c.LastError != "":

@@ -204,9 +204,17 @@ func (s *spoken) UnmarshalJSON(raw []byte) error {
 func checkWorded(t testing.TB, a *answer) {
 	t.Helper()
 	type said struct{ Message, Code string }
-	var body struct{ Errors, Warnings []said }
+	var body struct {
+		Errors, Warnings  []said
+		FirstError, Error *said
+	}
 	if json.Unmarshal(a.body, &body) != nil {
 		return // of another kind
+	}
+	for _, one := range []*said{body.FirstError, body.Error} {
+		if one != nil {
+			body.Errors = append(body.Errors, *one)
+		}
 	}
 	for _, one := range append(body.Errors, body.Warnings...) {
 		if one.Message != "" && one.Code == "" {

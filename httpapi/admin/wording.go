@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"context"
 	"regexp"
 	"strings"
 )
@@ -23,6 +24,31 @@ func warningsOf(texts []string) (list []warning) {
 		list = append(list, warning{text, wordingOf(text)})
 	}
 	return list
+}
+
+// failure is why something did not go well.
+type failure struct {
+	Message string `json:"message" doc:"What went wrong, for people to read."`
+	Wording
+}
+
+// failureOf says why a channel, or what watches over it, did not get through; nil
+// if nothing is said.
+func failureOf(message string) *failure {
+	if message == "" {
+		return nil
+	}
+	return &failure{message, wordingIn(deliveryTexts, message)}
+}
+
+// firstFailure says why the first of many changes was not made, unless an earlier
+// one is known. As with any answer, what callers cannot mend is only in the log.
+func (a *API) firstFailure(ctx context.Context, known *failure, err error) *failure {
+	if known != nil || err == nil {
+		return known
+	}
+	fault := a.faultOf(ctx, err)
+	return &failure{fault.detail, wordingOf(fault.detail)}
 }
 
 // text is a fixed text, with names in braces for what differs from time to time.
@@ -48,21 +74,29 @@ func compileTexts(list []text) []compiledText {
 // their errors for people; here is the one place where they become codes, rather
 // than in every one of them.
 func wordingOf(message string) Wording {
-	for _, candidate := range []string{message, withoutField(message)} {
-		for _, t := range texts {
-			values := t.pattern.FindStringSubmatch(candidate)
-			if values == nil {
-				continue
-			}
-			w := Wording{Code: t.code}
-			for i, name := range t.pattern.SubexpNames()[1:] {
-				if w.Params == nil {
-					w.Params = make(map[string]string)
-				}
-				w.Params[name] = values[i+1]
-			}
-			return w
+	if w := wordingIn(texts, message); w.Code != "" {
+		return w
+	}
+	if rest := withoutField(message); rest != message {
+		return wordingIn(texts, rest)
+	}
+	return Wording{}
+}
+
+func wordingIn(list []compiledText, message string) Wording {
+	for _, t := range list {
+		values := t.pattern.FindStringSubmatch(message)
+		if values == nil {
+			continue
 		}
+		w := Wording{Code: t.code}
+		for i, name := range t.pattern.SubexpNames()[1:] {
+			if w.Params == nil {
+				w.Params = make(map[string]string)
+			}
+			w.Params[name] = values[i+1]
+		}
+		return w
 	}
 	return Wording{}
 }

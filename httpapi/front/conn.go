@@ -15,7 +15,7 @@ import (
 )
 
 // phase is what a connection is at.
-type phase uint32
+type phase uint8
 
 const (
 	idle  phase = iota // waiting for the first byte of a request
@@ -23,6 +23,22 @@ const (
 	busy               // with a request, or with handing it over
 	ended              // for whoever ended it
 )
+
+// state is the phase of a connection, in its last two bits, and how many there were
+// before it: who has seen a state twice knows that nothing has happened meanwhile.
+type state uint64
+
+func (s state) phase() phase { return phase(s & 3) }
+
+func (s state) next(to phase) state { return (s>>2+1)<<2 | state(to) }
+
+type atomicState struct{ of atomic.Uint64 }
+
+func (a *atomicState) Load() state { return state(a.of.Load()) }
+
+func (a *atomicState) CompareAndSwap(old, next state) bool {
+	return a.of.CompareAndSwap(uint64(old), uint64(next))
+}
 
 // longAgo is a deadline that has passed.
 var longAgo = time.Unix(1, 0)
@@ -39,10 +55,9 @@ type conn struct {
 	answer answer
 	post   bool // the last request was one
 
-	phase atomic.Uint32
-	turn  atomic.Uint64 // rises with each phase
-	seen  uint64        // turn, at the server's last look; guarded by its lock
-	since time.Time     // of that turn; likewise
+	state atomicState
+	seen  state     // at the server's last look; guarded by its lock
+	since time.Time // when it was there first; likewise
 
 	mu       sync.Mutex
 	bodyLeft bool          // of the request under way
@@ -53,7 +68,7 @@ type conn struct {
 }
 
 func newConn(base context.Context, s *Server, nc net.Conn, rest *handover) *conn {
-	c := &conn{server: s, net: nc, rest: rest, in: socket.NewReader(nc)}
+	c := &conn{server: s, net: nc, rest: rest, in: socket.NewReader(nc), since: time.Now()}
 	c.ctx, c.cancel = context.WithCancel(base)
 	if s.ConnContext != nil {
 		c.ctx = s.ConnContext(c.ctx, nc)
@@ -64,17 +79,14 @@ func newConn(base context.Context, s *Server, nc net.Conn, rest *handover) *conn
 
 // become enters the next phase; false: the connection has been ended.
 func (c *conn) become(from, to phase) bool {
-	if !c.phase.CompareAndSwap(uint32(from), uint32(to)) {
-		return false
-	}
-	c.turn.Add(1)
-	return true
+	now := c.state.Load()
+	return now.phase() == from && c.state.CompareAndSwap(now, now.next(to))
 }
 
-// endWhile ends the connection if it is at a phase. It reports whether it has.
-func (c *conn) endWhile(at phase) bool {
-	if !c.phase.CompareAndSwap(uint32(at), uint32(ended)) {
-		return phase(c.phase.Load()) == ended
+// endAt ends the connection if it still is in a state. It reports whether it has.
+func (c *conn) endAt(s state) bool {
+	if !c.state.CompareAndSwap(s, s.next(ended)) {
+		return false
 	}
 	_ = c.net.Close() // whatever is left of it is of no use
 	return true

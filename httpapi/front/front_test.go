@@ -176,6 +176,20 @@ func TestSlowClientsAreCut(t *testing.T) {
 	}
 }
 
+// A connection that has said nothing yet has its time.
+func TestNewConnectionsAreLeftAlone(t *testing.T) {
+	s := serve(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), func(s *Server) { s.ReadHeaderTimeout = 50 * time.Millisecond })
+	fresh, slow := s.dial(t), s.dial(t)
+	_, err := io.WriteString(slow, "GET / HTTP/1.1\r\n")
+	must(t, err)
+	_, err = io.ReadAll(slow) // cut: so there were looks enough
+	must(t, err)
+	_, err = io.WriteString(fresh, request("GET", "/"))
+	must(t, err)
+	_, err = readAnswer(bufio.NewReader(fresh), "GET")
+	must(t, err)
+}
+
 // A request that is served is not cut for its length.
 func TestServingIsNotIdle(t *testing.T) {
 	proceed := make(chan struct{})

@@ -34,21 +34,21 @@ type Server struct {
 	Takes func(path string) bool
 
 	closing atomic.Bool
-	running sync.WaitGroup // connections, and what accepts them
 	mu      sync.Mutex
 	conns   map[*conn]struct{}
 	look    *time.Timer // at conns; nil: none is due
 }
 
-// Serve accepts connections until Shutdown or Close, and returns when those that it
-// serves itself have ended.
+// Serve accepts connections until Shutdown or Close. As with net/http, connections
+// may outlive it: Shutdown waits for them.
 func (s *Server) Serve(l net.Listener) error {
 	if s.Takes == nil || !socket.Supported {
 		return s.Server.Serve(l)
 	}
 	rest := newHandover(l)
-	defer s.running.Wait()
-	s.running.Go(func() { rest.fail(s.accept(l, rest)) })
+	var accepting sync.WaitGroup
+	defer accepting.Wait()
+	accepting.Go(func() { rest.fail(s.accept(l, rest)) })
 	return s.Server.Serve(rest)
 }
 
@@ -89,6 +89,11 @@ func isTemporary(err error) bool {
 func (s *Server) start(base context.Context, nc net.Conn, rest *handover) {
 	c := newConn(base, s, nc, rest)
 	s.mu.Lock()
+	if s.closing.Load() {
+		s.mu.Unlock()
+		c.cut()
+		return
+	}
 	if s.conns == nil {
 		s.conns = make(map[*conn]struct{})
 	}
@@ -97,7 +102,7 @@ func (s *Server) start(base context.Context, nc net.Conn, rest *handover) {
 		s.look = time.AfterFunc(s.every(), s.lookAtAll)
 	}
 	s.mu.Unlock()
-	s.running.Go(func() { c.serve() })
+	go c.serve()
 }
 
 func (s *Server) forget(c *conn) {
@@ -138,7 +143,8 @@ func (s *Server) endIdle() (left int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.conns {
-		if !c.endWhile(idle) {
+		now := c.state.Load()
+		if now.phase() != ended && (now.phase() != idle || !c.endAt(now)) {
 			left++
 		}
 	}
@@ -181,17 +187,17 @@ func (s *Server) lookAtAll() {
 	defer s.mu.Unlock()
 	now := time.Now()
 	for c := range s.conns {
-		if turn := c.turn.Load(); turn != c.seen {
-			c.seen, c.since = turn, now
+		at := c.state.Load()
+		if at != c.seen {
+			c.seen, c.since = at, now
 			continue
 		}
 		limit := s.ReadHeaderTimeout
-		at := phase(c.phase.Load())
-		if at == idle {
+		if at.phase() == idle {
 			limit = s.IdleTimeout
 		}
-		if at != busy && limit > 0 && now.Sub(c.since) >= limit {
-			c.endWhile(at)
+		if at.phase() != busy && limit > 0 && now.Sub(c.since) >= limit {
+			c.endAt(at)
 		}
 	}
 	s.look = nil

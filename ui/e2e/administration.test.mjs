@@ -116,7 +116,9 @@ inConsole('a token is shown once, works, and is deleted', async ({ page, site })
 })
 
 inConsole('the audit trail says what changed', async ({ page, site }) => {
-  await page.goto(`${site.console}/audit?action=setting.`)
+  await page.goto(`${site.console}/audit?action=setting.change`)
+  await page.getByRole('button', { name: 'Changed a setting' }).first().waitFor()
+  await rowOf(page, 'SENTINEL_MODE').getByText(/observe → –|enforce → observe|value: observe/).first().waitFor()
   await rowOf(page, 'SENTINEL_MODE').first().click()
   const drawer = page.getByRole('dialog', { name: 'Changed a setting' })
   await drawer.getByText('What changed').waitFor()
@@ -130,6 +132,8 @@ inConsole('a backup is downloaded', async ({ page, site }) => {
   assert.ok(readFileSync(await download.path()).length > 4096)
   await page.getByRole('button', { name: 'Run now' }).click()
   await toast(page, 'archived')
+  await page.goto(`${site.console}/audit`)
+  await rowOf(page, 'Ran housekeeping').getByText('archived: 0').first().waitFor()
 })
 
 inConsole('what is idle goes to the archive, is found there, and comes back', async ({ page, site }) => {

@@ -72,6 +72,39 @@ inConsole('an alert opens while one looks, is looked into, and acknowledged', as
   assert.ok(received.some((one) => one.includes(hint)), 'nothing was sent of the key')
 })
 
+inConsole('a delivery shows each attempt, and its link shows it to others', async ({ page, site }) => {
+  await page.goto(`${site.console}/alerts?tab=deliveries`)
+  await rowOf(page, 'on-call').first().press('Enter')
+  await page.waitForURL(/message=/)
+  const drawer = page.getByRole('dialog', { name: 'Key refused again and again' })
+  await drawer.getByText('It arrived. 200').waitFor()
+  await drawer.getByText('thanks').waitFor()
+  await page.reload()
+  await drawer.getByText('It arrived. 200').waitFor()
+  await drawer.getByRole('link', { name: 'Open the alert' }).click()
+  await page.waitForURL((url) => url.searchParams.has('open') && !url.searchParams.has('tab'))
+})
+
+inConsole('why a channel fails is said in Chinese', async ({ page, site }) => {
+  await site.api('POST', '/alert-channels', { id: 'nobody', type: 'webhook', enabled: false, url: 'http://127.0.0.1:9/hook' })
+  await site.api('POST', '/alert-channels', { id: 'busy', type: 'webhook', enabled: true, url: address })
+  await page.goto(`${site.console}/alerts?tab=channels`)
+  await page.getByRole('button', { name: '测试 nobody' }).click()
+  await toast(page, '127.0.0.1:9 拒绝连接')
+  answers = 503
+  const { hint, label } = await site.bindingOf(2)
+  for (let i = 0; i < 6; i++) assert.equal(await site.use(keys[2], '192.0.2.98'), 403)
+  await rowOf(page, 'busy').getByText('应答状态 503').waitFor()
+  await page.goto(`${site.console}/alerts?tab=deliveries`)
+  await rowOf(page, 'busy').first().getByText('应答状态 503').waitFor()
+  answers = 200
+  await rowOf(page, 'busy').first().press('Enter')
+  await page.getByRole('dialog').getByRole('button', { name: '重新发送' }).click()
+  await page.getByRole('dialog').getByText('已送达。200').waitFor()
+  assert.ok(received.some((one) => one.includes(label || hint)), 'nothing was sent of the key')
+  for (const id of ['nobody', 'busy']) await site.api('DELETE', `/alert-channels/${id}`)
+}, { locale: 'zh-CN' })
+
 inConsole('a channel is switched off, and deleted', async ({ page, site }) => {
   await page.goto(`${site.console}/alerts?tab=channels`)
   const act = async (name) => {

@@ -77,6 +77,20 @@ inConsole('a ban is asked once, in force at once, and undone', async ({ page, si
   await page.locator('.toast').getByRole('button', { name: 'Undo' }).click()
   await toast(page, 'may be used again')
   assert.equal(await site.use(keys[12], binding.firstIp), 200)
+  // Lifting a ban is taken back in the same way.
+  await site.api('PATCH', `/bindings/${binding.hash}`, { status: 'banned' })
+  await page.getByRole('button', { name: 'Lift ban', exact: true }).click()
+  await page.locator('.toast', { hasText: 'may be used again' }).getByRole('button', { name: 'Undo' }).click()
+  await toast(page, 'is banned')
+  assert.equal(await site.use(keys[12], binding.firstIp), 403)
+  await site.api('PATCH', `/bindings/${binding.hash}`, { status: 'active' })
+})
+
+inConsole('a link to a key without a binding says so', async ({ page, site }) => {
+  await page.goto(`${site.console}/bindings?open=${'ab'.repeat(32)}`)
+  const drawer = page.getByRole('dialog', { name: 'abababababababab…' })
+  await drawer.getByText('This key has no binding').waitFor()
+  assert.equal(await drawer.locator('.skeleton').count(), 0)
 })
 
 inConsole('unbinding names the key, and can be undone', async ({ page, site }) => {

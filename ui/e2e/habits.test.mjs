@@ -33,6 +33,7 @@ inConsole('a server that goes is said, and one that comes back is used', async (
   await site.down()
   await page.getByRole('columnheader', { name: 'Requests' }).getByRole('button').click()
   await page.getByText('Sentinel cannot be reached. Trying again').waitFor()
+  await page.locator('.table-box .error').getByText('What is shown may be old').waitFor()
   await site.up()
   await page.getByText('Sentinel cannot be reached. Trying again').waitFor({ state: 'hidden' })
   await page.locator('.table-box .error').waitFor({ state: 'hidden' })
@@ -54,6 +55,30 @@ inConsole('the dashboard can be used after 350 KB', async ({ page, site, context
     if (!/TrafficChart/.test(urls.get(id) ?? '')) total += size
   }
   assert.ok(total > 50 * 1024 && total <= 350 * 1024, `${total} bytes`)
+})
+
+inConsole('assets are compressed and kept for ever, and the page that names them is not', async ({ page, site }) => {
+  const seen = new Map()
+  page.on('response', (response) => seen.set(new URL(response.url()).pathname, response))
+  await page.goto(`${site.console}/dashboard`)
+  await settled(page)
+  const headers = async (response) => ({ kept: response.headers()['cache-control'], encoding: (await response.allHeaders())['content-encoding'] })
+  const assets = [...seen].filter(([path]) => /\/assets\/.*\.(js|css)$/.test(path))
+  assert.ok(assets.length > 3)
+  for (const [path, response] of assets) {
+    if (response.fromServiceWorker() || response.status() === 304) continue
+    const { kept, encoding } = await headers(response)
+    assert.match(kept, /max-age=31536000.*immutable/, path)
+    const size = Number((await response.allHeaders())['content-length'])
+    assert.ok(encoding === 'gzip' || encoding === 'br' || size < 1024, `${path} is not compressed`)
+  }
+  const index = await page.request.get(`${site.console}/`)
+  assert.match(index.headers()['cache-control'], /no-cache|no-store/)
+  const policy = index.headers()['content-security-policy']
+  assert.match(policy, /script-src 'self'(;|$)/)
+  assert.match(policy, /frame-ancestors 'none'/)
+  assert.doesNotMatch(policy, /unsafe/)
+  assert.deepEqual([index.headers()['x-content-type-options'], index.headers()['referrer-policy']], ['nosniff', 'no-referrer'])
 })
 
 inConsole('nothing jumps while a page comes', async ({ page, site }) => {
@@ -102,6 +127,19 @@ inConsole('what one looks at stands in the address bar', async ({ page, site }) 
   await page.goto(`${site.console}/intercepts?open=999999`)
   await toast(page, 'not there any more')
   await page.waitForURL((url) => !url.search.includes('open='))
+
+  // So does the page of a long list; one that is none begins at the first.
+  for (let i = 0; i < 52; i++) await site.api('POST', '/networks', { name: `n${i}`, prefixes: [`10.7.${i}.0/24`] })
+  await page.goto(`${site.console}/audit?action=network.`)
+  await page.getByRole('button', { name: 'Next page' }).click()
+  await page.waitForURL(/page=2/)
+  await again(page.getByText(/^51–5\d/))
+  await page.getByRole('button', { name: 'Previous page' }).click()
+  await page.waitForURL((url) => !url.searchParams.has('page'))
+  await page.getByText(/^1–50/).waitFor()
+  await page.goto(`${site.console}/audit?page=7&after=none`)
+  await page.getByText(/^1–50/).waitFor()
+  await page.waitForURL((url) => !url.searchParams.has('page'))
 
   await page.goto(`${site.console}/audit`)
   await page.locator('tbody tr').first().press('Enter')

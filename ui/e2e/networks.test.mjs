@@ -58,6 +58,11 @@ inConsole('a network is blocked from an intercept, and unblocked', async ({ page
   await confirm(page)
   await toast(page, 'is not blocked any more')
   assert.equal(await site.use(keys[3], '198.18.7.9'), 200)
+  await page.locator('.toast').getByRole('button', { name: 'Undo' }).click()
+  await toast(page, '198.18.7.0/24 is blocked again')
+  assert.equal(await site.use(keys[3], '198.18.7.9'), 403)
+  await rowOf(page, 'scanners').waitFor()
+  await site.api('POST', '/blocked-networks/remove', { prefixes: ['198.18.7.0/24'] })
 })
 
 inConsole('a block of one’s own address is asked again', async ({ page, site }) => {
@@ -87,6 +92,26 @@ inConsole('an exception is made from an intercept, shows its time left, and is e
   await confirm(page)
   await toast(page, 'The exception is ended')
   assert.equal(await site.use(keys[4], '192.0.2.150'), 403)
+  await page.locator('.toast').getByRole('button', { name: 'Undo' }).click()
+  await toast(page, 'passes until')
+  assert.equal(await site.use(keys[4], '192.0.2.150'), 200)
+})
+
+inConsole('from the details of an intercept, an exception is made and a network blocked', async ({ page, site }) => {
+  assert.equal(await site.use(keys[7], '192.0.2.160'), 403)
+  await page.goto(`${site.console}/intercepts?network=192.0.2.160`)
+  const drawer = page.getByRole('dialog', { name: 'Intercept' })
+  const open = async () => {
+    await rowOf(page, '192.0.2.160').first().press('Enter')
+    await drawer.getByText('Request ID').first().waitFor()
+  }
+  await open()
+  await drawer.getByRole('button', { name: 'Block 192.0.2.0/24' }).click()
+  await page.getByRole('dialog', { name: 'Block networks' }).getByRole('button', { name: 'Cancel' }).click()
+  await drawer.getByRole('button', { name: 'Allow until' }).click()
+  await page.getByRole('dialog', { name: 'Make an exception' }).getByRole('button', { name: 'Make exception' }).click()
+  await toast(page, 'passes until')
+  assert.equal(await site.use(keys[7], '192.0.2.160'), 200)
 })
 
 inConsole('the IP doctor goes hop by hop, for one’s own request and for another', async ({ page, site }) => {

@@ -77,6 +77,21 @@ inConsole('an expired session keeps what was typed', async ({ page, site, contex
   assert.equal((await site.bindingOf(1)).note, 'typed before the session ended')
 })
 
+inConsole('what the end of a session kept from being read is read after signing in again', async ({ page, site, context }) => {
+  await page.goto(`${site.console}/bindings?status=active`)
+  await page.locator('tbody tr').first().waitFor()
+  await context.clearCookies()
+  await page.getByRole('columnheader', { name: 'Requests' }).getByRole('button').click()
+  const dialog = page.getByRole('dialog', { name: 'Your session has ended' })
+  await page.locator('.table-box .error').waitFor()
+  await dialog.locator('input[name=password]').fill(password)
+  await dialog.getByRole('button', { name: 'Sign in', exact: true }).click()
+  await dialog.waitFor({ state: 'hidden' })
+  await page.locator('.table-box .error').waitFor({ state: 'detached' })
+  await page.getByRole('columnheader', { name: 'Requests' }).and(page.locator('[aria-sort=descending]')).waitFor()
+  assert.match(page.url(), /status=active.*sort=hits/)
+})
+
 inConsole('signing out ends the session', async ({ page, site }) => {
   await page.getByRole('button', { name: 'Sign out' }).click()
   await page.waitForURL(/\/login/)

@@ -27,8 +27,8 @@ while ((await site.api('GET', '/suspicions')).total === 0) {
 }
 const browser = await launch()
 const pages = [
-  ['dashboard', '/dashboard'], ['bindings', '/bindings'], ['drawer', `/bindings?open=${first.hash}`], ['intercepts', '/intercepts'], ['alerts', '/alerts'], ['networks', '/networks'], ['exceptions', '/networks?tab=exceptions'], ['archive', '/archive'], ['replay', '/replay'], ['doctor', '/ip-doctor'], ['settings', '/settings'],
-  ['accounts', '/accounts'], ['tokens', '/tokens'], ['audit', '/audit'], ['about', '/about'], ['profile', '/profile'],
+  ['dashboard', '/dashboard'], ['bindings', '/bindings'], ['drawer', `/bindings?open=${first.hash}`], ['intercepts', '/intercepts'], ['alerts', '/alerts'], ['channels', '/alerts?tab=channels'], ['deliveries', '/alerts?tab=deliveries'], ['networks', '/networks'], ['blocked', '/networks?tab=blocked'], ['exceptions', '/networks?tab=exceptions'], ['archive', '/archive'], ['replay', '/replay'], ['doctor', '/ip-doctor'], ['settings', '/settings'],
+  ['accounts', '/accounts'], ['tokens', '/tokens'], ['audit', '/audit'], ['nodes', '/nodes'], ['about', '/about'], ['profile', '/profile'],
 ]
 const looks = [['en', 'en-US', 'light'], ['zh', 'zh-CN', 'dark'], ['en', 'en-US', 'dark'], ['zh', 'zh-CN', 'light']].filter(([l, , t]) => !only || only.includes(`${l}-${t}`))
 for (const [name, locale, colorScheme] of looks) {

@@ -1,6 +1,6 @@
 // What happens, as it happens.
 import assert from 'node:assert/strict'
-import { confirm, consoleTests, rowOf, toast } from './browser.mjs'
+import { confirm, consoleTests, rowOf, settled, toast } from './browser.mjs'
 import { keys } from './site.mjs'
 
 const inConsole = consoleTests({ settings: { SENTINEL_SHARING_MINUTES: '1' } })
@@ -20,6 +20,32 @@ inConsole('the dashboard says whether a key is abused, and follows live', async 
   await page.waitForURL(/range=1h/)
   // It has been running for less than an hour.
   await page.getByText('not recorded').waitFor()
+})
+
+inConsole('a period is chosen by dragging, stands in the address bar, and leads to its intercepts', async ({ page, site }) => {
+  await page.goto(`${site.console}/dashboard?range=1h`)
+  await page.locator('canvas').waitFor()
+  await settled(page)
+  const zoomed = page.getByRole('link', { name: 'Intercepts of this period' })
+  const box = await page.locator('.chart canvas').boundingBox()
+  const at = (x) => [box.x + box.width * x, box.y + box.height / 2]
+  await page.mouse.move(...at(0.5))
+  await page.mouse.down()
+  await page.mouse.move(...at(0.7), { steps: 5 })
+  await page.mouse.move(...at(0.97), { steps: 5 })
+  await page.mouse.up()
+  await zoomed.waitFor()
+  await page.waitForURL(/since=.*until=|until=.*since=/)
+  const { searchParams } = new URL(page.url())
+  const minutes = (Date.parse(searchParams.get('until')) - Date.parse(searchParams.get('since'))) / 60_000
+  assert.ok(minutes >= 20 && minutes <= 40, `${minutes} minutes are chosen`)
+  await page.reload()
+  await zoomed.click()
+  await page.waitForURL((url) => /\/intercepts$/.test(url.pathname) && url.searchParams.get('since') === searchParams.get('since'))
+  await page.goBack()
+  await page.getByRole('button', { name: 'Reset zoom' }).click()
+  await page.waitForURL((url) => !url.search.includes('since='))
+  await zoomed.waitFor({ state: 'detached' })
 })
 
 inConsole('intercepts follow live, pause, filter and allow', async ({ page, site }) => {

@@ -47,7 +47,7 @@ type Evidence struct {
 	Method         string    `json:"method"`
 	Path           string    `json:"path"`
 	Observed       bool      `json:"observed"`
-	Error          string    `json:"error"`
+	Error          Failure   `json:"error"`
 	ArchivedBefore time.Time `json:"archivedBefore"`
 	Hint           string    `json:"hint"`
 	Held           string    `json:"held"`
@@ -98,7 +98,7 @@ type Attempt struct {
 	TookMs int64     `json:"tookMs"`
 	Status int       `json:"status"`
 	Answer string    `json:"answer"`
-	Error  string    `json:"error"`
+	Error  Failure   `json:"error"`
 }
 
 // DeliveryFilter chooses deliveries; its zero fields choose all.
@@ -154,12 +154,12 @@ type Channel struct {
 	Signed      bool      `json:"signed"`
 	HasPassword bool      `json:"hasPassword"`
 	ReadOnly    bool      `json:"readOnly"`
-	Fault       string    `json:"fault"`
+	Fault       Failure   `json:"fault"`
 	Pending     int       `json:"pending"`
 	Delivered   uint64    `json:"delivered"`
 	Failed      uint64    `json:"failed"`
 	Dropped     uint64    `json:"dropped"`
-	LastError   string    `json:"lastError"`
+	LastError   Failure   `json:"lastError"`
 	LastSent    time.Time `json:"lastSent"`
 	Revision    uint64    `json:"revision"`
 }
@@ -209,11 +209,11 @@ func (c *Client) DeleteChannel(ctx context.Context, id string) error {
 
 // ChannelTest is what came of trying a channel.
 type ChannelTest struct {
-	OK     bool   `json:"ok"`
-	Status int    `json:"status"`
-	Answer string `json:"answer"`
-	Error  string `json:"error"`
-	TookMs int64  `json:"tookMs"`
+	OK     bool    `json:"ok"`
+	Status int     `json:"status"`
+	Answer string  `json:"answer"`
+	Error  Failure `json:"error"`
+	TookMs int64   `json:"tookMs"`
 }
 
 // TestChannel sends a message to a channel at once.

@@ -152,12 +152,12 @@ type BulkRequest struct {
 
 // BulkResult counts what became of the bindings.
 type BulkResult struct {
-	Matched    int    `json:"matched"`
-	Changed    int    `json:"changed"`
-	Unchanged  int    `json:"unchanged"`
-	Missing    int    `json:"missing"`
-	Failed     int    `json:"failed"`
-	FirstError string `json:"firstError"`
+	Matched    int     `json:"matched"`
+	Changed    int     `json:"changed"`
+	Unchanged  int     `json:"unchanged"`
+	Missing    int     `json:"missing"`
+	Failed     int     `json:"failed"`
+	FirstError Failure `json:"firstError"`
 
 	Warnings []Warning `json:"warnings"` // of the rule that was sent
 }

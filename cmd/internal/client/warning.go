@@ -2,6 +2,11 @@ package client
 
 import "fmt"
 
+// Failure is why something did not go well; empty: it did.
+type Failure struct {
+	Message string `json:"message"`
+}
+
 // Warning is something odd that did not keep a change from being made.
 type Warning struct {
 	Row     int    `json:"row"` // of an import; the header is none, and 0 is no row at all

@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -145,7 +146,7 @@ func (c coded) judge(body []byte) *Error {
 	var said string
 	_ = json.Unmarshal(fields[c.text], &said) // then it has said nothing
 	failure := c.tune(code)
-	failure.text = fmt.Sprintf("answered with %s %d %s", c.code, code, clean(said, MaxAnswerRunes))
+	failure.text = strings.TrimSpace(fmt.Sprintf("answered with %s %d %s", c.code, code, clean(said, MaxAnswerRunes)))
 	return failure
 }
 

@@ -37,10 +37,13 @@ export class ApiError extends Error {
 
   /** The fault of one field, such as body.rule.prefixes[0], or of one below it. */
   field(location: string): string | undefined {
-    return this.fields.find(
-      (f) => f.location === location || f.location.startsWith(location + '.') || f.location.startsWith(location + '['),
-    )?.message
+    return this.fields.find((one) => isWithin(one.location, location))?.message
   }
+}
+
+/** Whether a place is that one or below it, such as an element of a list or a line of a text. */
+export function isWithin(place: string, of: string): boolean {
+  return place === of || (place.startsWith(of) && '.[ '.includes(place.charAt(of.length)))
 }
 
 /** Makes an ApiError of whatever was thrown. */

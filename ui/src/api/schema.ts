@@ -1811,7 +1811,7 @@ export interface components {
              */
             at: string;
             /** @description Why it did not arrive; absent: it did. */
-            error?: string;
+            error?: components["schemas"]["Failure"];
             /**
              * Format: int64
              * @description Of HTTP or SMTP, if there was an answer.
@@ -2371,7 +2371,7 @@ export interface components {
              */
             failed: number;
             /** @description Why the first one failed. */
-            firstError?: string;
+            firstError?: components["schemas"]["Failure"];
             /** @description Names the change, for undo; absent if nothing was changed. */
             id?: string;
             /**
@@ -2404,7 +2404,7 @@ export interface components {
              */
             failed: number;
             /** @description Why the first one failed. */
-            firstError?: string;
+            firstError?: components["schemas"]["Failure"];
             /**
              * Format: int64
              * @description As they were before.
@@ -2552,7 +2552,7 @@ export interface components {
              */
             failed: number;
             /** @description Why nothing can be sent: its secrets cannot be read, and have to be entered again. */
-            fault?: string;
+            fault?: components["schemas"]["Failure"];
             /** @description Whether there is a password. */
             hasPassword: boolean;
             /**
@@ -2568,7 +2568,7 @@ export interface components {
              */
             language?: "en" | "zh";
             /** @description Why the last attempt failed; absent: it did not. */
-            lastError?: string;
+            lastError?: components["schemas"]["Failure"];
             /**
              * Format: date-time
              * @description When something last arrived, since the start.
@@ -2612,7 +2612,7 @@ export interface components {
             /** @description ID of the channel. */
             id: string;
             /** @description Why nothing is sent, or the last attempt failed. */
-            lastError?: string;
+            lastError?: components["schemas"]["Failure"];
             /**
              * Format: date-time
              * @description When something last arrived, since the start.
@@ -3174,7 +3174,7 @@ export interface components {
              */
             bindings?: number;
             /** @description Why the store or the downstream fails. */
-            error?: string;
+            error?: components["schemas"]["Failure"];
             /**
              * @description Why it was held: trusted_proxy, container_gateway or burst.
              * @example trusted_proxy
@@ -3363,6 +3363,19 @@ export interface components {
              * @description When the binding was last changed.
              */
             updatedAt: string;
+        };
+        Failure: {
+            /**
+             * @description Which text the message is, for who says it in another language; absent if it is none of the fixed ones.
+             * @example prefix_host_bits
+             */
+            code?: string;
+            /** @description What went wrong, for people to read. */
+            message: string;
+            /** @description What stands in the message, by name. */
+            params?: {
+                [key: string]: string;
+            };
         };
         FieldFault: {
             /**
@@ -4712,7 +4725,7 @@ export interface components {
             /** @description The beginning of the answer. */
             answer?: string;
             /** @description Why it did not arrive. */
-            error?: string;
+            error?: components["schemas"]["Failure"];
             /** @description Whether the receiver took the message. */
             ok: boolean;
             /**

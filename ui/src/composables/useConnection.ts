@@ -32,6 +32,11 @@ function knock(): void {
   }, 1500)
 }
 
+/** What could not be read while a session was over can be now. */
+export function readAnew(): void {
+  returned.value++
+}
+
 export function useConnection() {
   return { lost: readonly(lost), returned: readonly(returned) }
 }

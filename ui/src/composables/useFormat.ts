@@ -68,6 +68,13 @@ export const format = {
     return spaced(formats.value.relative.format(Math.sign(seconds), 'minute'))
   },
 
+  /** As ago, but to the second within the last minute. */
+  moment(at: string | Date): string {
+    // A time that is read again is often younger than the tick of the clock.
+    const seconds = Math.trunc((new Date(at).getTime() - Math.max(now.value, Date.now())) / 1000)
+    return seconds <= -5 && seconds > -60 ? spaced(formats.value.relative.format(seconds, 'second')) : format.ago(at)
+  },
+
   /** A length of time in the two largest units. */
   duration(seconds: number): string {
     const parts: string[] = []

@@ -1,7 +1,7 @@
 import { describe, expect, it, vi } from 'vitest'
 import { type EffectScope, effectScope, nextTick, ref } from 'vue'
 import { ApiError } from '@/api/errors'
-import { type ListQuery, type Page, useList } from './useList'
+import { type ListQuery, type Page, type Place, useList } from './useList'
 import { noteReached } from './useConnection'
 
 function inScope<T>(make: () => T): T & { scope: EffectScope } {
@@ -72,6 +72,36 @@ describe('useList', () => {
     noteReached(true)
     await settle()
     expect(list.error.value).toBeNull()
+    list.scope.stop()
+  })
+
+  it('begins at the page of a link, and tells where it is', async () => {
+    const asked: (string | undefined)[] = []
+    const place = ref<Place>({ page: 3, after: 'b' })
+    const filter = ref({ text: '' })
+    const list = inScope(() =>
+      useList(filter, (_, page: ListQuery) => {
+        asked.push(page.after)
+        if (page.after === 'bad') throw new ApiError(422, { errors: [{ location: 'query.after', message: 'is no cursor' }] })
+        return Promise.resolve<Page<string>>({ items: [page.after ?? 'first'], next: 'c' })
+      }, 50, place),
+    )
+    await settle()
+    expect([list.rows.value, list.trail.value.length]).toEqual([['b'], 3])
+    await list.forward()
+    expect(place.value).toEqual({ page: 4, after: 'c' })
+    await list.back()
+    await list.back() // the page before is not known: the first one is
+    expect([list.rows.value, place.value]).toEqual([['first'], { page: 1, after: undefined }])
+    place.value = { page: 2, after: 'a' } // such as by the browser's button
+    await settle()
+    expect(list.rows.value).toEqual(['a'])
+    filter.value = { text: 'x' }
+    await settle()
+    expect([list.rows.value, place.value.page]).toEqual([['first'], 1])
+    place.value = { page: 2, after: 'bad' }
+    await settle()
+    expect([list.rows.value, list.error.value, place.value.page]).toEqual([['first'], null, 1])
     list.scope.stop()
   })
 })

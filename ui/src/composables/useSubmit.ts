@@ -1,5 +1,5 @@
 import { ref, shallowRef } from 'vue'
-import { type ApiError, type FieldFault, toApiError } from '@/api/errors'
+import { type ApiError, type FieldFault, isWithin, toApiError } from '@/api/errors'
 
 /** What a form sends, one at a time. What goes wrong is told, and what was typed stays. */
 export interface Submission {
@@ -22,7 +22,7 @@ export function useSubmit(): Submission {
     return error.value?.field(location)
   }
   function rest(): FieldFault[] {
-    return (error.value?.fields ?? []).filter((one) => ![...shown].some((location) => one.location === location || one.location.startsWith(`${location}.`) || one.location.startsWith(`${location}[`)))
+    return (error.value?.fields ?? []).filter((one) => ![...shown].some((location) => isWithin(one.location, location)))
   }
   async function submit(act: () => Promise<void>): Promise<void> {
     if (running.value) return

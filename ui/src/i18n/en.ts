@@ -5,7 +5,7 @@ export default {
     delete: 'Delete', discard: 'Discard', dismiss: 'Dismiss', edit: 'Edit', export: 'Export', retry: 'Try again', save: 'Save', saved: 'Saved',
     showAll: 'Show all', undo: 'Undo', unsaved: 'Unsaved changes', yes: 'yes',
   },
-  time: { never: 'never', now: 'just now' },
+  time: { never: 'never', noEnd: 'never', now: 'just now' },
   spans: {
     short: { '1h': '1 h', '6h': '6 h', '24h': '24 h', '7d': '7 d', '30d': '30 d' },
     last: { '15m': 'last 15 minutes', '1h': 'last hour', '6h': 'last 6 hours', '24h': 'last 24 hours', '7d': 'last 7 days', '30d': 'last 30 days', '90d': 'last 90 days' },
@@ -15,6 +15,7 @@ export default {
     lockedFor: 'Too many failed attempts from your address. Try again in {time}.',
     requestId: 'Request ID',
     status: 'The server answered with status {status}.',
+    reading: { unreachable: 'Sentinel cannot be reached. What is shown may be old.', store_unavailable: 'The store does not answer.' },
     codes: {
       unreachable: 'Sentinel cannot be reached. Your changes were not sent.',
       wrong_login: 'Wrong name or password.',
@@ -217,11 +218,13 @@ export default {
     bindings: 'Bindings', banned: 'Banned', once: 'Used at most once', onceHelp: 'Bound more than a day ago and used less than twice: often a test or a typo.', archived: 'Archived',
     same: '±0', new: 'was 0', before: '{n} in the period before',
     verdict: {
-      quiet: 'No key is being abused right now.', last: 'Last intercept: {time}.', never: 'Nothing has ever been refused.',
+      quiet: 'No key is being abused right now.', last: 'Last intercept: {time}.', never: 'Nothing has ever been refused.', unknown: 'Whether a key is being abused cannot be told at the moment.',
       refused: '{n} request refused in the last 15 minutes | {n} requests refused in the last 15 minutes',
       observed: '{n} request would have been refused in the last 15 minutes | {n} requests would have been refused in the last 15 minutes',
       of: '{keys} from {addresses}', keys: '{n} key | {n} keys', addresses: '{n} address | {n} addresses', look: 'Look into it',
     },
+    ownOnly: 'PostgreSQL cannot be reached from here: the figures are what this node knows.',
+    incomplete: 'The store does not answer everything: some of the figures are too low, or old.',
     observing: 'Observe mode: violations are recorded, but nothing is refused.', toSettings: 'Change',
     zoomed: 'Intercepts of this period', resetZoom: 'Reset zoom', noTraffic: 'No requests in this period', noTrafficText: 'Point your clients at Sentinel instead of the gateway, and they will show here.',
     chartLabel: 'Requests over time: {allowed} allowed, {refused} intercepted',
@@ -229,9 +232,9 @@ export default {
     newest: 'Newest intercepts', noIntercepts: 'No intercepts', noInterceptsText: 'When a key is used from an address that its rule does not cover, the request is refused and recorded here.',
     top: { title: 'Most refused', by: 'Group by', keys: 'Keys', addresses: 'Addresses', networks: 'Networks', none: 'Nothing refused in this period' },
     health: {
-      title: 'Health', store: 'Store', downstream: 'Gateway', live: 'Live updates', ok: 'answers', failing: 'failing', answered: 'answered', unknown: 'no request yet',
-      up: 'up since', connected: 'connected', connecting: 'connecting…',
-      level: 'all changes are here', byCopy: 'away: keys are decided by the copy of this node', stale: 'away for too long: keys are treated as the failsafe mode says',
+      title: 'Health', channels: 'Alert channels', work: '{n} works | {n} work', open: '{n} open | {n} open', store: 'Store', downstream: 'Gateway', live: 'Live updates', ok: 'answers', failing: 'failing', answered: 'answered', unknown: 'no request yet',
+      up: '{version}, started', connected: 'connected', connecting: 'connecting…',
+      level: 'all changes are here', byCopy: 'away: the copy of this node decides, last level', stale: 'away for too long: the failsafe mode decides, last level',
     },
   },
   bindings: {
@@ -338,7 +341,7 @@ export default {
       many_bindings: 'So many keys from one address mostly mean a proxy that Sentinel does not know of.', key_shared: 'The key is used by turns from several networks.',
     },
     channel: {
-      id: 'Name', type: 'Type', target: 'Where to', kinds: 'Alerts', pending: 'Waiting', lastSent: 'Last arrived', allKinds: 'all', someKinds: '{n} kind | {n} kinds', fromSetting: 'from ALERT_WEBHOOK_URL',
+      id: 'Name', type: 'Type', target: 'Where to', kinds: 'Alerts', pending: 'Waiting', lastSent: 'Last arrived', allKinds: 'all', kindsHint: 'Which alerts go there. None ticked: all of them.', someKinds: '{n} kind | {n} kinds', fromSetting: 'from ALERT_WEBHOOK_URL',
       types: { webhook: 'Webhook', feishu: 'Feishu / Lark', dingtalk: 'DingTalk', wecom: 'WeCom', slack: 'Slack', email: 'Email' },
       states: { ok: 'Works', off: 'Off', failing: 'Failing', broken: 'Secrets lost' },
       add: 'Add channel', addTitle: 'Add a channel', editTitle: 'Change {id}', saved: 'Channel {id} saved', on: 'Switch on', off: 'Switch off', onDone: '{id} is on', offDone: '{id} is off',
@@ -351,7 +354,7 @@ export default {
       host: 'Mail server', port: 'Port', tls: 'Encryption', noTls: 'None', auth: 'Sign-in', noAuth: 'None', from: 'Sender', to: 'Recipients',
     },
     delivery: {
-      createdAt: 'When', channel: 'Channel', tries: 'Attempts', last: 'Last answer', alert: 'Alert', retry: 'Send again', retried: 'It is sent again now',
+      createdAt: 'When', channel: 'Channel', tries: 'Attempts', noTries: 'None yet.', took: '{ms} ms', arrived: 'It arrived. {status}', together: 'With {n} others in one message. | With {n} others in one message.', nextAt: 'Next attempt', endedAt: 'Ended', toAlert: 'Open the alert', openOne: 'Open the delivery to {channel}', last: 'Last answer', alert: 'Alert', retry: 'Send again', retried: 'It is sent again now',
       states: { pending: 'Waiting', delivered: 'Delivered', failed: 'Failed', dropped: 'Dropped' }, events: { opened: 'opened', reminder: 'reminder', closed: 'closed' },
       empty: 'Nothing was sent yet', emptyText: 'Each message of an alert to a channel is here, with its attempts.',
     },
@@ -372,7 +375,7 @@ export default {
     block: 'Block', blockTitle: 'Block networks', blockText: 'Every key is refused from there, from the very next request on. Open streams are cut.', blockDone: '{n} network is blocked | {n} networks are blocked',
     ends: 'Ends', never: 'never', in: 'in {time}', since: 'Since', left: 'Time left', by: 'By', force: 'Block it all the same. I have another way in.',
     search: 'Search blocked networks', searchPlaceholder: 'Address, CIDR or note', blockedEmpty: 'Nothing is blocked',
-    unblock: 'Unblock', unblockOne: 'Unblock {prefix}', unblockTitle: 'Unblock {prefix}?', unblockText: 'Keys pass from there again where their rules allow it.', unblocked: '{n} network is not blocked any more | {n} networks are not blocked any more',
+    blockedAgain: '{prefix} is blocked again', unblock: 'Unblock', unblockOne: 'Unblock {prefix}', unblockTitle: 'Unblock {prefix}?', unblockText: 'Keys pass from there again where their rules allow it.', unblocked: '{n} network is not blocked any more | {n} networks are not blocked any more',
     exception: {
       make: 'Make exception', title: 'Make an exception', text: 'The key passes from there for a while, even if its rule or a blocked network says otherwise. A ban is stronger.',
       key: 'Key or key hash', done: '{key} passes until {time}', end: 'End', endOne: 'End the exception of {key}', endTitle: 'End the exception of {key}?', endText: 'From the next request on the rule decides again. Open streams that it does not let pass are cut.', ended: 'The exception is ended',
@@ -415,7 +418,7 @@ export default {
     about: 'Every administrative act. Nothing can be removed from here.',
     at: 'Time', actor: 'Who', action: 'Act', target: 'On what', clientIp: 'From', openOne: 'Details: {action}', onlyThis: 'Only this', changed: 'What changed', field: 'Field',
     noMatch: 'No entry matches', empty: 'No entries yet', byToken: '{name} (token)', local: 'on the server', system: 'Sentinel itself', rebindLink: 'who had the link', anonymous: 'not signed in',
-    kinds: { session: 'Sign-ins', binding: 'Bindings', setting: 'Settings', account: 'Accounts', token: 'API tokens', rebind: 'Re-bind links', store: 'Store', log: 'Exports of intercepts', alert: 'Alerts', channel: 'Alert channels', delivery: 'Deliveries of alerts', network: 'Named networks', blocked: 'Blocked networks', exception: 'Exceptions' },
+    kinds: { session: 'Sign-ins', binding: 'Bindings', setting: 'Settings', account: 'Accounts', token: 'API tokens', rebind: 'Re-bind links', store: 'Store', log: 'Exports of intercepts', alert: 'Alerts', channel: 'Alert channels', delivery: 'Deliveries of alerts', network: 'Named networks', blocked: 'Blocked networks', exception: 'Exceptions', suspicion: 'Suspicions of sharing', housekeeping: 'Housekeeping', profile: 'Profiles of the process' },
     actions: {
       session_login: 'Signed in', session_failed: 'Sign-in failed', session_logout: 'Signed out',
       binding_create: 'Bound a key', binding_edit: 'Changed a binding', binding_ban: 'Banned a key', binding_unban: 'Lifted a ban', binding_unbind: 'Unbound a key',
@@ -424,7 +427,7 @@ export default {
       account_setup: 'Made the first account', account_create: 'Added an account', account_delete: 'Deleted an account', account_role: 'Changed a role', account_disable: 'Disabled an account', account_enable: 'Enabled an account',
       account_password: 'Changed a password', account_recovery_codes: 'Renewed recovery codes', account_second_factor_begin: 'Began a second factor', account_second_factor_on: 'Switched on a second factor', account_second_factor_off: 'Switched off a second factor',
       rebind_create: 'Made a re-bind link', rebind_revoke: 'Revoked a re-bind link', rebind_use: 'Bound a key by a link',
-      suspicion_dismiss: 'Dismissed a suspicion of sharing', token_create: 'Created an API token', token_delete: 'Deleted an API token', store_backup: 'Downloaded a backup', store_compact: 'Compacted the store', store_housekeeping: 'Ran housekeeping',
+      suspicion_dismiss: 'Dismissed a suspicion of sharing', token_create: 'Created an API token', token_delete: 'Deleted an API token', store_backup: 'Downloaded a backup', store_compact: 'Compacted the store', housekeeping_run: 'Ran housekeeping',
       alert_acknowledge: 'Acknowledged an alert', channel_create: 'Added an alert channel', channel_edit: 'Changed an alert channel', channel_delete: 'Deleted an alert channel', channel_test: 'Tested an alert channel', delivery_retry: 'Retried a delivery',
       network_create: 'Named a network', network_edit: 'Changed a named network', network_delete: 'Deleted a named network', blocked_add: 'Blocked networks', blocked_remove: 'Ended the blocking of networks', exception_create: 'Made an exception', exception_end: 'Ended an exception',
     },
@@ -436,7 +439,7 @@ export default {
     answers: 'answers', away: 'away', unused: 'not used', notCurrent: 'PostgreSQL cannot be reached from here: the others are shown as they were last heard of.', all: 'All nodes',
   },
   about: {
-    program: 'Program', version: 'Version', node: 'Node', started: 'Started', uptime: '{time} ago', go: 'Go', api: 'API description',
+    program: 'Program', version: 'Version', node: 'Node', started: 'Started', uptime: 'for {time}', go: 'Go', api: 'API description',
     data: 'Data', size: 'Data file', free: '{size} of it free', backup: 'Download backup', backupHint: 'A consistent copy while everything goes on. The secrets file is not in it: keep that too.',
     compact: 'Compact', compactTitle: 'Compact the data file?', compactText: 'It is written anew without its free space. Reads go on; changes and first uses wait until it is done.', compacted: 'Compacted from {before} to {after}',
     retention: 'Retention', days: '{n} day | {n} days', never: 'never', forEver: 'for ever', archiveAfter: 'Archive unused bindings after', purgeAfter: 'Delete from the archive after', interceptsFor: 'Keep intercepts for', countersFor: 'Keep counters for', auditFor: 'Keep the audit trail for',

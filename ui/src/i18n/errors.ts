@@ -3,6 +3,12 @@ import { format } from '@/composables/useFormat'
 import { hasMessage, t } from '.'
 import { said } from './said'
 
+/** Says why something could not be read, where nothing was to be changed. */
+export function readErrorText(error: ApiError): string {
+  const key = `errors.reading.${error.code}`
+  return hasMessage(key) ? t(key) : errorText(error)
+}
+
 /** Says what went wrong, in the reader's language where the code is known. */
 export function errorText(error: ApiError): string {
   if (error.code === 'locked' && error.retryAfter) {

@@ -99,7 +99,7 @@ describe('messages', () => {
   })
 
   it('have a text for every act of the audit trail that the server writes', () => {
-    const acts = [...new Set([...goOfAPI.matchAll(/"((?:session|binding|setting|account|token|rebind|store|log|profile|alert|channel|delivery|network|blocked|exception|suspicion)\.[a-z_]+)"/g)].map((m) => m[1] ?? ''))]
+    const acts = [...new Set([...goOfAPI.matchAll(/"((?:session|binding|setting|account|token|rebind|store|log|profile|alert|channel|delivery|network|blocked|exception|suspicion)\.[a-z_]+)"|\baudit\(ctx, c, "([a-z_.]+)"/g)].map((m) => m[1] ?? m[2] ?? ''))]
     expect(acts.length).toBeGreaterThan(20)
     expect(acts.filter((act) => !english.has(`audit.actions.${act.replace('.', '_')}`))).toEqual([])
   })

@@ -6,7 +6,7 @@ const messages: Messages = {
     delete: '删除', discard: '放弃', dismiss: '知道了', edit: '编辑', export: '导出', retry: '重试', save: '保存', saved: '已保存',
     showAll: '查看全部', undo: '撤销', unsaved: '有未保存的修改', yes: '是',
   },
-  time: { never: '从未', now: '刚刚' },
+  time: { never: '从未', noEnd: '永不', now: '刚刚' },
   spans: {
     short: { '1h': '1 小时', '6h': '6 小时', '24h': '24 小时', '7d': '7 天', '30d': '30 天' },
     last: { '15m': '最近 15 分钟', '1h': '最近 1 小时', '6h': '最近 6 小时', '24h': '最近 24 小时', '7d': '最近 7 天', '30d': '最近 30 天', '90d': '最近 90 天' },
@@ -16,6 +16,7 @@ const messages: Messages = {
     lockedFor: '您的地址失败次数过多，请在 {time}后重试。',
     requestId: '请求 ID',
     status: '服务器返回状态 {status}。',
+    reading: { unreachable: '无法连接 Sentinel，所示内容可能不是最新的。', store_unavailable: '存储没有响应。' },
     codes: {
       unreachable: '无法连接 Sentinel，修改尚未提交。',
       wrong_login: '用户名或密码错误。',
@@ -218,10 +219,12 @@ const messages: Messages = {
     bindings: '绑定总数', banned: '已封禁', once: '仅用过一次', onceHelp: '绑定超过一天但使用不足两次，通常是测试或误填。', archived: '已归档',
     same: '持平', new: '此前为 0', before: '上一周期 {n}',
     verdict: {
-      quiet: '目前没有密钥被滥用。', last: '上次拦截：{time}。', never: '尚未拦截过任何请求。',
+      quiet: '目前没有密钥被滥用。', last: '上次拦截：{time}。', never: '尚未拦截过任何请求。', unknown: '目前无法判断是否有密钥被滥用。',
       refused: '最近 15 分钟拦截了 {n} 个请求', observed: '最近 15 分钟有 {n} 个请求本应被拦截',
       of: '涉及{keys}、{addresses}', keys: ' {n} 个密钥', addresses: '{n} 个来源地址', look: '查看详情',
     },
+    ownOnly: '此处无法连接 PostgreSQL，所示数字仅为此节点所知。',
+    incomplete: '存储未能应答全部查询，部分数字偏低或不是最新的。',
     observing: '观察模式：只记录违规，不拒绝任何请求。', toSettings: '修改',
     zoomed: '查看该时段的拦截', resetZoom: '还原', noTraffic: '该时段没有请求', noTrafficText: '将客户端指向 Sentinel 而不是网关，请求就会显示在这里。',
     chartLabel: '请求趋势：放行 {allowed}，拦截 {refused}',
@@ -229,9 +232,9 @@ const messages: Messages = {
     newest: '最新拦截', noIntercepts: '没有拦截记录', noInterceptsText: '密钥从规则范围之外的地址使用时，请求会被拒绝并记录在此。',
     top: { title: '拦截排行', by: '分组方式', keys: '密钥', addresses: '地址', networks: '网段', none: '该时段没有拦截' },
     health: {
-      title: '运行状况', store: '存储', downstream: '网关', live: '实时更新', ok: '正常', failing: '故障', answered: '最近应答', unknown: '尚无请求',
-      up: '启动于', connected: '已连接', connecting: '连接中…',
-      level: '变更已全部同步', byCopy: '无法连接：按本节点的副本判定密钥', stale: '断开过久：密钥按故障保护模式处理',
+      title: '运行状况', channels: '通知渠道', work: '{n} 个正常', open: '{n} 个进行中', store: '存储', downstream: '网关', live: '实时更新', ok: '正常', failing: '故障', answered: '最近应答', unknown: '尚无请求',
+      up: '{version}，启动于', connected: '已连接', connecting: '连接中…',
+      level: '变更已全部同步', byCopy: '无法连接，由此节点的副本判定，最后同步于', stale: '无法连接过久，按故障模式处理，最后同步于',
     },
   },
   bindings: {
@@ -338,8 +341,8 @@ const messages: Messages = {
       many_bindings: '同一地址绑定大量密钥，通常意味着存在 Sentinel 不知道的代理。', key_shared: '该密钥在多个网段之间交替使用。',
     },
     channel: {
-      id: '名称', type: '类型', target: '发送到', kinds: '告警类型', pending: '等待中', lastSent: '最近送达', allKinds: '全部', someKinds: '{n} 种', fromSetting: '来自 ALERT_WEBHOOK_URL 设置',
-      types: { webhook: '网络钩子', feishu: '飞书', dingtalk: '钉钉', wecom: '企业微信', slack: 'Slack 频道', email: '电子邮件' },
+      id: '名称', type: '类型', target: '发送到', kinds: '告警类型', pending: '等待中', lastSent: '最近送达', allKinds: '全部', kindsHint: '选择发送哪些告警；不选则发送全部。', someKinds: '{n} 种', fromSetting: '来自 ALERT_WEBHOOK_URL 设置',
+      types: { webhook: '通用 Webhook', feishu: '飞书', dingtalk: '钉钉', wecom: '企业微信', slack: 'Slack 频道', email: '电子邮件' },
       states: { ok: '正常', off: '已停用', failing: '发送失败', broken: '密文失效' },
       add: '添加渠道', addTitle: '添加通知渠道', editTitle: '修改 {id}', saved: '渠道 {id} 已保存', on: '启用', off: '停用', onDone: '{id} 已启用', offDone: '{id} 已停用',
       test: '测试', testOne: '测试 {id}', tested: '{id} 已接收测试消息，用时 {ms} 毫秒', testFailed: '{id} 未接收测试消息：{why}',
@@ -351,7 +354,7 @@ const messages: Messages = {
       host: '邮件服务器', port: '端口', tls: '加密', noTls: '不加密', auth: '身份验证', noAuth: '无', from: '发件人', to: '收件人',
     },
     delivery: {
-      createdAt: '时间', channel: '渠道', tries: '尝试次数', last: '最近结果', alert: '告警', retry: '重新发送', retried: '正在重新发送',
+      createdAt: '时间', channel: '渠道', tries: '尝试次数', noTries: '尚未尝试。', took: '{ms} 毫秒', arrived: '已送达。{status}', together: '与另外 {n} 条合并为一条消息。', nextAt: '下次尝试', endedAt: '结束时间', toAlert: '查看告警', openOne: '查看发送到 {channel} 的记录', last: '最近结果', alert: '告警', retry: '重新发送', retried: '正在重新发送',
       states: { pending: '等待中', delivered: '已送达', failed: '失败', dropped: '已丢弃' }, events: { opened: '开始', reminder: '提醒', closed: '结束' },
       empty: '尚未发送过消息', emptyText: '每条告警消息及其发送过程都会显示在这里。',
     },
@@ -372,7 +375,7 @@ const messages: Messages = {
     block: '屏蔽', blockTitle: '屏蔽网段', blockText: '从下一个请求起，来自这些地址的所有密钥都会被拒绝，进行中的流式连接将被切断。', blockDone: '已屏蔽 {n} 个网段',
     ends: '结束时间', never: '永不', in: '{time}后', since: '开始于', left: '剩余时间', by: '操作者', force: '仍要屏蔽，我有其他方式登录。',
     search: '搜索屏蔽网段', searchPlaceholder: '地址、网段或备注', blockedEmpty: '没有屏蔽任何网段',
-    unblock: '解除屏蔽', unblockOne: '解除屏蔽 {prefix}', unblockTitle: '解除屏蔽 {prefix}？', unblockText: '密钥可以在规则允许的范围内再次从这些地址使用。', unblocked: '已解除屏蔽 {n} 个网段',
+    blockedAgain: '已重新屏蔽 {prefix}', unblock: '解除屏蔽', unblockOne: '解除屏蔽 {prefix}', unblockTitle: '解除屏蔽 {prefix}？', unblockText: '密钥可以在规则允许的范围内再次从这些地址使用。', unblocked: '已解除屏蔽 {n} 个网段',
     exception: {
       make: '添加例外', title: '添加临时例外', text: '在一段时间内，该密钥可从指定来源使用，即使规则或屏蔽网段不允许。封禁优先于例外。',
       key: '密钥或密钥哈希', done: '{key} 可使用至 {time}', end: '结束', endOne: '结束 {key} 的例外', endTitle: '结束 {key} 的例外？', endText: '从下一个请求起恢复按规则判定，不允许的流式连接将被切断。', ended: '例外已结束',
@@ -415,7 +418,7 @@ const messages: Messages = {
     about: '所有管理操作的记录，无法从这里删除。',
     at: '时间', actor: '操作者', action: '操作', target: '对象', clientIp: '来源', openOne: '详情：{action}', onlyThis: '只看此项', changed: '变更内容', field: '字段',
     noMatch: '没有符合条件的记录', empty: '还没有记录', byToken: '{name}（令牌）', local: '服务器本机', system: 'Sentinel 自身', rebindLink: '链接持有者', anonymous: '未登录',
-    kinds: { session: '登录', binding: '绑定', setting: '设置', account: '账号', token: 'API 令牌', rebind: '重新绑定链接', store: '存储', log: '拦截记录导出', alert: '告警', channel: '通知渠道', delivery: '告警发送', network: '命名网络', blocked: '屏蔽网段', exception: '临时例外' },
+    kinds: { session: '登录', binding: '绑定', setting: '设置', account: '账号', token: 'API 令牌', rebind: '重新绑定链接', store: '存储', log: '拦截记录导出', alert: '告警', channel: '通知渠道', delivery: '告警发送', network: '命名网络', blocked: '屏蔽网段', exception: '临时例外', suspicion: '共用嫌疑', housekeeping: '定期清理', profile: '进程分析' },
     actions: {
       session_login: '登录', session_failed: '登录失败', session_logout: '退出登录',
       binding_create: '绑定密钥', binding_edit: '修改绑定', binding_ban: '封禁密钥', binding_unban: '解除封禁', binding_unbind: '解绑密钥',
@@ -424,7 +427,7 @@ const messages: Messages = {
       account_setup: '创建首个账号', account_create: '添加账号', account_delete: '删除账号', account_role: '修改角色', account_disable: '停用账号', account_enable: '启用账号',
       account_password: '修改密码', account_recovery_codes: '更换恢复码', account_second_factor_begin: '开始设置双重验证', account_second_factor_on: '开启双重验证', account_second_factor_off: '关闭双重验证',
       rebind_create: '创建重新绑定链接', rebind_revoke: '撤销重新绑定链接', rebind_use: '通过链接绑定密钥',
-      suspicion_dismiss: '排除共用嫌疑', token_create: '创建 API 令牌', token_delete: '删除 API 令牌', store_backup: '下载备份', store_compact: '压缩存储', store_housekeeping: '执行清理',
+      suspicion_dismiss: '排除共用嫌疑', token_create: '创建 API 令牌', token_delete: '删除 API 令牌', store_backup: '下载备份', store_compact: '压缩存储', housekeeping_run: '执行清理',
       alert_acknowledge: '确认告警', channel_create: '添加通知渠道', channel_edit: '修改通知渠道', channel_delete: '删除通知渠道', channel_test: '测试通知渠道', delivery_retry: '重新发送告警',
       network_create: '添加命名网络', network_edit: '修改命名网络', network_delete: '删除命名网络', blocked_add: '屏蔽网段', blocked_remove: '解除屏蔽', exception_create: '添加临时例外', exception_end: '结束临时例外',
     },

@@ -1,6 +1,7 @@
 import type { RouteLocationRaw } from 'vue-router'
 import type { Alert } from '@/api/alerts'
 import { shortPrefix } from '@/lib/ip'
+import { said } from '@/i18n/said'
 import { hasMessage, t, tn } from '@/i18n'
 
 /** Whom an alert is about, and where one can look into it. */
@@ -23,7 +24,7 @@ export function evidenceOf(alert: Alert): string[] {
   if (of.method || of.path) lines.push(`${of.method ?? ''} ${of.path ?? ''}`.trim())
   if (of.bindings) lines.push(tn('alerts.bindings', of.bindings))
   if (of.minutes) lines.push(tn('alerts.minutes', of.minutes))
-  if (of.error) lines.push(of.error)
+  if (of.error) lines.push(said(of.error))
   if (of.observed) lines.push(t('intercepts.observedHelp'))
   return lines
 }

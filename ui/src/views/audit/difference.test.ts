@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { differences } from './difference'
+import { differences, summaryOf } from './difference'
 
 it('shows the fields in which two values differ', () => {
   expect(differences({ status: 'active', rule: { kind: 'single', prefixes: ['a'] }, label: 'x' }, { status: 'banned', rule: { kind: 'multiple', prefixes: ['a', 'b'] }, label: 'x' })).toEqual([
@@ -7,6 +7,11 @@ it('shows the fields in which two values differ', () => {
     { field: 'rule.kind', before: 'single', after: 'multiple' },
     { field: 'rule.prefixes', before: 'a', after: 'a\nb' },
   ])
+})
+
+it('says in one line what changed', () => {
+  expect(summaryOf({ label: 'x', rule: { prefixes: ['a'] } }, { label: 'y', rule: { prefixes: ['a', 'b'] } })).toBe('label: x → y · rule.prefixes: a → a, b')
+  expect([summaryOf(undefined, { hash: '00', prefix: 'p' }), summaryOf({ note: 'n' }, undefined), summaryOf(null, null)]).toEqual(['prefix: p', 'note: n → –', ''])
 })
 
 it('shows all of what was made or is gone', () => {

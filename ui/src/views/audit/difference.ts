@@ -17,6 +17,15 @@ export function differences(before: unknown, after: unknown): Difference[] {
   })
 }
 
+/** What an act changed, in one line: the first fields of it. */
+export function summaryOf(before: unknown, after: unknown): string {
+  const fields = differences(before, after).filter((one) => !/^(?:bindings|hash|id)\b/.test(one.field)).slice(0, 4)
+  return fields.map(({ field, before: was, after: is }) => {
+    const text = was === undefined || is === undefined ? (is ?? `${was} → –`) : `${was} → ${is}`
+    return `${field}: ${text.replace(/\n/g, ', ')}`
+  }).join(' · ')
+}
+
 function flatten(value: unknown, at = '', into = new Map<string, string>()): Map<string, string> {
   if (value === undefined || value === null) return into
   if (Array.isArray(value)) {

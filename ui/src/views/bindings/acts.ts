@@ -8,7 +8,7 @@ export function nameOf(b: { hint: string; label?: string; hash: string }): strin
   return b.label ? `${b.label} (${b.hint || b.hash.slice(0, 12)})` : b.hint || b.hash.slice(0, 12)
 }
 
-/** Bans a key, after asking; unbanning takes it back and asks nothing. */
+/** Bans a key, after asking. */
 export function ban(b: { hint: string; label?: string; hash: string }, done: () => void, revision?: number): void {
   confirm({
     title: t('bindings.ban.title', { key: nameOf(b) }),
@@ -18,16 +18,21 @@ export function ban(b: { hint: string; label?: string; hash: string }, done: () 
     act: async () => {
       await editBinding(b.hash, { status: 'banned' }, revision)
       done()
-      toast(t('bindings.ban.done', { key: nameOf(b) }), { action: { label: t('common.undo'), act: () => void unban(b, done) } })
+      toast(t('bindings.ban.done', { key: nameOf(b) }), { action: { label: t('common.undo'), act: () => void setStatus(b, 'active', done) } })
     },
   })
 }
 
-export async function unban(b: { hint: string; label?: string; hash: string }, done: () => void): Promise<void> {
+/** Lifts a ban, which can be taken back. */
+export function unban(b: { hint: string; label?: string; hash: string }, done: () => void): Promise<void> {
+  return setStatus(b, 'active', done, { action: { label: t('common.undo'), act: () => void setStatus(b, 'banned', done) } })
+}
+
+async function setStatus(b: { hint: string; label?: string; hash: string }, status: Binding['status'], done: () => void, options: Parameters<typeof toast>[1] = {}): Promise<void> {
   try {
-    await editBinding(b.hash, { status: 'active' })
+    await editBinding(b.hash, { status })
     done()
-    toast(t('bindings.ban.undone', { key: nameOf(b) }))
+    toast(t(status === 'banned' ? 'bindings.ban.done' : 'bindings.ban.undone', { key: nameOf(b) }), options)
   } catch (thrown) {
     toastError(thrown)
   }

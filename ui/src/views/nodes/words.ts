@@ -19,14 +19,16 @@ export function stateOf(of: NodeState): Saying {
 
 /** How far its copy is behind, in changes and in time. */
 export function lagOf(of: NodeState): string {
-  if (of.postgresql.state === 'none') return '–'
+  if (of.postgresql.state === 'none' || of.state === 'lost') return '–'
   if (of.lagSeconds === null) return t('nodes.neverLevel')
   if (isLevel(of)) return t('nodes.level')
   const time = format.duration(of.lagSeconds)
   return of.behind > 0 ? t('nodes.lagOf', { changes: tn('nodes.changes', of.behind), time }) : time
 }
 
-export function healthOf(of: PartHealth): Saying {
+/** Whether a node reaches a server; of one that is lost, nobody knows. */
+export function healthOf(node: NodeState, of: PartHealth): Saying {
+  if (node.state === 'lost') return { text: '–', tone: '' }
   switch (of.state) {
     case 'ok': return { text: t('nodes.answers'), tone: 'ok' }
     case 'away': return { text: t('nodes.away'), tone: 'danger' }

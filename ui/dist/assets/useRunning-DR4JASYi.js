@@ -1,0 +1,1 @@
+import{yt as e}from"./_plugin-vue_export-helper-Bdhh5E10.js";import{s as t}from"./index-wrypL3__.js";function n(){let n=e(``);async function r(e,r){n.value=e;try{await r()}catch(e){t(e)}n.value=``}return{running:n,run:r}}export{n as t};
