@@ -16,7 +16,7 @@ import (
 var commandPages = []string{"docs/command-line.md", "docs/zh/command-line.md"}
 
 var (
-	shellFence  = regexp.MustCompile("(?ms)^```sh\n(.*?)^```")
+	shellFence  = regexp.MustCompile("(?ms)^ *```sh\n(.*?)^ *```")
 	invocation  = regexp.MustCompile(`(?:^|[|(;]|docker exec sentinel)\s*sentinel( [^|;<>)#]*)`)
 	flagNamed   = regexp.MustCompile(`(?:^|[\s\x60（(])(--?[a-z][a-z0-9-]*)`)
 	inlineCode  = regexp.MustCompile("`([^`\n]+)`")
