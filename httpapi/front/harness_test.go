@@ -190,6 +190,9 @@ func (s *site) answers(t *testing.T, text string, piece int, methods ...string) 
 			if err != nil {
 				return append(all, answered{failed: true})
 			}
+			if a.status == http.StatusBadRequest && a.closes {
+				a.failed = false // it ends with a reset where more was on its way
+			}
 			all = append(all, a)
 			if a.failed || a.closes {
 				return all
