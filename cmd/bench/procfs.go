@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"strconv"
@@ -83,6 +84,9 @@ func readCPU(pid int) (float64, error) {
 			return 0, err
 		}
 		more, err := readCPU(child)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // it has ended since, as a server's for one connection does
+		}
 		if err != nil {
 			return 0, err
 		}
