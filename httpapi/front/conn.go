@@ -226,12 +226,8 @@ func (c *conn) unlimit() {
 	}
 }
 
-// How long, and for how many bytes, a client is listened to that has an answer and
-// still sends.
-const (
-	lingerTime  = 500 * time.Millisecond
-	lingerBytes = 256 << 10
-)
+// lingerTime is how long a client is listened to that has an answer and still sends.
+const lingerTime = 500 * time.Millisecond
 
 // linger lets a client that still sends read its answer: were the connection closed
 // at once, its system would throw the answer away. RFC 9112 section 9.6.
@@ -240,7 +236,7 @@ func (c *conn) linger() {
 		return
 	}
 	_ = c.net.SetReadDeadline(time.Now().Add(lingerTime))
-	_, _ = io.CopyN(io.Discard, c.net, lingerBytes) // its end is what is waited for
+	_, _ = io.Copy(io.Discard, c.net) // its end is what is waited for
 }
 
 // watch has the requests' context cancelled when the client goes, as soon as the

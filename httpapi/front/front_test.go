@@ -334,3 +334,20 @@ func TestRefusedWhileSending(t *testing.T) {
 		t.Errorf("got %v", got)
 	}
 }
+
+// So can one that sends all of it before it reads.
+func TestRefusedBeforeAllIsSent(t *testing.T) {
+	s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }))
+	text := request("POST", "/", "Content-Length: 4194304", "BODY "+strings.Repeat("x", 4<<20))
+	for range 10 {
+		c := s.dial(t)
+		_, err := io.WriteString(c, text)
+		must(t, err)
+		a, err := readAnswer(bufio.NewReader(c), "POST")
+		must(t, err)
+		if a.status != http.StatusForbidden || !a.closes {
+			t.Errorf("got %v", a)
+		}
+		must(t, c.Close())
+	}
+}
