@@ -33,6 +33,7 @@ inConsole('a setting is reviewed, saved, in force, and taken back', async ({ pag
   const replay = page.getByRole('dialog', { name: 'What would this rule have refused?' })
   await replay.getByText(/of 1 key would have been refused/).waitFor()
   await page.keyboard.press('Escape')
+  await replay.waitFor({ state: 'hidden' }) // it lies over the drawer
   await drawer.getByLabel('Anywhere').check({ force: true })
   await drawer.getByRole('button', { name: 'What would this rule have refused?' }).click()
   await replay.getByText('Nothing would have been refused.').waitFor()
@@ -73,7 +74,7 @@ inConsole('every address is meant only if one says so, and what is doubtful is t
   await page.getByRole('button', { name: 'Take back' }).click()
   await page.getByRole('button', { name: 'Review and save' }).click()
   await confirm(page)
-  await toast(page, 'Settings saved')
+  await dialog.waitFor({ state: 'hidden' }) // the message of the first save may still be there
   assert.equal((await site.api('GET', '/settings')).items.find((one) => one.name === 'TRUSTED_PROXY_IPS').value, '127.0.0.2/32')
 })
 
