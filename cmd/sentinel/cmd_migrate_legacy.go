@@ -34,16 +34,9 @@ func newMigrateLegacyCommand() *cobra.Command {
   PG_DSN=postgresql+asyncpg://sentinel:…@127.0.0.1:5432/sentinel sentinel migrate from-legacy --data-dir /var/lib/key-ip-sentinel`,
 		Args: noWords,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			form, err := outputForm(cmd, outputTable, outputJSON)
+			form, cfg, err := migrateSettings(cmd, names, "that of the earlier deployment")
 			if err != nil {
 				return err
-			}
-			cfg, err := loadSome(sourcesOf(cmd), names...)
-			if err != nil {
-				return err
-			}
-			if cfg.PostgresDSN == "" {
-				return usagef("PG_DSN is missing: want the one of the earlier deployment, such as postgresql://USER:PASSWORD@HOST:5432/DATABASE")
 			}
 			m := &legacyMigration{cfg: cfg, schema: schema, progress: newProgress(cmd, true)}
 			m.report.DryRun = dryRun

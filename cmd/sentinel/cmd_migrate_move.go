@@ -70,16 +70,9 @@ func newMoveCommand(c moveCommand) *cobra.Command {
 		Example: "  PG_DSN=postgresql://sentinel:…@db.example.com:5432/sentinel sentinel migrate " + c.use + " --data-dir /var/lib/key-ip-sentinel",
 		Args:    noWords,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			form, err := outputForm(cmd, outputTable, outputJSON)
+			form, cfg, err := migrateSettings(cmd, names, "that of the cluster")
 			if err != nil {
 				return err
-			}
-			cfg, err := loadSome(sourcesOf(cmd), names...)
-			if err != nil {
-				return err
-			}
-			if cfg.PostgresDSN == "" {
-				return usagef("PG_DSN is missing: want a database, such as postgresql://USER:PASSWORD@HOST:5432/DATABASE")
 			}
 			m := &move{cfg: cfg, force: force, out: io.Discard}
 			if form == outputTable {
