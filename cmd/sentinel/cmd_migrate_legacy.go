@@ -1,7 +1,7 @@
 package main
 
 import (
-	"encoding/json"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -100,19 +100,10 @@ func (r *legacyReport) doubt(f legacyFault) {
 func (r *legacyReport) print(cmd *cobra.Command, form string) error {
 	text, err := r.text()
 	if form == outputJSON {
-		raw, jsonErr := json.Marshal(r)
-		if jsonErr != nil {
-			return jsonErr
-		}
-		if err := writeJSON(cmd.OutOrStdout(), raw); err != nil {
-			return err
-		}
-		return err
+		return cmp.Or(writeAsJSON(cmd.OutOrStdout(), r), err)
 	}
-	if _, writeErr := io.WriteString(cmd.OutOrStdout(), text); writeErr != nil {
-		return writeErr
-	}
-	return err
+	_, writeErr := io.WriteString(cmd.OutOrStdout(), text)
+	return cmp.Or(writeErr, err)
 }
 
 func (r *legacyReport) text() (string, error) {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -161,11 +160,7 @@ func (m *move) close() error {
 // tell says what was moved, and what is next.
 func (m *move) tell(cmd *cobra.Command, form, next string) error {
 	if form == outputJSON {
-		raw, err := json.Marshal(map[string]any{"from": m.fromName, "to": m.toName, "alreadyDone": m.wasDone, "records": m.records})
-		if err != nil {
-			return err
-		}
-		return writeJSON(cmd.OutOrStdout(), raw)
+		return writeAsJSON(cmd.OutOrStdout(), map[string]any{"from": m.fromName, "to": m.toName, "alreadyDone": m.wasDone, "records": m.records})
 	}
 	var b strings.Builder
 	if m.wasDone {
