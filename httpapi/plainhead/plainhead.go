@@ -107,6 +107,12 @@ func ParseLength(value []byte) int64 {
 	return n
 }
 
+// HasBody reports whether an answer of a status has a body, to anything but HEAD: RFC
+// 9112 section 6.3.
+func HasBody(status int) bool {
+	return status >= http.StatusOK && status != http.StatusNoContent && status != http.StatusNotModified
+}
+
 // Fill puts fields of text into a header, as net/http does. All of them share the
 // string and one slice.
 func Fill(h http.Header, text string, fields []Field) {
