@@ -97,23 +97,9 @@ func (s *Store) changeDocumentsLocked(put, remove []store.Document) []store.Docu
 
 // checkDocumentsLocked returns the error of the first change that cannot be made.
 func (s *Store) checkDocumentsLocked(put, remove []store.Document) error {
-	for _, d := range put {
-		if err := d.Validate(); err != nil {
-			return err
-		}
-		if s.documents[documentKey{d.Kind, d.ID}].Revision != d.Revision {
-			return store.ErrConflict
-		}
-	}
-	for _, d := range remove {
-		switch there, ok := s.documents[documentKey{d.Kind, d.ID}]; {
-		case !ok:
-			return store.ErrNotFound
-		case there.Revision != d.Revision:
-			return store.ErrConflict
-		}
-	}
-	return nil
+	return store.CheckDocuments(put, remove, func(kind, id string) (uint64, error) {
+		return s.documents[documentKey{kind, id}].Revision, nil
+	})
 }
 
 // AppendAudit is part of store.AuditLog.
