@@ -171,7 +171,7 @@ func (s *Store) Close() error {
 
 	s.mu.Lock()
 	f := s.file
-	s.file, s.down = nil, errClosed
+	s.file, s.down = nil, store.ErrClosed
 	s.mu.Unlock()
 	s.retired.Wait()
 	if f == nil {
@@ -183,8 +183,6 @@ func (s *Store) Close() error {
 	}
 	return nil
 }
-
-var errClosed = fmt.Errorf("%w: closed", store.ErrUnavailable)
 
 // unavailable says that the medium failed, and how.
 func unavailable(err error) error {

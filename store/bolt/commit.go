@@ -8,6 +8,8 @@ import (
 	"syscall"
 
 	"go.etcd.io/bbolt"
+
+	"github.com/key-ip-sentinel/sentinel/store"
 )
 
 // maxCommit is how many requests one commit takes at most.
@@ -40,7 +42,7 @@ func (s *Store) ask(r *request) error {
 	s.queueMu.Lock()
 	if s.closed {
 		s.queueMu.Unlock()
-		return errClosed
+		return store.ErrClosed
 	}
 	s.queue = append(s.queue, r)
 	s.queueMu.Unlock()

@@ -268,7 +268,7 @@ func (s *Store) buildCatalog() error {
 			return err
 		})
 		if err == nil && isClosed(s.stopped) {
-			err = errClosed
+			err = store.ErrClosed
 		}
 		s.trimNow()
 		if err != nil {

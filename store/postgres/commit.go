@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/key-ip-sentinel/sentinel/store"
 )
 
 // maxCommit is how many requests one transaction takes at most.
@@ -38,7 +40,7 @@ func (s *Store) ask(r *request) error {
 	s.queueMu.Lock()
 	if s.closed {
 		s.queueMu.Unlock()
-		return errClosed
+		return store.ErrClosed
 	}
 	s.queue = append(s.queue, r)
 	s.queueMu.Unlock()

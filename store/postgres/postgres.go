@@ -179,7 +179,7 @@ func (s *Store) use(ctx context.Context, fn func(ctx context.Context, conn *pgx.
 		return err
 	}
 	if s.isClosed() {
-		return errClosed
+		return store.ErrClosed
 	}
 	return s.translate(ctx, s.useUntranslated(ctx, fn))
 }

@@ -55,7 +55,7 @@ func (s *Store) Snapshot(ctx context.Context, visit func(position uint64, all it
 		return err
 	}
 	if s.isClosed() {
-		return errClosed
+		return store.ErrClosed
 	}
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
