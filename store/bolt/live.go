@@ -267,7 +267,7 @@ func (s *Store) buildCatalog() error {
 			after, more, err = loadChunk(tx, loader, after, s.live.chunk)
 			return err
 		})
-		if err == nil && isClosed(s.stopped) {
+		if err == nil && isClosed(s.queue.Ended()) {
 			err = store.ErrClosed
 		}
 		s.trimNow()

@@ -19,14 +19,14 @@ func (s *Store) Listen(ctx context.Context, wake func()) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if s.isClosed() {
+	if s.queue.IsClosed() {
 		return store.ErrClosed
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go func() {
 		select {
-		case <-s.stopped:
+		case <-s.queue.Ended():
 			cancel(store.ErrClosed)
 		case <-ctx.Done():
 		}
