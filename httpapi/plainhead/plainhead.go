@@ -25,9 +25,6 @@ type Field struct {
 	Skip bool
 }
 
-// Name returns a field's name as it was written.
-func (f *Field) Name(text []byte) []byte { return text[f.name:f.nameEnd] }
-
 // Value returns a field's value, without the blanks around it.
 func (f *Field) Value(text []byte) []byte { return text[f.value:f.valueEnd] }
 

@@ -173,9 +173,6 @@ func (s *Server) answers(ctx context.Context) error {
 	return err
 }
 
-// Log returns what the server has logged.
-func (s *Server) Log() string { return s.process.Log() }
-
 // Password is that of the user sentinel, whom connections by TCP need it for.
 func (s *Server) Password() string { return s.password }
 
