@@ -53,6 +53,22 @@ func (d Document) Validate() error {
 	return nil
 }
 
+// PutOne is PutDocument by ChangeDocuments, and DeleteOne is DeleteDocument. They are for
+// implementations.
+func PutOne(ctx context.Context, s Documents, d Document) (Document, error) {
+	stored, err := s.ChangeDocuments(ctx, []Document{d}, nil)
+	if err != nil {
+		return Document{}, err
+	}
+	return stored[0], nil
+}
+
+// DeleteOne is as PutOne says.
+func DeleteOne(ctx context.Context, s Documents, kind, id string, revision uint64) error {
+	_, err := s.ChangeDocuments(ctx, nil, []Document{{Kind: kind, ID: id, Revision: revision}})
+	return err
+}
+
 // CheckDocuments returns the error of the first change that cannot be made, as
 // ChangeDocuments has it. revision returns that of what is there; 0: nothing is. It is for
 // implementations.
