@@ -200,7 +200,7 @@ func (ns *Networks) Find(name string) (*ipset.Set, bool) {
 	if s == nil {
 		return nil, false
 	}
-	prefixes := s.Prefixes()
+	prefixes := s.prefixes.Load()
 	return prefixes, prefixes != nil
 }
 

@@ -14,7 +14,7 @@ import (
 // How many fields a plain head may have, and bytes without the empty line.
 const (
 	MaxFields = 48
-	MaxBytes  = math.MaxUint16 - 2
+	maxBytes  = math.MaxUint16 - 2
 )
 
 // Field is a line of a head, by its place.
@@ -40,7 +40,7 @@ func (f *Field) Is(text []byte, name string) bool {
 // negative: it is not there, or the head is too large to be plain.
 func End(buf []byte) int {
 	end := bytes.Index(buf, []byte("\r\n\r\n"))
-	if end > MaxBytes {
+	if end > maxBytes {
 		return -1
 	}
 	return end
@@ -82,7 +82,7 @@ func parseField(text []byte, at int, f *Field) (next int) {
 	if !IsToken(text[at:colon]) || !IsValue(text[value:end]) {
 		return 0
 	}
-	*f = Field{name: uint16(at), nameEnd: uint16(colon), value: uint16(value), valueEnd: uint16(end)} //nolint:gosec // MaxBytes sees to it
+	*f = Field{name: uint16(at), nameEnd: uint16(colon), value: uint16(value), valueEnd: uint16(end)} //nolint:gosec // maxBytes sees to it
 	return eol + 1
 }
 

@@ -52,8 +52,8 @@ type Server struct {
 	process *testserver.Process
 }
 
-// Find returns where the binary is.
-func Find() (string, error) {
+// find returns where the binary is.
+func find() (string, error) {
 	for _, name := range []string{"redis-server", "valkey-server"} {
 		if path, err := exec.LookPath(name); err == nil {
 			return path, nil
@@ -75,7 +75,7 @@ func Start(opts Options) (*Server, error) {
 }
 
 func prepare(opts Options) (*Server, error) {
-	bin, err := Find()
+	bin, err := find()
 	if err != nil {
 		return nil, err
 	}
