@@ -92,12 +92,12 @@ func (t Touch) FromLast() uint64 {
 // everybody.
 var NAT64 = netip.MustParsePrefix("64:ff9b::/96")
 
-// NetworkOf returns the network that uses from an address are counted under: an
-// IPv4 address itself, and the /64 of an IPv6 one, since its host changes the rest
-// daily; but of a translated IPv4 address (RFC 6052) all bits, as one /64 has all of
-// them. It returns the zero Prefix for the zero Addr.
+// NetworkOf returns the network that uses and failed logins from an address are counted
+// under: an IPv4 address itself, and the /64 of an IPv6 one, within which its host takes
+// whatever address it likes; but of a translated IPv4 address (RFC 6052) all bits, as one
+// /64 has all of them. It returns the zero Prefix for the zero Addr.
 func NetworkOf(ip netip.Addr) netip.Prefix {
-	ip = ip.Unmap()
+	ip = ip.Unmap().WithZone("")
 	bits := 64
 	if ip.Is4() || NAT64.Contains(ip) {
 		bits = ip.BitLen()

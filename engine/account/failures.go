@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/netip"
 	"time"
+
+	"github.com/key-ip-sentinel/sentinel/store"
 )
 
 // What locks a pair of account and address, and for how long.
@@ -42,7 +44,9 @@ type attempt struct {
 	id       string // empty: the others do not know of it
 }
 
-func pairName(name string, from netip.Addr) string { return name + "\x00" + sourceOf(from).String() }
+func pairName(name string, from netip.Addr) string {
+	return name + "\x00" + store.NetworkOf(from).String()
+}
 
 // beginEverywhere admits an attempt at all nodes, and returns the delay that failures at
 // all of them make due. Returns a *LockedError.

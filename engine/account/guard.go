@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/key-ip-sentinel/sentinel/store"
 )
 
 const (
@@ -97,7 +99,7 @@ func (g *guard) begin(ctx context.Context, name string, from netip.Addr) (end fu
 }
 
 func (g *guard) keysOf(name string, from netip.Addr) attemptKeys {
-	source := sourceOf(from)
+	source := store.NetworkOf(from)
 	return attemptKeys{
 		pair:    maphash.Comparable(g.seed, pairKey{name, source}),
 		account: g.accountKey(name),
@@ -194,20 +196,4 @@ func wait(ctx context.Context, d time.Duration) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-}
-
-// sourceOf returns what counts as one address: an IPv4 address, or the /64 of an
-// IPv6 address, within which one host takes as many addresses as it likes. It is
-// the zero Prefix for no address, such as that of a Unix socket.
-func sourceOf(from netip.Addr) netip.Prefix {
-	from = from.Unmap().WithZone("")
-	bits := 64
-	if from.Is4() {
-		bits = 32
-	}
-	prefix, err := from.Prefix(bits)
-	if err != nil {
-		return netip.Prefix{}
-	}
-	return prefix
 }

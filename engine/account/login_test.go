@@ -162,6 +162,7 @@ func TestWhatIsOneAddress(t *testing.T) {
 		{"other mapped IPv4", "::ffff:192.0.2.1", "::ffff:192.0.2.2", false},
 		{"same /64", "2001:db8::1", "2001:db8::ffff:ffff:ffff:ffff", true},
 		{"next /64", "2001:db8::1", "2001:db8:0:1::1", false},
+		{"behind a translator", "64:ff9b::192.0.2.1", "64:ff9b::192.0.2.2", false},
 		{"zone", "fe80::1%eth0", "fe80::2%eth1", true},
 	}
 	for _, tt := range tests {

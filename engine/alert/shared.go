@@ -48,7 +48,7 @@ type SharedOptions struct {
 
 // Shared raises, keeps and delivers the alerts of all nodes of a cluster, each once: the
 // leader has a Center, and the others tell it what they have seen, by letters
-// (letters.go). A node that becomes the leader goes on with the alerts and deliveries as
+// (report.go). A node that becomes the leader goes on with the alerts and deliveries as
 // they are, as after a restart. What it had not yet heard of is told again by who has seen
 // it; counts towards a threshold begin anew, unless there are Counts.
 //

@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/key-ip-sentinel/sentinel/store"
 )
 
 const (
@@ -12,8 +14,6 @@ const (
 	// network and of all are written to the audit trail within failureWindow.
 	failuresPerClient = 10
 	failuresInAll     = 200
-	// failureBits are the network of one client: an IPv6 host has a /64.
-	failureBitsV4, failureBitsV6 = 32, 64
 )
 
 // failureLog decides which failed logins get an entry of their own in the audit
@@ -41,7 +41,7 @@ func (l *failureLog) skip() {
 // admit reports whether a failure gets an entry, and if so, how many before it
 // got none.
 func (l *failureLog) admit(client netip.Addr, now time.Time) (unrecorded uint64, record bool) {
-	network := clientNetwork(client)
+	network := store.NetworkOf(client) // the zero Prefix for the local socket
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if age := now.Sub(l.began); age < 0 || age >= failureWindow {
@@ -56,13 +56,4 @@ func (l *failureLog) admit(client netip.Addr, now time.Time) (unrecorded uint64,
 	l.clients[network]++
 	unrecorded, l.unrecorded = l.unrecorded, 0
 	return unrecorded, true
-}
-
-func clientNetwork(client netip.Addr) netip.Prefix {
-	bits := failureBitsV4
-	if client.Is6() {
-		bits = failureBitsV6
-	}
-	network, _ := client.Prefix(bits) // the zero Prefix for the local socket
-	return network
 }
