@@ -208,10 +208,6 @@ func (e *Engine) judgeBound(ctx context.Context, policy *Policy, x *Exchange, i 
 	return refuse(v.refused)
 }
 
-// nat64 holds all of IPv4 behind translators, RFC 6052: one /64 of it would
-// cover everybody.
-var nat64 = netip.MustParsePrefix("64:ff9b::/96")
-
 // BindingPrefix is what a first use from ip binds its key to now.
 func (e *Engine) BindingPrefix(ip netip.Addr) (netip.Prefix, error) {
 	return bindingPrefix(e.policy.Load(), ip)
@@ -222,7 +218,7 @@ func bindingPrefix(policy *Policy, ip netip.Addr) (netip.Prefix, error) {
 	switch {
 	case ip.Is4():
 		return ip.Prefix(policy.PrefixV4)
-	case nat64.Contains(ip):
+	case store.NAT64.Contains(ip):
 		return ip.Prefix(ip.BitLen())
 	default:
 		return ip.Prefix(policy.PrefixV6)

@@ -11,21 +11,8 @@ import (
 // ended.
 const endEvery = time.Second
 
-// endWhatIsOver ends what ends by itself, until the engine is closed.
+// endWhatIsOver ends what ends by itself.
 func (e *Engine) endWhatIsOver(ctx context.Context) {
-	tick := time.NewTicker(endEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-e.stop:
-			return
-		case <-tick.C:
-			e.endNow(ctx)
-		}
-	}
-}
-
-func (e *Engine) endNow(ctx context.Context) {
 	for _, hash := range e.exceptions.End() {
 		e.reexamineStored(ctx, hash)
 		e.events.Publish(event.TypeException, event.Exception{Change: event.Ended, Hash: hash})

@@ -226,10 +226,24 @@ func (e *Engine) start() {
 	e.cancel = cancel
 	e.stopped.Go(func() { e.runWriter(writing) })
 	e.stopped.Go(e.keepHouse)
-	e.stopped.Go(func() { e.endWhatIsOver(writing) })
+	e.stopped.Go(func() { e.every(endEvery, func() { e.endWhatIsOver(writing) }) })
 	e.stopped.Go(func() { e.runMover(writing) })
 	if e.authority != nil {
 		e.stopped.Go(e.runTail)
+	}
+}
+
+// every does something again and again until the engine is closed.
+func (e *Engine) every(interval time.Duration, do func()) {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-e.stop:
+			return
+		case <-tick.C:
+			do()
+		}
 	}
 }
 

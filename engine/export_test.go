@@ -10,6 +10,18 @@ import (
 // Flights returns how many exchanges are registered, each once for each key.
 func (e *Engine) Flights() int { return e.flights.count() }
 
+func (fs *flights) count() (n int) {
+	for i := range fs.slots {
+		s := &fs.slots[i]
+		s.mu.Lock()
+		for f := s.head; f != nil; f = f.next {
+			n++
+		}
+		s.mu.Unlock()
+	}
+	return n
+}
+
 // ArchiveChunk archives those of the bindings that have been idle since a time.
 func (e *Engine) ArchiveChunk(ctx context.Context, hashes []store.KeyHash, since time.Time) (int, error) {
 	return e.archiveChunk(ctx, hashes, since)

@@ -94,17 +94,3 @@ func (fs *flights) keys() map[store.KeyHash]struct{} {
 	}
 	return keys
 }
-
-// count returns how many exchanges are registered, each once for each key.
-func (fs *flights) count() int {
-	n := 0
-	for i := range fs.slots {
-		s := &fs.slots[i]
-		s.mu.Lock()
-		for f := s.head; f != nil; f = f.next {
-			n++
-		}
-		s.mu.Unlock()
-	}
-	return n
-}

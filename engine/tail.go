@@ -29,16 +29,7 @@ type tail struct {
 // runTail looks until the engine ends. Only a node of a cluster needs it.
 func (e *Engine) runTail() {
 	t := &tail{since: e.now()}
-	tick := time.NewTicker(tailEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-e.stop:
-			return
-		case <-tick.C:
-			e.tellOthers(t)
-		}
-	}
+	e.every(tailEvery, func() { e.tellOthers(t) })
 }
 
 // tellOthers tells of records that are new in the store and not of this node. What it

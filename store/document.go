@@ -1,10 +1,12 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Documents keeps small records of administration, such as accounts and API
@@ -49,6 +51,58 @@ func (d Document) Validate() error {
 		return fmt.Errorf("%w: document %s %s is no JSON", ErrInvalid, d.Kind, d.ID)
 	}
 	return nil
+}
+
+// PutOne is PutDocument by ChangeDocuments, and DeleteOne is DeleteDocument. They are for
+// implementations.
+func PutOne(ctx context.Context, s Documents, d Document) (Document, error) {
+	stored, err := s.ChangeDocuments(ctx, []Document{d}, nil)
+	if err != nil {
+		return Document{}, err
+	}
+	return stored[0], nil
+}
+
+// DeleteOne is as PutOne says.
+func DeleteOne(ctx context.Context, s Documents, kind, id string, revision uint64) error {
+	_, err := s.ChangeDocuments(ctx, nil, []Document{{Kind: kind, ID: id, Revision: revision}})
+	return err
+}
+
+// CheckDocuments returns the error of the first change that cannot be made, as
+// ChangeDocuments has it. revision returns that of what is there; 0: nothing is. It is for
+// implementations.
+func CheckDocuments(put, remove []Document, revision func(kind, id string) (uint64, error)) error {
+	for _, d := range put {
+		if err := d.Validate(); err != nil {
+			return err
+		}
+		if there, err := revision(d.Kind, d.ID); err != nil {
+			return err
+		} else if there != d.Revision {
+			return ErrConflict
+		}
+	}
+	for _, d := range remove {
+		switch there, err := revision(d.Kind, d.ID); {
+		case err != nil:
+			return err
+		case there == 0:
+			return ErrNotFound
+		case there != d.Revision:
+			return ErrConflict
+		}
+	}
+	return nil
+}
+
+// CloneDocuments returns copies that share nothing.
+func CloneDocuments(list []Document) []Document {
+	clones := slices.Clone(list)
+	for i := range clones {
+		clones[i].Body = bytes.Clone(clones[i].Body)
+	}
+	return clones
 }
 
 // ValidateOnce returns an error that wraps ErrInvalid if a document is twice among

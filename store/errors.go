@@ -1,6 +1,9 @@
 package store
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // Errors that callers branch on, with errors.Is.
 var (
@@ -13,6 +16,8 @@ var (
 	// ErrUnavailable means that the medium does not answer or does not take
 	// writes: disk full, connection lost, store closed.
 	ErrUnavailable = errors.New("store unavailable")
+	// ErrClosed means, as ErrUnavailable, that the store has been closed.
+	ErrClosed = fmt.Errorf("%w: closed", ErrUnavailable)
 	// ErrNotAsked goes with ErrUnavailable where the medium was known not to answer, and
 	// so was not asked: nothing was changed.
 	ErrNotAsked = errors.New("nothing was changed")

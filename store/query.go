@@ -110,7 +110,7 @@ func (f BindingFilter) Matches(b Binding, u Usage) bool {
 	return (len(f.Hashes) == 0 || slices.Contains(f.Hashes, b.Hash)) &&
 		(f.Text == "" || HasText(b.Hint, f.Text) || HasText(b.Label, f.Text)) &&
 		HasText(b.Hint, f.Hint) && HasText(b.Label, f.Label) &&
-		(!f.Network.IsValid() || b.Rule.Reaches(f.Network) || slices.ContainsFunc(b.Rule.Networks, f.isWithin)) &&
+		(!f.Network.IsValid() || b.Rule.reaches(f.Network) || slices.ContainsFunc(b.Rule.Networks, f.isWithin)) &&
 		(f.Names == "" || slices.Contains(b.Rule.Networks, f.Names)) &&
 		(f.Status == "" || b.Status == f.Status) &&
 		(f.Rule == "" || b.Rule.Kind == f.Rule) &&
@@ -128,9 +128,9 @@ func HasText(s, part string) bool {
 	return part == "" || strings.Contains(strings.ToLower(s), strings.ToLower(part))
 }
 
-// Reaches reports whether the rule lets at least one address of a network pass,
+// reaches reports whether the rule lets at least one address of a network pass,
 // but for the networks that it names.
-func (r Rule) Reaches(network netip.Prefix) bool {
+func (r Rule) reaches(network netip.Prefix) bool {
 	return r.Kind == RuleAll || slices.ContainsFunc(r.Prefixes, network.Overlaps)
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -153,15 +154,31 @@ func ValidatePrefix(p netip.Prefix) error {
 // MaxNetworkNameBytes bounds the name of a network.
 const MaxNetworkNameBytes = 64
 
+// networkNameJoints stand between the letters of a network's name.
+const networkNameJoints = ".-_"
+
+// ValidateNewNetworkName is ValidateNetworkName for a network that is to be made: the
+// last character of its name is no punctuation mark either, which readers, and programs
+// that find links, take for that of the text around it.
+func ValidateNewNetworkName(name string) error {
+	if err := ValidateNetworkName(name); err != nil {
+		return err
+	}
+	if last := name[len(name)-1]; strings.IndexByte(networkNameJoints, last) >= 0 {
+		return fmt.Errorf("%w: network name %q ends in %q, want letters and digits, with . - _ between, such as office", ErrInvalid, name, last)
+	}
+	return nil
+}
+
 // ValidateNetworkName returns an error that wraps ErrInvalid if a text cannot be
 // the name of a network: letters of any script but capital ones, and digits, with
-// dots, hyphens and underscores between.
+// dots, hyphens and underscores between, or at the end of names from before.
 func ValidateNetworkName(name string) error {
 	if name == "" || len(name) > MaxNetworkNameBytes || !utf8.ValidString(name) {
 		return fmt.Errorf("%w: network name of %d bytes, want 1 to %d, such as office", ErrInvalid, len(name), MaxNetworkNameBytes)
 	}
 	for i, r := range name {
-		isInner := (r == '.' || r == '-' || r == '_') && i > 0
+		isInner := strings.ContainsRune(networkNameJoints, r) && i > 0
 		switch {
 		case unicode.IsUpper(r) || unicode.IsTitle(r):
 			return fmt.Errorf("%w: network name %q has capital letters, write it in small ones", ErrInvalid, name)

@@ -149,6 +149,25 @@ func TestRuleEqualAndClone(t *testing.T) {
 	}
 }
 
+func TestValidateNewNetworkName(t *testing.T) {
+	for _, name := range []string{"office", "a", "办公室", "vpn-2.eu_west", "5g"} {
+		if err := store.ValidateNewNetworkName(name); err != nil {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+	for name, want := range map[string]string{
+		"office.": `ends in '.'`, "office-": `ends in '-'`, "a_": `ends in '_'`, "办公室..": `ends in '.'`, "Office.": "capital", "": "want 1 to 64",
+	} {
+		if err := store.ValidateNewNetworkName(name); !errors.Is(err, store.ErrInvalid) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: got %v, want ErrInvalid with %q", name, err, want)
+		}
+	}
+	// A network of such a name that is there already can be named, and read.
+	if err := (store.Rule{Kind: store.RuleMultiple, Networks: []string{"office."}}).Validate(); err != nil {
+		t.Errorf("a rule that names it: %v", err)
+	}
+}
+
 func TestValidateNetworkName(t *testing.T) {
 	for _, name := range []string{"office", "a", "办公室", "vpn-2.eu_west", "5g", "büro", strings.Repeat("n", store.MaxNetworkNameBytes)} {
 		if err := store.ValidateNetworkName(name); err != nil {

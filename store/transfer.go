@@ -76,8 +76,8 @@ func (d Digest) String() string {
 	return hex.EncodeToString(d.sum[:shown])
 }
 
-// Add adds the records of a chunk.
-func (d *Digest) Add(c Chunk) error {
+// addChunk adds the records of a chunk.
+func (d *Digest) addChunk(c Chunk) error {
 	for _, add := range []func(*Digest) error{
 		addAll(c.Settings), addAll(c.Documents), addAll(c.Bindings), addAll(c.Archived),
 		addAll(c.Intercepts), addAll(c.Counters), addAll(c.Audit),
@@ -119,7 +119,7 @@ func DigestOf(ctx context.Context, s Transfer, class Class, told func(records in
 	for after := ""; ; {
 		chunk, err := s.Export(ctx, class, after, MaxPage)
 		if err == nil {
-			err = d.Add(chunk)
+			err = d.addChunk(chunk)
 		}
 		if err != nil {
 			return d, fmt.Errorf("read %s: %w", class, err)

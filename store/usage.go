@@ -88,8 +88,9 @@ func (t Touch) FromLast() uint64 {
 	return t.Hits - min(others, t.Hits)
 }
 
-// nat64 holds all of IPv4 behind translators, RFC 6052.
-var nat64 = netip.MustParsePrefix("64:ff9b::/96")
+// NAT64 holds all of IPv4 behind translators, RFC 6052: one /64 of it would be
+// everybody.
+var NAT64 = netip.MustParsePrefix("64:ff9b::/96")
 
 // NetworkOf returns the network that uses from an address are counted under: an
 // IPv4 address itself, and the /64 of an IPv6 one, since its host changes the rest
@@ -98,7 +99,7 @@ var nat64 = netip.MustParsePrefix("64:ff9b::/96")
 func NetworkOf(ip netip.Addr) netip.Prefix {
 	ip = ip.Unmap()
 	bits := 64
-	if ip.Is4() || nat64.Contains(ip) {
+	if ip.Is4() || NAT64.Contains(ip) {
 		bits = ip.BitLen()
 	}
 	p, _ := ip.Prefix(bits) // fails for the zero Addr only

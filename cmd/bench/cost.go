@@ -72,12 +72,12 @@ func runCost(ctx context.Context, b *bench) (o outcome, err error) {
 		return o, err
 	}
 	defer func() { err = errors.Join(err, r.close()) }()
-	peers, err := startPeers(ctx, r.dir, r.up.addr(), startNginx, startHAProxy, startNginxAuth, startPlainProxy)
+	peers, err := startPeers(ctx, r.dir, r.up.Addr(), startNginx, startHAProxy, startNginxAuth, startPlainProxy)
 	if err != nil {
 		return o, err
 	}
 	defer func() { err = errors.Join(err, stopAll(peers)) }()
-	list := append([]subject{{name: text{"downstream itself", "下游本身"}, addr: r.up.addr()}}, subjects(peers)...)
+	list := append([]subject{{name: text{"downstream itself", "下游本身"}, addr: r.up.Addr()}}, subjects(peers)...)
 	list = append(list, r.subject())
 	if err := r.useAll(ctx); err != nil {
 		return o, err

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/key-ip-sentinel/sentinel/cmd/internal/upstream"
 	"github.com/key-ip-sentinel/sentinel/cmd/internal/wire"
 )
 
@@ -59,22 +60,22 @@ func TestAuthService(t *testing.T) {
 // seen has come.
 func TestStreamsTellWhatComes(t *testing.T) {
 	const n, longest = 5, 10 * time.Second
-	try := func(hold time.Duration, first func(up *upstream) error) (streamsSeen, error) {
+	try := func(hold time.Duration, first func(up *upstream.Server) error) (streamsSeen, error) {
 		up, err := startUpstream()
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer func() { _ = up.close() }()
-		l := streamLoad{addr: up.addr(), n: n, interval: time.Millisecond, opening: time.Millisecond}
+		defer func() { _ = up.Close() }()
+		l := streamLoad{addr: up.Addr(), n: n, interval: time.Millisecond, opening: time.Millisecond}
 		return l.run(t.Context(), func(ctx context.Context) error { return errors.Join(first(up), pause(ctx, hold)) })
 	}
 	for _, test := range []struct {
 		name  string
-		first func(up *upstream) error
+		first func(up *upstream.Server) error
 		cut   int
 	}{
-		{"to the end", func(*upstream) error { return nil }, 0},
-		{"the downstream ends", (*upstream).close, n},
+		{"to the end", func(*upstream.Server) error { return nil }, 0},
+		{"the downstream ends", (*upstream.Server).Close, n},
 	} {
 		for hold := 10 * time.Millisecond; ; hold *= 2 {
 			seen, err := try(hold, test.first)
@@ -109,8 +110,8 @@ func TestPacedLoadKeepsItsRate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = up.close() }()
-	l := load{addr: up.addr(), from: home, want: 200, conns: 2, rate: 500, total: 50, request: chatWith(func(i int) string { return wire.Key("t", i) })}
+	defer func() { _ = up.Close() }()
+	l := load{addr: up.Addr(), from: home, want: 200, conns: 2, rate: 500, total: 50, request: chatWith(func(i int) string { return wire.Key("t", i) })}
 	if r, err := l.run(t.Context()); err != nil || r.requests != 50 || r.elapsed < 98*time.Millisecond {
 		t.Errorf("got %d requests in %v, %v, want 50 in no less than 98 ms", r.requests, r.elapsed, err)
 	}
@@ -121,20 +122,20 @@ func TestLoadCountsAndStops(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = up.close() }()
+	defer func() { _ = up.Close() }()
 	request := chatWith(func(i int) string { return wire.Key("t", i) })
-	r, err := load{addr: up.addr(), from: home, want: 200, total: 500, request: request}.run(t.Context())
+	r, err := load{addr: up.Addr(), from: home, want: 200, total: 500, request: request}.run(t.Context())
 	if err != nil || r.requests != 500 || len(r.latencies) != 500 || !slices.IsSorted(r.latencies) {
 		t.Errorf("got %d requests, %d latencies, %v", r.requests, len(r.latencies), err)
 	}
-	r, err = load{addr: up.addr(), from: home, want: 200, lasts: time.Millisecond, request: request}.run(t.Context())
+	r, err = load{addr: up.Addr(), from: home, want: 200, lasts: time.Millisecond, request: request}.run(t.Context())
 	if err != nil || r.elapsed < time.Millisecond {
 		t.Errorf("got %v, %v", r.elapsed, err)
 	}
-	if _, err := (load{addr: up.addr(), from: home, want: 403, total: 5, request: request}).run(t.Context()); err == nil {
+	if _, err := (load{addr: up.Addr(), from: home, want: 403, total: 5, request: request}).run(t.Context()); err == nil {
 		t.Error("no error for answers of another status")
 	}
-	if _, err := (load{addr: up.addr(), from: home, want: 200, request: request}).run(t.Context()); err == nil {
+	if _, err := (load{addr: up.Addr(), from: home, want: 200, request: request}).run(t.Context()); err == nil {
 		t.Error("no error for a load without an end")
 	}
 }

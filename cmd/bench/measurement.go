@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/key-ip-sentinel/sentinel/cmd/internal/process"
+	"github.com/key-ip-sentinel/sentinel/cmd/internal/upstream"
 )
 
 // measurement is one subject of the table.
@@ -69,7 +70,7 @@ func (b *bench) size(full, quick int) int {
 type rig struct {
 	bench *bench
 	dir   string
-	up    *upstream
+	up    *upstream.Server
 	*process.Process
 }
 
@@ -90,7 +91,7 @@ func (r *rig) dataDir() string { return filepath.Join(r.dir, "data") }
 // options of the process, with further settings.
 func (r *rig) options(env ...string) process.Options {
 	return process.Options{
-		Binary: r.bench.binary, Downstream: r.up.url(), DataDir: r.dataDir(), Secret: secret,
+		Binary: r.bench.binary, Downstream: r.up.URL(), DataDir: r.dataDir(), Secret: secret,
 		LogFile: filepath.Join(r.dir, "sentinel.log"), Env: env,
 	}
 }
@@ -120,7 +121,7 @@ func (r *rig) close() error {
 	if r.Process != nil {
 		err = r.Stop()
 	}
-	return errors.Join(err, r.up.close(), os.RemoveAll(r.dir))
+	return errors.Join(err, r.up.Close(), os.RemoveAll(r.dir))
 }
 
 // wantCount returns an error if sentinel has not counted so many of something.

@@ -18,6 +18,7 @@ import (
 
 	"github.com/key-ip-sentinel/sentinel/cmd/internal/client"
 	"github.com/key-ip-sentinel/sentinel/cmd/internal/process"
+	"github.com/key-ip-sentinel/sentinel/cmd/internal/upstream"
 	"github.com/key-ip-sentinel/sentinel/cmd/internal/wire"
 	"github.com/key-ip-sentinel/sentinel/store/postgres/pgtest"
 	"github.com/key-ip-sentinel/sentinel/store/redis/redistest"
@@ -44,7 +45,7 @@ type site struct {
 	bench    *bench
 	opts     siteOptions
 	dir      string
-	up       *upstream
+	up       *upstream.Server
 	postgres *pgtest.Server
 	redis    *redistest.Server // nil: none
 	nodes    []*siteNode
@@ -99,7 +100,7 @@ func (s *site) newNode() (*siteNode, error) {
 		return nil, err
 	}
 	n := &siteNode{options: process.Options{
-		Binary: s.bench.binary, Downstream: s.up.url(), DataDir: filepath.Join(dir, "data"), Secret: secret, LogFile: filepath.Join(dir, "sentinel.log"),
+		Binary: s.bench.binary, Downstream: s.up.URL(), DataDir: filepath.Join(dir, "data"), Secret: secret, LogFile: filepath.Join(dir, "sentinel.log"),
 		Env: []string{
 			"PG_DSN=" + s.postgres.TCP(siteDatabase), "SENTINEL_NODE_NAME=" + filepath.Base(dir),
 			"ADMIN_JWT_SECRET=" + strings.Repeat("sessions of benchmarks ", 2),
@@ -131,7 +132,7 @@ func (s *site) close() error {
 		errs = append(errs, n.Stop())
 	}
 	if s.up != nil {
-		errs = append(errs, s.up.close())
+		errs = append(errs, s.up.Close())
 	}
 	if s.redis != nil {
 		errs = append(errs, s.redis.Stop())

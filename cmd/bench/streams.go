@@ -41,7 +41,7 @@ func runStreams(ctx context.Context, b *bench) (o outcome, err error) {
 	if err != nil {
 		return o, fmt.Errorf("idle streams: %w", err)
 	}
-	peers, err := startPeers(ctx, r.dir, r.up.addr(), startHAProxy)
+	peers, err := startPeers(ctx, r.dir, r.up.Addr(), startHAProxy)
 	if err != nil {
 		return o, err
 	}

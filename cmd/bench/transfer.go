@@ -51,7 +51,7 @@ func runTransfer(ctx context.Context, b *bench) (o outcome, err error) {
 		return o, err
 	}
 	defer func() { err = errors.Join(err, r.close()) }()
-	peers, err := startPeers(ctx, r.dir, r.up.addr(), startNginx)
+	peers, err := startPeers(ctx, r.dir, r.up.Addr(), startNginx)
 	if err != nil {
 		return o, err
 	}

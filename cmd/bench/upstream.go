@@ -3,13 +3,13 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/key-ip-sentinel/sentinel/cmd/internal/upstream"
 )
 
 // Paths of the upstream, all of which check keys.
@@ -34,36 +34,15 @@ const (
 	headTimeout = 30 * time.Second
 )
 
-// upstream is the downstream of what is measured.
-type upstream struct {
-	server   *http.Server
-	listener net.Listener
-}
-
-func startUpstream() (*upstream, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
+// startUpstream starts the downstream of what is measured.
+func startUpstream() (*upstream.Server, error) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+pathModels, func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, modelsAnswer) })
 	mux.HandleFunc("POST "+pathChat, serveChat)
 	mux.HandleFunc("POST "+pathEvents, serveEvents)
 	mux.HandleFunc("POST "+pathUpload, serveUpload)
 	mux.HandleFunc("GET "+pathDownload, serveDownload)
-	u := &upstream{listener: l, server: &http.Server{Handler: mux, ReadHeaderTimeout: headTimeout}}
-	go func() { _ = u.server.Serve(l) }() // returns when it is closed
-	return u, nil
-}
-
-func (u *upstream) addr() string { return u.listener.Addr().String() }
-func (u *upstream) url() string  { return "http://" + u.addr() }
-
-func (u *upstream) close() error {
-	if err := u.server.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
-		return err
-	}
-	return nil
+	return upstream.Start(mux)
 }
 
 // What the client does not take is seen there, so that the handlers may ignore

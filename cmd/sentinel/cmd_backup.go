@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -141,11 +140,7 @@ func (b backupFlags) tell(cmd *cobra.Command, path string, made snapshot) error 
 		return err
 	}
 	if form == outputJSON {
-		raw, err := json.Marshal(map[string]any{"file": path, "bytes": made.Bytes, "bindings": made.Bindings})
-		if err != nil {
-			return err
-		}
-		return writeJSON(cmd.OutOrStdout(), raw)
+		return writeAsJSON(cmd.OutOrStdout(), map[string]any{"file": path, "bytes": made.Bytes, "bindings": made.Bindings})
 	}
 	keep := "keep the HMAC secret too (SENTINEL_HMAC_SECRET, or " + secretsName + " of the data directory): without it the bindings cannot be found"
 	if b.withSecrets {

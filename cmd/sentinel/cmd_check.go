@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -127,11 +126,7 @@ func (c *checker) print(cmd *cobra.Command, form string) error {
 				worst = result
 			}
 		}
-		raw, err := json.Marshal(map[string]any{"result": worst, "checks": c.findings})
-		if err != nil {
-			return err
-		}
-		return writeJSON(cmd.OutOrStdout(), raw)
+		return writeAsJSON(cmd.OutOrStdout(), map[string]any{"result": worst, "checks": c.findings})
 	}
 	for _, f := range c.findings {
 		if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%-4s  %-14s  %s\n", f.Result, f.Check, client.Printable(f.Detail)); err != nil {

@@ -1,7 +1,7 @@
 package main
 
 import (
-	"encoding/json"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -34,16 +34,9 @@ func newMigrateLegacyCommand() *cobra.Command {
   PG_DSN=postgresql+asyncpg://sentinel:…@127.0.0.1:5432/sentinel sentinel migrate from-legacy --data-dir /var/lib/key-ip-sentinel`,
 		Args: noWords,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			form, err := outputForm(cmd, outputTable, outputJSON)
+			form, cfg, err := migrateSettings(cmd, names, "that of the earlier deployment")
 			if err != nil {
 				return err
-			}
-			cfg, err := loadSome(sourcesOf(cmd), names...)
-			if err != nil {
-				return err
-			}
-			if cfg.PostgresDSN == "" {
-				return usagef("PG_DSN is missing: want the one of the earlier deployment, such as postgresql://USER:PASSWORD@HOST:5432/DATABASE")
 			}
 			m := &legacyMigration{cfg: cfg, schema: schema, progress: newProgress(cmd, true)}
 			m.report.DryRun = dryRun
@@ -107,19 +100,10 @@ func (r *legacyReport) doubt(f legacyFault) {
 func (r *legacyReport) print(cmd *cobra.Command, form string) error {
 	text, err := r.text()
 	if form == outputJSON {
-		raw, jsonErr := json.Marshal(r)
-		if jsonErr != nil {
-			return jsonErr
-		}
-		if err := writeJSON(cmd.OutOrStdout(), raw); err != nil {
-			return err
-		}
-		return err
+		return cmp.Or(writeAsJSON(cmd.OutOrStdout(), r), err)
 	}
-	if _, writeErr := io.WriteString(cmd.OutOrStdout(), text); writeErr != nil {
-		return writeErr
-	}
-	return err
+	_, writeErr := io.WriteString(cmd.OutOrStdout(), text)
+	return cmp.Or(writeErr, err)
 }
 
 func (r *legacyReport) text() (string, error) {

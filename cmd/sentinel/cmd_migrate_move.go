@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -70,16 +69,9 @@ func newMoveCommand(c moveCommand) *cobra.Command {
 		Example: "  PG_DSN=postgresql://sentinel:…@db.example.com:5432/sentinel sentinel migrate " + c.use + " --data-dir /var/lib/key-ip-sentinel",
 		Args:    noWords,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			form, err := outputForm(cmd, outputTable, outputJSON)
+			form, cfg, err := migrateSettings(cmd, names, "that of the cluster")
 			if err != nil {
 				return err
-			}
-			cfg, err := loadSome(sourcesOf(cmd), names...)
-			if err != nil {
-				return err
-			}
-			if cfg.PostgresDSN == "" {
-				return usagef("PG_DSN is missing: want a database, such as postgresql://USER:PASSWORD@HOST:5432/DATABASE")
 			}
 			m := &move{cfg: cfg, force: force, out: io.Discard}
 			if form == outputTable {
@@ -168,11 +160,7 @@ func (m *move) close() error {
 // tell says what was moved, and what is next.
 func (m *move) tell(cmd *cobra.Command, form, next string) error {
 	if form == outputJSON {
-		raw, err := json.Marshal(map[string]any{"from": m.fromName, "to": m.toName, "alreadyDone": m.wasDone, "records": m.records})
-		if err != nil {
-			return err
-		}
-		return writeJSON(cmd.OutOrStdout(), raw)
+		return writeAsJSON(cmd.OutOrStdout(), map[string]any{"from": m.fromName, "to": m.toName, "alreadyDone": m.wasDone, "records": m.records})
 	}
 	var b strings.Builder
 	if m.wasDone {

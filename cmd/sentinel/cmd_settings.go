@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -103,11 +102,7 @@ func printSetting(cmd *cobra.Command, list []admin.Setting, name string) error {
 		return err
 	}
 	if form == outputJSON {
-		raw, err := json.Marshal(list[i])
-		if err != nil {
-			return err
-		}
-		return writeJSON(cmd.OutOrStdout(), raw)
+		return writeAsJSON(cmd.OutOrStdout(), list[i])
 	}
 	_, err = fmt.Fprintln(cmd.OutOrStdout(), client.Printable(shownValue(list[i])))
 	return err

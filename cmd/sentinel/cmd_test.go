@@ -61,6 +61,9 @@ func TestExitCodes(t *testing.T) {
 		{"healthcheck --url ftp://x", exitUsage, "the scheme"},
 		{"healthcheck --listen x", exitUsage, "SENTINEL_LISTEN"},
 		{"hash", exitUsage, "SENTINEL_HMAC_SECRET is missing"},
+		{"migrate from-legacy", exitUsage, "PG_DSN is missing: want that of the earlier deployment, such as postgresql://"},
+		{"migrate bolt-to-postgres", exitUsage, "PG_DSN is missing: want that of the cluster, such as postgresql://"},
+		{"migrate postgres-to-bolt -o csv", exitUsage, "want table or json"},
 	}
 	for _, test := range tests {
 		t.Run(test.args, func(t *testing.T) {

@@ -214,6 +214,15 @@ func writeJSON(w io.Writer, raw json.RawMessage) error {
 	return err
 }
 
+// writeAsJSON writes what was made here as one document with indents.
+func writeAsJSON(w io.Writer, v any) error {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, raw)
+}
+
 // writeJSONLine writes one document as a line.
 func writeJSONLine(w io.Writer, raw json.RawMessage) error {
 	var b bytes.Buffer

@@ -54,7 +54,3 @@ func parseToken(token string) (hash string, ok bool) {
 	sum := sha256.Sum256([]byte(token))
 	return hex.EncodeToString(sum[:]), true
 }
-
-// IsToken reports whether s looks like an API token, so that a caller can tell
-// it from a session. It says nothing of whether it is one.
-func IsToken(s string) bool { return strings.HasPrefix(s, tokenPrefix) }

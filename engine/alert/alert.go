@@ -33,9 +33,6 @@ func Kinds() []Kind {
 	}
 }
 
-// IsKind reports whether there is such a kind.
-func IsKind(k Kind) bool { return slices.Contains(Kinds(), k) }
-
 // isMoment reports whether an alert of the kind tells of a moment: then it is
 // told of once, and closes in silence.
 func (k Kind) isMoment() bool { return k == NewBinding || k == ReturnedBinding }

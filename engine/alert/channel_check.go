@@ -61,7 +61,7 @@ func (in ChannelInput) apply(r *channelRecord, open *secrets) error {
 	if !slices.Contains(send.Types(), in.Type) {
 		return &FieldError{"type", fmt.Sprintf("want one of %v", send.Types())}
 	}
-	if i := slices.IndexFunc(in.Kinds, func(k Kind) bool { return !IsKind(k) }); i >= 0 {
+	if i := slices.IndexFunc(in.Kinds, func(k Kind) bool { return !slices.Contains(Kinds(), k) }); i >= 0 {
 		return &FieldError{"kinds", fmt.Sprintf("%q is none of %v", in.Kinds[i], Kinds())}
 	}
 	if in.Language != "" && !in.Language.known() {

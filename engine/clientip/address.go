@@ -3,6 +3,8 @@ package clientip
 import (
 	"net/netip"
 	"strings"
+
+	"github.com/key-ip-sentinel/sentinel/store"
 )
 
 // maxAddrBytes bounds an address as text: 45 for the longest IPv6 spelling,
@@ -26,7 +28,6 @@ const (
 )
 
 var (
-	nat64Prefix = netip.MustParsePrefix("64:ff9b::/96")
 	sharedSpace = netip.MustParsePrefix("100.64.0.0/10") // RFC 6598, carrier-grade NAT
 	broadcast   = netip.AddrFrom4([4]byte{255, 255, 255, 255})
 )
@@ -149,7 +150,7 @@ func faultOf(s string) string {
 // shall become 127.0.0.1 by spelling it 64:ff9b::7f00:1.
 func (r *rules) canonical(addr netip.Addr) (netip.Addr, string) {
 	addr = addr.Unmap().WithZone("")
-	if r.nat64 && nat64Prefix.Contains(addr) {
+	if r.nat64 && store.NAT64.Contains(addr) {
 		b := addr.As16()
 		if inner := netip.AddrFrom4([4]byte(b[12:])); inner.IsGlobalUnicast() {
 			addr = inner

@@ -26,6 +26,7 @@ import (
 	"strings"
 
 	"github.com/key-ip-sentinel/sentinel/engine/ipset"
+	"github.com/key-ip-sentinel/sentinel/store"
 )
 
 // DefaultHeader is the header that is read if Options.Header is empty.
@@ -99,7 +100,7 @@ func checkHeader(name string) error {
 func checkNAT64(o Options) error {
 	var faults []error
 	for _, p := range o.Trusted {
-		if o.NAT64 && p.Bits() >= nat64Prefix.Bits() && nat64Prefix.Overlaps(p) {
+		if o.NAT64 && p.Bits() >= store.NAT64.Bits() && store.NAT64.Overlaps(p) {
 			faults = append(faults, fmt.Errorf("trusted prefix %s never matches while NAT64 addresses are read as IPv4: write it as IPv4", p))
 		}
 	}

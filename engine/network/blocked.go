@@ -59,9 +59,10 @@ type Blocklist struct {
 	changing sync.Mutex // held by changes, which write to the store
 	mu       sync.RWMutex
 	entries  map[netip.Prefix]kept
+	staleAt  int64 // when the list has what is over, in ms; 0: never
 
 	list    atomic.Pointer[ipset.List] // nil: nothing is blocked
-	nextEnd atomic.Int64               // of the first entry that ends, in ms; 0: none does
+	nextEnd atomic.Int64               // of the first entry that ends or has ended, in ms; 0: none does
 }
 
 type kept struct {
@@ -111,14 +112,14 @@ func (l *Blocklist) Reload(ctx context.Context) error {
 // applyLocked has the entries in force, but for those that are over and still there.
 func (l *Blocklist) applyLocked() {
 	var list *ipset.List
-	next, now := int64(0), l.now()
 	var prefixes []netip.Prefix
+	next, now := int64(0), l.now()
+	l.staleAt = 0
 	for p, b := range l.entries {
+		next = firstEnd(next, b.Until)
 		if !b.isOver(now) {
 			prefixes = append(prefixes, p)
-		}
-		if end := b.Until.UnixMilli(); !b.Until.IsZero() && (next == 0 || end < next) {
-			next = end
+			l.staleAt = firstEnd(l.staleAt, b.Until)
 		}
 	}
 	if len(prefixes) > 0 {
@@ -126,6 +127,14 @@ func (l *Blocklist) applyLocked() {
 	}
 	l.list.Store(list)
 	l.nextEnd.Store(next)
+}
+
+// firstEnd returns the first of an end in ms, where 0 is none, and another one.
+func firstEnd(first int64, until time.Time) int64 {
+	if end := until.UnixMilli(); !until.IsZero() && (first == 0 || end < first) {
+		return end
+	}
+	return first
 }
 
 // Blocks reports whether nobody may come from an address. It allocates nothing.
@@ -307,21 +316,13 @@ func (l *Blocklist) End(ctx context.Context, mayRemove func(context.Context) boo
 	}
 	l.changing.Lock()
 	defer l.changing.Unlock()
-	var over []netip.Prefix
-	l.mu.RLock()
-	for p, b := range l.entries {
-		if b.isOver(now) {
-			over = append(over, p)
-		}
-	}
-	l.mu.RUnlock()
 	if !mayRemove(ctx) {
-		l.apply()
+		l.dropOver(now)
 		return nil, nil
 	}
-	gone, err := l.removeChanging(ctx, over)
+	gone, err := l.removeChanging(ctx, l.over(now))
 	if err != nil && !errors.Is(err, context.Canceled) {
-		l.apply() // what was promised holds while the store is away too
+		l.dropOver(now) // what was promised holds while the store is away too
 	}
 	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict) {
 		return nil, nil // another node has done it, or changed one of them: Reload will tell
@@ -329,9 +330,22 @@ func (l *Blocklist) End(ctx context.Context, mayRemove func(context.Context) boo
 	return gone, err
 }
 
-// apply puts what is to be in force by now in force.
-func (l *Blocklist) apply() {
+func (l *Blocklist) over(now time.Time) (list []netip.Prefix) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	for p, b := range l.entries {
+		if b.isOver(now) {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+// dropOver takes what is over out of force, unless it is already.
+func (l *Blocklist) dropOver(now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.applyLocked()
+	if l.staleAt != 0 && now.UnixMilli() >= l.staleAt {
+		l.applyLocked()
+	}
 }

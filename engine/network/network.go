@@ -51,7 +51,11 @@ func (n Network) clone() Network {
 // validate returns an error that wraps store.ErrInvalid and begins with the
 // field.
 func (n Network) validate() error {
-	if err := store.ValidateNetworkName(n.Name); err != nil {
+	validateName := store.ValidateNetworkName
+	if n.Revision == 0 {
+		validateName = store.ValidateNewNetworkName
+	}
+	if err := validateName(n.Name); err != nil {
 		return err
 	}
 	switch {
@@ -196,7 +200,7 @@ func (ns *Networks) Find(name string) (*ipset.Set, bool) {
 	if s == nil {
 		return nil, false
 	}
-	prefixes := s.Prefixes()
+	prefixes := s.prefixes.Load()
 	return prefixes, prefixes != nil
 }
 

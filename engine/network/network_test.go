@@ -89,6 +89,7 @@ func TestPutRefuses(t *testing.T) {
 		{network.Network{Name: "Office", Prefixes: list("192.0.2.0/24")}, "small"},
 		{network.Network{Name: "the office", Prefixes: list("192.0.2.0/24")}, "letters and digits"},
 		{network.Network{Name: "-office", Prefixes: list("192.0.2.0/24")}, "letters and digits"},
+		{network.Network{Name: "office.", Prefixes: list("192.0.2.0/24")}, "ends in"},
 		{network.Network{Name: strings.Repeat("x", 65), Prefixes: list("192.0.2.0/24")}, "65 bytes"},
 		{network.Network{Name: "office"}, "match nothing"},
 		{network.Network{Name: "office", Prefixes: many}, "10001"},
@@ -104,6 +105,32 @@ func TestPutRefuses(t *testing.T) {
 	}
 	if _, _, err := ns.Put(t.Context(), network.Network{Name: "办公室.2", Prefixes: list("192.0.2.0/24")}); err != nil {
 		t.Errorf("a Chinese name: %v", err)
+	}
+}
+
+// TestNameOfBefore has a network of a name that no new one gets.
+func TestNameOfBefore(t *testing.T) {
+	s := memory.New()
+	if _, err := s.PutDocument(t.Context(), store.Document{Kind: network.NetworkKind, ID: "office.", Body: []byte(`{"name":"office.","prefixes":["192.0.2.0/24"]}`)}); err != nil {
+		t.Fatal(err)
+	}
+	ns := openNetworks(t, s)
+	n, err := ns.Get("office.")
+	if err != nil || !ns.Set("office.").Contains(netip.MustParseAddr("192.0.2.1")) {
+		t.Fatalf("read: %+v, %v", n, err)
+	}
+	n.Note = "second floor"
+	_, n, err = ns.Put(t.Context(), n)
+	if err != nil {
+		t.Errorf("changed: %v", err)
+	}
+	if done, err := ns.Naming(store.Rule{Kind: store.RuleMultiple, Networks: []string{"office."}}); err != nil {
+		t.Errorf("named by a rule: %v", err)
+	} else {
+		done()
+	}
+	if _, err := ns.Remove(t.Context(), "office.", n.Revision, func(network.Network) error { return nil }); err != nil {
+		t.Errorf("removed: %v", err)
 	}
 }
 

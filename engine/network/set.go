@@ -12,14 +12,11 @@ import (
 // name that stands for nothing is a Set that contains nothing.
 type Set struct {
 	name     string
-	prefixes atomic.Pointer[ipset.Set]
+	prefixes atomic.Pointer[ipset.Set] // nil: it stands for nothing
 }
 
 // Name returns the name.
 func (s *Set) Name() string { return s.name }
-
-// Prefixes returns what the name stands for at this moment; nil if for nothing.
-func (s *Set) Prefixes() *ipset.Set { return s.prefixes.Load() }
 
 // Contains reports whether the network has an address.
 func (s *Set) Contains(addr netip.Addr) bool { return s.prefixes.Load().Contains(addr) }

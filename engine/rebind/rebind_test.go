@@ -45,12 +45,16 @@ type rig struct {
 // faultyStore fails to take documents of links when told.
 type faultyStore struct {
 	*memory.Store
-	failing atomic.Bool
+	failing     atomic.Bool
+	conflicting atomic.Bool
 }
 
 func (s *faultyStore) PutDocument(ctx context.Context, d store.Document) (store.Document, error) {
 	if s.failing.Load() {
 		return store.Document{}, store.ErrUnavailable
+	}
+	if s.conflicting.Load() {
+		return store.Document{}, store.ErrConflict
 	}
 	return s.Store.PutDocument(ctx, d)
 }
@@ -284,6 +288,21 @@ func TestABanThatTheStoreDidNotNote(t *testing.T) {
 	if s := r.state(link.ID); s.State != rebind.Revoked {
 		t.Errorf("got %+v", s)
 	}
+}
+
+// TestACopyThatDoesNotFollow: the store knows another revision of a link for as long as
+// it is tried. Then it is let be, and the key's links are refused all the same.
+func TestACopyThatDoesNotFollow(t *testing.T) {
+	r := newRig(t)
+	_, token := r.create()
+	r.store.conflicting.Store(true)
+	_, err := r.engine.Ban(t.Context(), key)
+	must(t, err)
+	r.links.Moved(t.Context(), key, store.KeyHash{2})
+	r.store.conflicting.Store(false)
+	_, err = r.engine.Unban(t.Context(), key)
+	must(t, err)
+	r.wantGone("unbanned", token)
 }
 
 // TestACrashLeavesNoUsableUsedLink: what is done first is what must not be lost.

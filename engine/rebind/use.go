@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	useTimeout  = 30 * time.Second
-	useAttempts = 8
+	useTimeout     = 30 * time.Second
+	changeAttempts = 8
 )
 
 // Offer is what a link would do, for its holder to see before they say so.
@@ -100,7 +100,7 @@ func (l *Links) Use(ctx context.Context, token string, ip netip.Addr) (Use, erro
 // bind gives a binding its new rule, unless it is not the link's any more.
 func (l *Links) bind(ctx context.Context, r record, b store.Binding, prefix netip.Prefix) (before, after store.Binding, err error) {
 	rule := store.Rule{Kind: store.RuleSingle, Prefixes: []netip.Prefix{prefix}}
-	for range useAttempts {
+	for range changeAttempts {
 		before, after, err = l.opts.Keys.Edit(ctx, r.Key, engine.BindingEdit{Revision: b.Revision, Rule: &rule})
 		switch {
 		case errors.Is(err, store.ErrNotFound):

@@ -177,7 +177,7 @@ type createNetworkInput struct {
 }
 
 func (a *API) createNetwork(ctx context.Context, c *call, in *createNetworkInput) (*networkOutput, error) {
-	if store.ValidateNetworkName(in.Body.Name) != nil {
+	if store.ValidateNewNetworkName(in.Body.Name) != nil {
 		return nil, invalidField("body.name", "is no name of a network: want up to %d bytes of letters, but no capital ones, and digits, with . - _ between, such as office",
 			store.MaxNetworkNameBytes)
 	}

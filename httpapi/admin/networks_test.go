@@ -103,6 +103,7 @@ func TestBadNetworks(t *testing.T) {
 		{"a slash", map[string]any{"name": "a/b", "prefixes": []string{"10.0.0.0/8"}}, "body.name", ""},
 		{"steers a terminal", map[string]any{"name": "a\u202eb", "prefixes": []string{"10.0.0.0/8"}}, "body.name", ""},
 		{"none", map[string]any{"name": "office", "prefixes": []string{}}, "body.prefixes", ""},
+		{"ends in a dot", map[string]any{"name": "office.", "prefixes": []string{"10.0.0.0/8"}}, "body.name", "with . - _ between"},
 		{"too many", map[string]any{"name": "office", "prefixes": many}, "body.prefixes", ""},
 		{"host bits", map[string]any{"name": "office", "prefixes": []string{"10.0.0.0/8", "10.1.2.3/16"}}, "body.prefixes[1]", "did you mean 10.1.0.0/16"},
 		{"a key", map[string]any{"name": "office", "prefixes": []string{testKey}}, "body.prefixes[0]", "is no IP address"},

@@ -61,9 +61,9 @@ func mayBePlain(buf []byte) bool {
 	return next > 0
 }
 
-// hasBody reports whether an answer has a body: RFC 9112 section 6.3.
+// hasBody reports whether an answer has a body.
 func hasBody(method string, status int) bool {
-	return method != http.MethodHead && status >= http.StatusOK && status != http.StatusNoContent && status != http.StatusNotModified
+	return method != http.MethodHead && plainhead.HasBody(status)
 }
 
 // parseStatusLine returns the status and where the next line begins; 0: not

@@ -97,7 +97,7 @@ func (w *answer) WriteHeader(status int) {
 		return
 	}
 	w.status = status
-	if values := w.header["Content-Length"]; len(values) > 0 && hasBody(status) {
+	if values := w.header["Content-Length"]; len(values) > 0 && plainhead.HasBody(status) {
 		n, err := strconv.ParseInt(values[0], 10, 64)
 		if err == nil && n >= 0 {
 			w.length = n
@@ -110,11 +110,6 @@ func (w *answer) WriteHeader(status int) {
 	w.appendHeader(true) // as it is now: what is changed from here on are trailers
 }
 
-// hasBody reports whether an answer to anything but HEAD has a body.
-func hasBody(status int) bool {
-	return status >= http.StatusOK && status != http.StatusNoContent && status != http.StatusNotModified
-}
-
 // Write writes more of the body.
 func (w *answer) Write(p []byte) (int, error) {
 	if w.status == 0 {
@@ -125,7 +120,7 @@ func (w *answer) Write(p []byte) (int, error) {
 		return 0, w.failed
 	case len(p) == 0:
 		return 0, nil
-	case !hasBody(w.status):
+	case !plainhead.HasBody(w.status):
 		return 0, http.ErrBodyNotAllowed
 	case w.length >= 0 && w.written+int64(len(p)) > w.length:
 		return 0, http.ErrContentLength
@@ -176,7 +171,7 @@ func (w *answer) finish() {
 		w.WriteHeader(http.StatusOK)
 	}
 	isHead := w.request.Method == http.MethodHead
-	if !w.framed && w.length < 0 && hasBody(w.status) && !w.hasTrailers() && (!isHead || 0 < w.written && w.written <= earlyBytes) {
+	if !w.framed && w.length < 0 && plainhead.HasBody(w.status) && !w.hasTrailers() && (!isHead || 0 < w.written && w.written <= earlyBytes) {
 		w.length = w.written
 	}
 	w.frame()
@@ -220,7 +215,7 @@ func (w *answer) frame() {
 	if !w.closes && !w.duplex && !w.body.drain() {
 		w.closes = true
 	}
-	body := hasBody(w.status)
+	body := plainhead.HasBody(w.status)
 	w.chunked = body && w.length < 0 && w.request.Method != http.MethodHead
 	switch {
 	case body && w.length >= 0:

@@ -14,7 +14,7 @@ import (
 // How many fields a plain head may have, and bytes without the empty line.
 const (
 	MaxFields = 48
-	MaxBytes  = math.MaxUint16 - 2
+	maxBytes  = math.MaxUint16 - 2
 )
 
 // Field is a line of a head, by its place.
@@ -24,9 +24,6 @@ type Field struct {
 	// Skip keeps it out of the header: the framing says the same.
 	Skip bool
 }
-
-// Name returns a field's name as it was written.
-func (f *Field) Name(text []byte) []byte { return text[f.name:f.nameEnd] }
 
 // Value returns a field's value, without the blanks around it.
 func (f *Field) Value(text []byte) []byte { return text[f.value:f.valueEnd] }
@@ -43,7 +40,7 @@ func (f *Field) Is(text []byte, name string) bool {
 // negative: it is not there, or the head is too large to be plain.
 func End(buf []byte) int {
 	end := bytes.Index(buf, []byte("\r\n\r\n"))
-	if end > MaxBytes {
+	if end > maxBytes {
 		return -1
 	}
 	return end
@@ -85,7 +82,7 @@ func parseField(text []byte, at int, f *Field) (next int) {
 	if !IsToken(text[at:colon]) || !IsValue(text[value:end]) {
 		return 0
 	}
-	*f = Field{name: uint16(at), nameEnd: uint16(colon), value: uint16(value), valueEnd: uint16(end)} //nolint:gosec // MaxBytes sees to it
+	*f = Field{name: uint16(at), nameEnd: uint16(colon), value: uint16(value), valueEnd: uint16(end)} //nolint:gosec // maxBytes sees to it
 	return eol + 1
 }
 
@@ -105,6 +102,12 @@ func ParseLength(value []byte) int64 {
 		n = n*10 + int64(d-'0')
 	}
 	return n
+}
+
+// HasBody reports whether an answer of a status has a body, to anything but HEAD: RFC
+// 9112 section 6.3.
+func HasBody(status int) bool {
+	return status >= http.StatusOK && status != http.StatusNoContent && status != http.StatusNotModified
 }
 
 // Fill puts fields of text into a header, as net/http does. All of them share the

@@ -66,6 +66,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"github.com/key-ip-sentinel/sentinel/store"
+	"github.com/key-ip-sentinel/sentinel/store/groupcommit"
 )
 
 // FileName is what the file is called within a data directory.
@@ -108,11 +109,7 @@ type Store struct {
 
 	replacing chan struct{} // taken by the one ReplaceAll that runs
 
-	queueMu sync.Mutex
-	queue   []*request
-	closed  bool
-	wake    chan struct{} // tells the committer to look at the queue
-	stopped chan struct{} // closed when the committer has ended
+	queue *groupcommit.Queue[request]
 }
 
 var _ store.Store = (*Store)(nil)
@@ -131,8 +128,7 @@ func Open(path string, opts Options) (*Store, error) {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
 	s := &Store{
-		path: path, opts: opts, wake: make(chan struct{}, 1), stopped: make(chan struct{}),
-		replacing: make(chan struct{}, 1),
+		path: path, opts: opts, queue: groupcommit.New[request](), replacing: make(chan struct{}, 1),
 	}
 	f, err := openFile(path, opts, os.O_CREATE)
 	if err != nil {
@@ -142,7 +138,7 @@ func Open(path string, opts Options) (*Store, error) {
 	s.file = f
 	s.durable.Store(f.lastTx)
 	s.live.init()
-	go s.runCommitter()
+	go s.queue.Serve(together, s.serve)
 	return s, nil
 }
 
@@ -157,21 +153,16 @@ func openError(path string, err error) error {
 // Close waits for the changes under way, and closes the file. Closing again does
 // nothing; everything else returns store.ErrUnavailable from here on.
 func (s *Store) Close() error {
-	s.queueMu.Lock()
-	already := s.closed
-	s.closed = true
-	s.queueMu.Unlock()
-	if already {
-		<-s.stopped
+	isFirst := s.queue.Close()
+	<-s.queue.Ended()
+	if !isFirst {
 		return nil
 	}
-	s.wakeCommitter()
-	<-s.stopped
 	s.live.close()
 
 	s.mu.Lock()
 	f := s.file
-	s.file, s.down = nil, errClosed
+	s.file, s.down = nil, store.ErrClosed
 	s.mu.Unlock()
 	s.retired.Wait()
 	if f == nil {
@@ -183,8 +174,6 @@ func (s *Store) Close() error {
 	}
 	return nil
 }
-
-var errClosed = fmt.Errorf("%w: closed", store.ErrUnavailable)
 
 // unavailable says that the medium failed, and how.
 func unavailable(err error) error {

@@ -8,6 +8,8 @@ import (
 	"syscall"
 
 	"go.etcd.io/bbolt"
+
+	"github.com/key-ip-sentinel/sentinel/store/groupcommit"
 )
 
 // maxCommit is how many requests one commit takes at most.
@@ -15,12 +17,11 @@ const maxCommit = 1_024
 
 // request is one change on its way through the committer.
 type request struct {
-	ctx   context.Context
 	apply func(tx *writeTx) error
 	alone func() error // in place of apply: what is done between two commits
-	err   error
-	done  chan struct{} // closed when err is set
 }
+
+type asked = groupcommit.Request[request]
 
 // write queues a change and waits until it is durable. An apply that refuses
 // changes nothing, keeps its refusal to itself, and returns nil; an error that
@@ -29,87 +30,34 @@ type request struct {
 // When ctx ends first, apply may still run: it must use nothing that belongs to
 // the caller.
 func (s *Store) write(ctx context.Context, apply func(tx *writeTx) error) error {
-	return s.ask(&request{ctx: ctx, apply: apply, done: make(chan struct{})})
+	return s.queue.Ask(ctx, request{apply: apply})
 }
 
-// ask queues a request and waits for its end, or that of its context.
-func (s *Store) ask(r *request) error {
-	if err := r.ctx.Err(); err != nil {
-		return err
-	}
-	s.queueMu.Lock()
-	if s.closed {
-		s.queueMu.Unlock()
-		return errClosed
-	}
-	s.queue = append(s.queue, r)
-	s.queueMu.Unlock()
-	s.wakeCommitter()
-	select {
-	case <-r.done:
-		return r.err
-	case <-r.ctx.Done():
-		return r.ctx.Err()
-	}
-}
-
-func (s *Store) wakeCommitter() {
-	select {
-	case s.wake <- struct{}{}:
-	default: // it has not yet seen the last call
-	}
-}
-
-// runCommitter serves the queue until the store is closed and the queue empty.
-func (s *Store) runCommitter() {
-	defer close(s.stopped)
-	for range s.wake {
-		for {
-			batch, closed := s.nextBatch()
-			if len(batch) == 0 {
-				if closed {
-					return
-				}
-				break
-			}
-			s.serve(batch)
-			s.trimNow() // applying it has read pages
-		}
-	}
-}
-
-func (s *Store) nextBatch() (batch []*request, closed bool) {
-	s.queueMu.Lock()
-	defer s.queueMu.Unlock()
-	n := min(len(s.queue), maxCommit)
-	if i := slices.IndexFunc(s.queue[:n], func(r *request) bool { return r.alone != nil }); i >= 0 {
+// together is how many requests one commit takes.
+func together(waiting []*asked) int {
+	n := min(len(waiting), maxCommit)
+	if i := slices.IndexFunc(waiting[:n], func(r *asked) bool { return r.Change.alone != nil }); i >= 0 {
 		n = max(i, 1) // those before it, or it alone
 	}
-	batch, s.queue = s.queue[:n:n], s.queue[n:]
-	if len(s.queue) == 0 {
-		s.queue = nil // or its answered requests would be kept alive
-	}
-	return batch, s.closed
+	return n
 }
 
 // serve commits a batch and answers it.
-func (s *Store) serve(batch []*request) {
+func (s *Store) serve(batch []*asked) {
 	var err error
-	if batch[0].alone != nil {
+	if batch[0].Change.alone != nil {
 		err = s.serveAlone(batch[0])
 	} else {
 		err = s.commit(batch)
 	}
 	for _, r := range batch {
-		if r.err == nil {
-			r.err = err
-		}
-		close(r.done)
+		r.Answer(err)
 	}
+	s.trimNow() // applying it has read pages
 }
 
-func (s *Store) serveAlone(r *request) error {
-	if err := r.ctx.Err(); err != nil {
+func (s *Store) serveAlone(r *asked) error {
+	if err := r.Ctx.Err(); err != nil {
 		return err // its caller has left
 	}
 	if s.file == nil {
@@ -117,12 +65,12 @@ func (s *Store) serveAlone(r *request) error {
 			return err
 		}
 	}
-	return r.alone()
+	return r.Change.alone()
 }
 
 // commit applies a batch in one transaction. Only the committer calls it, and
 // only the committer replaces s.file, so that it may read it without the lock.
-func (s *Store) commit(batch []*request) error {
+func (s *Store) commit(batch []*asked) error {
 	if s.file == nil {
 		if err := s.reopen(nil); err != nil {
 			return err
@@ -161,13 +109,13 @@ func (s *Store) commit(batch []*request) error {
 	return unavailable(err)
 }
 
-func applyAll(tx *writeTx, batch []*request, isRecording func() bool) error {
+func applyAll(tx *writeTx, batch []*asked, isRecording func() bool) error {
 	for _, r := range batch {
 		tx.record = isRecording()
-		if r.err = r.ctx.Err(); r.err != nil {
+		if r.Err = r.Ctx.Err(); r.Err != nil {
 			continue // its caller has left
 		}
-		if err := r.apply(tx); err != nil {
+		if err := r.Change.apply(tx); err != nil {
 			return err
 		}
 	}

@@ -52,13 +52,7 @@ func holdCommitter(t *testing.T, s *Store) (release func()) {
 
 // queued waits until n requests are in the queue.
 func queued(s *Store, n int) {
-	for {
-		s.queueMu.Lock()
-		have := len(s.queue)
-		s.queueMu.Unlock()
-		if have >= n {
-			return
-		}
+	for s.queue.Len() < n {
 		runtime.Gosched()
 	}
 }

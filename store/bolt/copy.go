@@ -82,7 +82,7 @@ func newCopyRow(c store.Change) (copyRow, error) {
 			r.key = documentKey(c.Document.Kind, c.Document.ID)
 		}
 		if c.Kind == store.ChangeDocumentPut {
-			r.value = append(be.AppendUint64(nil, c.Document.Revision), c.Document.Body...)
+			r.value = encodeDocument(c.Document)
 		}
 	case store.ChangeSettingPut, store.ChangeSettingRemoved:
 		r.letter, r.key = 's', []byte(c.Setting.Name)

@@ -19,6 +19,10 @@ func documentKey(kind, id string) []byte {
 	return append(append(key, kind...), id...)
 }
 
+func encodeDocument(d store.Document) []byte {
+	return append(be.AppendUint64(nil, d.Revision), d.Body...)
+}
+
 func decodeDocument(kind, id string, value []byte) (store.Document, error) {
 	revision, err := revisionOf(value)
 	if err != nil {
@@ -74,17 +78,12 @@ func (s *Store) ListDocuments(ctx context.Context, kind string) ([]store.Documen
 
 // PutDocument is part of store.Documents.
 func (s *Store) PutDocument(ctx context.Context, d store.Document) (store.Document, error) {
-	stored, err := s.ChangeDocuments(ctx, []store.Document{d}, nil)
-	if err != nil {
-		return store.Document{}, err
-	}
-	return stored[0], nil
+	return store.PutOne(ctx, s, d)
 }
 
 // DeleteDocument is part of store.Documents.
 func (s *Store) DeleteDocument(ctx context.Context, kind, id string, revision uint64) error {
-	_, err := s.ChangeDocuments(ctx, nil, []store.Document{{Kind: kind, ID: id, Revision: revision}})
-	return err
+	return store.DeleteOne(ctx, s, kind, id, revision)
 }
 
 // ChangeDocuments is part of store.Documents.
@@ -92,21 +91,13 @@ func (s *Store) ChangeDocuments(ctx context.Context, put, remove []store.Documen
 	if err := store.ValidateOnce(put, remove); err != nil {
 		return nil, err
 	}
-	changes, invalid := planDocuments(put, remove)
-	if invalid != nil && len(changes) == 0 {
-		return nil, invalid
-	}
+	put, remove = store.CloneDocuments(put), slices.Clone(remove)
 	var refusal error
 	err := s.write(ctx, func(w *writeTx) error {
-		for _, c := range changes {
-			if refusal = c.check(w.bucket(bucketDocuments).Get(c.key)); refusal != nil {
-				return nil
-			}
-		}
-		if refusal = invalid; refusal != nil {
+		if refusal = store.CheckDocuments(put, remove, w.documentRevision); refusal != nil {
 			return nil
 		}
-		return w.changeDocuments(changes)
+		return w.changeDocuments(put, remove)
 	})
 	if err != nil {
 		return nil, err
@@ -114,81 +105,46 @@ func (s *Store) ChangeDocuments(ctx context.Context, put, remove []store.Documen
 	if refusal != nil {
 		return nil, refusal
 	}
-	stored := make([]store.Document, 0, len(put))
-	for _, c := range changes[:len(put)] {
-		d, err := decodeDocument(c.kind, c.id, c.value)
-		if err != nil {
-			return nil, err
-		}
-		stored = append(stored, d)
-	}
-	return stored, nil
+	return put, nil
 }
 
-// documentChange puts a document, or removes it.
-type documentChange struct {
-	kind, id string
-	revision uint64 // that it must have; 0: it must not be there
-	key      []byte
-	value    []byte // nil: it is removed
+// documentRevision returns the revision of a document; 0: it is not there.
+func (w *writeTx) documentRevision(kind, id string) (uint64, error) {
+	if isDocumentName(kind, id) != nil {
+		return 0, nil
+	}
+	value := w.bucket(bucketDocuments).Get(documentKey(kind, id))
+	if value == nil {
+		return 0, nil
+	}
+	revision, err := revisionOf(value)
+	if err != nil {
+		return 0, unavailable(err)
+	}
+	return revision, nil
 }
 
-// planDocuments returns the changes up to the first one that is not valid, and why
-// that is not.
-func planDocuments(put, remove []store.Document) (changes []documentChange, invalid error) {
-	for _, d := range put {
-		if err := d.Validate(); err != nil {
-			return changes, err
-		}
-		value := append(make([]byte, revisionBytes), d.Body...)
-		changes = append(changes, documentChange{d.Kind, d.ID, d.Revision, documentKey(d.Kind, d.ID), value})
-	}
-	for _, d := range remove {
-		if isDocumentName(d.Kind, d.ID) != nil {
-			return changes, store.ErrNotFound
-		}
-		changes = append(changes, documentChange{d.Kind, d.ID, d.Revision, documentKey(d.Kind, d.ID), nil})
-	}
-	return changes, nil
-}
-
-// check returns why what is there may not be changed by who has seen a revision of
-// it.
-func (c documentChange) check(there []byte) error {
-	current := uint64(0)
-	if there != nil {
-		var err error
-		if current, err = revisionOf(there); err != nil {
-			return unavailable(err)
-		}
-	}
-	switch {
-	case there == nil && c.value == nil:
-		return store.ErrNotFound
-	case current != c.revision:
-		return store.ErrConflict
-	}
-	return nil
-}
-
-// changeDocuments makes changes that have been checked.
-func (w *writeTx) changeDocuments(changes []documentChange) error {
-	w.isOwn = w.isOwn || len(changes) > 0
-	for _, c := range changes {
-		if c.value == nil {
-			continue
-		}
+// changeDocuments makes changes that have been checked, and sets the revisions of
+// what it puts.
+func (w *writeTx) changeDocuments(put, remove []store.Document) error {
+	type change struct{ key, value []byte } // without a value: it is removed
+	w.isOwn = w.isOwn || len(put)+len(remove) > 0
+	changes := make([]change, 0, len(put)+len(remove))
+	for i := range put {
+		d := &put[i]
 		w.changed = true
-		revision, err := w.bucket(bucketDocuments).NextSequence()
-		if err != nil {
+		var err error
+		if d.Revision, err = w.bucket(bucketDocuments).NextSequence(); err != nil {
 			return err
 		}
-		setRevision(c.value, revision)
+		changes = append(changes, change{documentKey(d.Kind, d.ID), encodeDocument(*d)})
+	}
+	for _, d := range remove {
+		changes = append(changes, change{documentKey(d.Kind, d.ID), nil})
 	}
 	// bbolt keeps what is new in a page as one list until the commit: out of order,
 	// each of a hundred thousand would move half of those before it.
-	changes = slices.Clone(changes)
-	slices.SortFunc(changes, func(a, b documentChange) int { return bytes.Compare(a.key, b.key) })
+	slices.SortFunc(changes, func(a, b change) int { return bytes.Compare(a.key, b.key) })
 	for _, c := range changes {
 		var err error
 		if c.value == nil {

@@ -267,8 +267,8 @@ func (s *Store) buildCatalog() error {
 			after, more, err = loadChunk(tx, loader, after, s.live.chunk)
 			return err
 		})
-		if err == nil && isClosed(s.stopped) {
-			err = errClosed
+		if err == nil && isClosed(s.queue.Ended()) {
+			err = store.ErrClosed
 		}
 		s.trimNow()
 		if err != nil {

@@ -133,12 +133,11 @@ func (s *Store) Compact(ctx context.Context) (before, after int64, err error) {
 		return 0, 0, fmt.Errorf("compact: %w: an open file cannot be replaced", errors.ErrUnsupported)
 	}
 	var sizes [2]int64
-	r := &request{ctx: ctx, done: make(chan struct{})}
-	r.alone = func() (err error) {
+	err = s.queue.Ask(ctx, request{alone: func() (err error) {
 		sizes[0], sizes[1], err = s.compact(ctx)
 		return err
-	}
-	if err := s.ask(r); err != nil {
+	}})
+	if err != nil {
 		return 0, 0, err
 	}
 	return sizes[0], sizes[1], nil

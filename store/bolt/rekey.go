@@ -13,10 +13,7 @@ func (s *Store) Rekey(ctx context.Context, r store.Rekeying) (store.Rekeyed, err
 	if err := r.Validate(); err != nil {
 		return store.Rekeyed{}, err
 	}
-	documents, invalid := planDocuments(r.Put, nil)
-	if invalid != nil {
-		return store.Rekeyed{}, invalid
-	}
+	documents := store.CloneDocuments(r.Put)
 	var out store.Rekeyed
 	var refusal error
 	err := s.write(ctx, func(w *writeTx) (err error) {
@@ -30,7 +27,7 @@ func (s *Store) Rekey(ctx context.Context, r store.Rekeying) (store.Rekeyed, err
 			}
 			return err
 		}
-		return w.changeDocuments(documents)
+		return w.changeDocuments(documents, nil)
 	})
 	if err != nil {
 		return store.Rekeyed{}, err
@@ -38,18 +35,12 @@ func (s *Store) Rekey(ctx context.Context, r store.Rekeying) (store.Rekeyed, err
 	if refusal != nil {
 		return store.Rekeyed{}, refusal
 	}
-	for _, c := range documents {
-		d, err := decodeDocument(c.kind, c.id, c.value)
-		if err != nil {
-			return store.Rekeyed{}, err
-		}
-		out.Documents = append(out.Documents, d)
-	}
+	out.Documents = documents
 	return out, nil
 }
 
 // checkRekeying returns why a key may not be moved.
-func (w *writeTx) checkRekeying(r store.Rekeying, documents []documentChange) error {
+func (w *writeTx) checkRekeying(r store.Rekeying, documents []store.Document) error {
 	bindings := w.bucket(bucketBindings)
 	isBound, isTaken := bindings.Get(r.From[:]) != nil, bindings.Get(r.To[:]) != nil
 	switch {
@@ -62,12 +53,7 @@ func (w *writeTx) checkRekeying(r store.Rekeying, documents []documentChange) er
 			return err
 		}
 	}
-	for _, c := range documents {
-		if err := c.check(w.bucket(bucketDocuments).Get(c.key)); err != nil {
-			return err
-		}
-	}
-	return nil
+	return store.CheckDocuments(documents, nil, w.documentRevision)
 }
 
 // rekey moves what there is. All of it is read before any of it is written.

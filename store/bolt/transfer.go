@@ -145,7 +145,7 @@ func importedRecords(chunk store.Chunk) (list []importedRecord, err error) {
 		add([]byte(c.Name), append([]byte{}, c.Value...), 0, store.ValidateName(c.Name))
 	}
 	for _, d := range chunk.Documents {
-		add(documentKey(d.Kind, d.ID), append(be.AppendUint64(nil, d.Revision), d.Body...), d.Revision, d.Validate())
+		add(documentKey(d.Kind, d.ID), encodeDocument(d), d.Revision, d.Validate())
 	}
 	for _, row := range chunk.Bindings {
 		value, valueErr := copiedBinding(row.Binding.Hash, row.Binding)

@@ -47,17 +47,12 @@ func (s *Store) ListDocuments(ctx context.Context, kind string) ([]store.Documen
 
 // PutDocument is part of store.Documents.
 func (s *Store) PutDocument(ctx context.Context, d store.Document) (store.Document, error) {
-	stored, err := s.ChangeDocuments(ctx, []store.Document{d}, nil)
-	if err != nil {
-		return store.Document{}, err
-	}
-	return stored[0], nil
+	return store.PutOne(ctx, s, d)
 }
 
 // DeleteDocument is part of store.Documents.
 func (s *Store) DeleteDocument(ctx context.Context, kind, id string, revision uint64) error {
-	_, err := s.ChangeDocuments(ctx, nil, []store.Document{{Kind: kind, ID: id, Revision: revision}})
-	return err
+	return store.DeleteOne(ctx, s, kind, id, revision)
 }
 
 // ChangeDocuments is part of store.Documents.
@@ -97,23 +92,9 @@ func (s *Store) changeDocumentsLocked(put, remove []store.Document) []store.Docu
 
 // checkDocumentsLocked returns the error of the first change that cannot be made.
 func (s *Store) checkDocumentsLocked(put, remove []store.Document) error {
-	for _, d := range put {
-		if err := d.Validate(); err != nil {
-			return err
-		}
-		if s.documents[documentKey{d.Kind, d.ID}].Revision != d.Revision {
-			return store.ErrConflict
-		}
-	}
-	for _, d := range remove {
-		switch there, ok := s.documents[documentKey{d.Kind, d.ID}]; {
-		case !ok:
-			return store.ErrNotFound
-		case there.Revision != d.Revision:
-			return store.ErrConflict
-		}
-	}
-	return nil
+	return store.CheckDocuments(put, remove, func(kind, id string) (uint64, error) {
+		return s.documents[documentKey{kind, id}].Revision, nil
+	})
 }
 
 // AppendAudit is part of store.AuditLog.

@@ -78,7 +78,7 @@ func (s *Store) enter(ctx context.Context) (leave func(), err error) {
 	s.mu.Lock()
 	switch {
 	case s.closed:
-		err = fmt.Errorf("%w: closed", store.ErrUnavailable)
+		err = store.ErrClosed
 	case s.failure != nil:
 		err = fmt.Errorf("%w: %w", store.ErrUnavailable, s.failure)
 	default:

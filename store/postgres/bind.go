@@ -23,7 +23,7 @@ func (s *Store) Bind(ctx context.Context, b store.Binding) (store.Binding, bool,
 	}
 	row := &bindRow{given: b.Stored()}
 	row.given.ArchivedBefore = time.Time{} // for the archive to say
-	if err := s.ask(&request{ctx: ctx, bind: row, done: make(chan struct{})}); err != nil {
+	if err := s.ask(ctx, request{bind: row}); err != nil {
 		return store.Binding{}, false, err
 	}
 	return row.stored, row.created, nil

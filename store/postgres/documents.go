@@ -2,7 +2,7 @@ package postgres
 
 import (
 	"context"
-	"encoding/json"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -45,17 +45,12 @@ func (s *Store) ListDocuments(ctx context.Context, kind string) (list []store.Do
 
 // PutDocument is part of store.Documents.
 func (s *Store) PutDocument(ctx context.Context, d store.Document) (store.Document, error) {
-	stored, err := s.ChangeDocuments(ctx, []store.Document{d}, nil)
-	if err != nil {
-		return store.Document{}, err
-	}
-	return stored[0], nil
+	return store.PutOne(ctx, s, d)
 }
 
 // DeleteDocument is part of store.Documents.
 func (s *Store) DeleteDocument(ctx context.Context, kind, id string, revision uint64) error {
-	_, err := s.ChangeDocuments(ctx, nil, []store.Document{{Kind: kind, ID: id, Revision: revision}})
-	return err
+	return store.DeleteOne(ctx, s, kind, id, revision)
 }
 
 // ChangeDocuments is part of store.Documents.
@@ -63,12 +58,7 @@ func (s *Store) ChangeDocuments(ctx context.Context, put, remove []store.Documen
 	if err := store.ValidateOnce(put, remove); err != nil {
 		return nil, err
 	}
-	given := make([]store.Document, len(put))
-	for i, d := range put {
-		d.Body = append(json.RawMessage{}, d.Body...) // the caller's own
-		given[i] = d
-	}
-	gone := append([]store.Document(nil), remove...)
+	given, gone := store.CloneDocuments(put), slices.Clone(remove)
 	stored := make([]store.Document, len(put))
 	err := s.write(ctx, func(ctx context.Context, w *writeTx) error {
 		if err := w.checkDocuments(ctx, given, gone); err != nil {
@@ -109,23 +99,7 @@ JOIN unnest($1::bytea[], $2::bytea[]) AS g(kind, id) USING (kind, id)`
 	if err != nil {
 		return err
 	}
-	for _, d := range put {
-		if err := d.Validate(); err != nil {
-			return err
-		}
-		if there[[2]string{d.Kind, d.ID}] != d.Revision { // 0: nothing is there, nor expected
-			return store.ErrConflict
-		}
-	}
-	for _, d := range remove {
-		switch revision, ok := there[[2]string{d.Kind, d.ID}]; {
-		case !ok:
-			return store.ErrNotFound
-		case revision != d.Revision:
-			return store.ErrConflict
-		}
-	}
-	return nil
+	return store.CheckDocuments(put, remove, func(kind, id string) (uint64, error) { return there[[2]string{kind, id}], nil })
 }
 
 const sqlPutDocument = `

@@ -11,10 +11,7 @@ import (
 	"github.com/key-ip-sentinel/sentinel/store"
 )
 
-var (
-	errClosed   = fmt.Errorf("%w: closed", store.ErrUnavailable)
-	errNoAnswer = errors.New("the server does not answer")
-)
+var errNoAnswer = errors.New("the server does not answer")
 
 // Codes of errors, as the appendix of PostgreSQL's manual has them.
 const (

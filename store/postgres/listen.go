@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/key-ip-sentinel/sentinel/store"
 )
 
 // quietTime is after how long without a notification Listen asks whether the server
@@ -17,21 +19,21 @@ func (s *Store) Listen(ctx context.Context, wake func()) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if s.isClosed() {
-		return errClosed
+	if s.queue.IsClosed() {
+		return store.ErrClosed
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go func() {
 		select {
-		case <-s.stopped:
-			cancel(errClosed)
+		case <-s.queue.Ended():
+			cancel(store.ErrClosed)
 		case <-ctx.Done():
 		}
 	}()
 	err := s.listenOn(ctx, wake)
-	if context.Cause(ctx) == errClosed { //nolint:errorlint // the very one
-		return errClosed
+	if context.Cause(ctx) == store.ErrClosed { //nolint:errorlint // the very one
+		return store.ErrClosed
 	}
 	return s.translate(ctx, err)
 }

@@ -39,7 +39,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -47,6 +46,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/key-ip-sentinel/sentinel/store"
+	"github.com/key-ip-sentinel/sentinel/store/groupcommit"
 )
 
 // Defaults of Options.
@@ -96,12 +96,8 @@ type Store struct {
 	listen *pgx.ConnConfig
 	months months // of which intercepts have partitions
 
-	queueMu sync.Mutex
-	queue   []*request
-	closed  bool
-	wake    chan struct{} // tells the committer to look at the queue
-	stopped chan struct{} // closed when the committer has ended
-	gone    chan struct{} // closed when the pool is
+	queue *groupcommit.Queue[request]
+	gone  chan struct{} // closed when the pool is
 }
 
 var (
@@ -131,14 +127,14 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{opts: opts, listen: listen, wake: make(chan struct{}, 1), stopped: make(chan struct{}), gone: make(chan struct{})}
+	s := &Store{opts: opts, listen: listen, queue: groupcommit.New[request](), gone: make(chan struct{})}
 	if err := migrate(ctx, config.ConnConfig, opts); err != nil {
 		return nil, s.translate(ctx, err)
 	}
 	if s.pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
 		return nil, s.translate(ctx, err)
 	}
-	go s.runCommitter()
+	go s.queue.Serve(together, s.serve)
 	return s, nil
 }
 
@@ -146,14 +142,9 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 // that does not answer it waits a few seconds. Closing again does nothing; everything
 // else returns store.ErrUnavailable from here on.
 func (s *Store) Close() error {
-	s.queueMu.Lock()
-	already := s.closed
-	s.closed = true
-	s.queueMu.Unlock()
-	if !already {
-		s.wakeCommitter()
+	if s.queue.Close() {
 		go func() {
-			<-s.stopped
+			<-s.queue.Ended()
 			s.pool.Close()
 			close(s.gone)
 		}()
@@ -166,20 +157,14 @@ func (s *Store) Close() error {
 	}
 }
 
-func (s *Store) isClosed() bool {
-	s.queueMu.Lock()
-	defer s.queueMu.Unlock()
-	return s.closed
-}
-
 // use runs fn with a connection, until ctx or the statement timeout ends it, and
 // translates its error.
 func (s *Store) use(ctx context.Context, fn func(ctx context.Context, conn *pgx.Conn) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if s.isClosed() {
-		return errClosed
+	if s.queue.IsClosed() {
+		return store.ErrClosed
 	}
 	return s.translate(ctx, s.useUntranslated(ctx, fn))
 }

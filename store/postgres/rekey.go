@@ -2,7 +2,7 @@ package postgres
 
 import (
 	"context"
-	"encoding/json"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -14,14 +14,10 @@ func (s *Store) Rekey(ctx context.Context, r store.Rekeying) (store.Rekeyed, err
 	if err := r.Validate(); err != nil {
 		return store.Rekeyed{}, err
 	}
-	given := make([]store.Document, len(r.Put))
-	for i, d := range r.Put {
-		d.Body = append(json.RawMessage{}, d.Body...) // the caller's own
-		given[i] = d
-	}
+	given := store.CloneDocuments(r.Put)
 	var out store.Rekeyed
 	err := s.write(ctx, func(ctx context.Context, w *writeTx) error {
-		out = store.Rekeyed{Documents: append([]store.Document(nil), given...)}
+		out = store.Rekeyed{Documents: slices.Clone(given)}
 		there, err := w.lookAtRekeying(ctx, r)
 		if err == nil {
 			err = w.checkDocuments(ctx, given, nil)

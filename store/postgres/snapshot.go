@@ -54,8 +54,8 @@ func (s *Store) Snapshot(ctx context.Context, visit func(position uint64, all it
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if s.isClosed() {
-		return errClosed
+	if s.queue.IsClosed() {
+		return store.ErrClosed
 	}
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {

@@ -23,7 +23,6 @@ const (
 
 var (
 	errNotConnected = fmt.Errorf("%w: not connected to Redis yet", store.ErrUnavailable)
-	errClosed       = fmt.Errorf("%w: closed", store.ErrUnavailable)
 	errNoAnswer     = errors.New("redis does not answer")
 )
 
@@ -68,7 +67,7 @@ func (c *Client) trip(cause error) {
 	b := &c.breaker
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if errors.Is(b.down, errClosed) {
+	if errors.Is(b.down, store.ErrClosed) {
 		return
 	}
 	b.down = cause

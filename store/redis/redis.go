@@ -140,7 +140,7 @@ func (c *Client) Close() error {
 	c.cancel()
 	c.running.Wait()
 	c.breaker.mu.Lock()
-	c.breaker.down = errClosed
+	c.breaker.down = store.ErrClosed
 	c.breaker.mu.Unlock()
 	if err := c.db.Close(); err != nil && !errors.Is(err, goredis.ErrClosed) {
 		return err

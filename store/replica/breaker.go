@@ -12,7 +12,6 @@ import (
 
 var (
 	errNotConnected = fmt.Errorf("%w: not connected to the authority yet", store.ErrUnavailable)
-	errClosed       = fmt.Errorf("%w: closed", store.ErrUnavailable)
 	errNoAnswer     = errors.New("the authority does not answer")
 	// errNotSure is of changes while the authority is not the one of the copy.
 	errNotSure = fmt.Errorf("%w: this node has no copy yet of what the authority holds now", store.ErrUnavailable)
@@ -39,7 +38,7 @@ func (l *link) open() (store.Authority, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
-		return nil, errClosed
+		return nil, store.ErrClosed
 	}
 	return l.to, l.down
 }

@@ -121,7 +121,7 @@ func (s *Store) Flush(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-s.ctx.Done():
-			return errClosed
+			return store.ErrClosed
 		}
 	}
 }

@@ -201,17 +201,12 @@ func (s *Store) Rekey(ctx context.Context, r store.Rekeying) (out store.Rekeyed,
 
 // PutDocument is part of store.Documents.
 func (s *Store) PutDocument(ctx context.Context, d store.Document) (store.Document, error) {
-	stored, err := s.ChangeDocuments(ctx, []store.Document{d}, nil)
-	if err != nil {
-		return store.Document{}, err
-	}
-	return stored[0], nil
+	return store.PutOne(ctx, s, d)
 }
 
 // DeleteDocument is part of store.Documents.
 func (s *Store) DeleteDocument(ctx context.Context, kind, id string, revision uint64) error {
-	_, err := s.ChangeDocuments(ctx, nil, []store.Document{{Kind: kind, ID: id, Revision: revision}})
-	return err
+	return store.DeleteOne(ctx, s, kind, id, revision)
 }
 
 // ChangeDocuments is part of store.Documents.

@@ -20,11 +20,7 @@ import (
 	"github.com/key-ip-sentinel/sentinel/cmd/internal/wire"
 )
 
-const (
-	connections = 64
-	path        = "/v1/chat/completions"
-	body        = `{"model":"m","messages":[{"role":"user","content":"hello"}]}`
-)
+const connections = 64
 
 // The two addresses that requests come from.
 var (
@@ -38,13 +34,13 @@ type environment struct {
 	log     io.Writer
 }
 
-func newEnvironment(binary, dir string, up *upstream, log io.Writer) environment {
+func newEnvironment(binary, dir string, down *downstream, log io.Writer) environment {
 	if log == nil {
 		log = io.Discard
 	}
 	return environment{
 		options: process.Options{
-			Binary: binary, Downstream: up.url(), DataDir: filepath.Join(dir, "data"),
+			Binary: binary, Downstream: down.URL(), DataDir: filepath.Join(dir, "data"),
 			Secret: strings.Repeat("crash test secret, ", 3) + "!", LogFile: filepath.Join(dir, "sentinel.log"),
 		},
 		log: log,
@@ -80,7 +76,7 @@ func forEach(ctx context.Context, n int, addr string, local netip.Addr, do func(
 
 // use sends one request with a key.
 func use(ctx context.Context, c *wire.Client, key string) (wire.Answer, error) {
-	return c.Do(ctx, wire.AppendRequest(nil, path, key, body))
+	return c.Do(ctx, wire.AppendChat(nil, key))
 }
 
 // wantStatus uses a key and returns an error if the answer is another one.

@@ -61,15 +61,15 @@ func Run(ctx context.Context, opts Options) (Report, error) {
 	if opts.Keys == 0 {
 		opts.Keys = DefaultKeys
 	}
-	up, err := startUpstream()
+	down, err := startDownstream()
 	if err != nil {
 		return Report{}, err
 	}
 	k := &killer{
-		environment: newEnvironment(opts.Binary, opts.Dir, up, opts.Log), opts: opts,
+		environment: newEnvironment(opts.Binary, opts.Dir, down, opts.Log), opts: opts,
 		random: rand.New(rand.NewPCG(opts.Seed, opts.Seed)), // #nosec G404 -- a test that can be repeated
 	}
-	err = errors.Join(k.run(ctx), up.close())
+	err = errors.Join(k.run(ctx), down.Close())
 	return k.report, err
 }
 

@@ -35,18 +35,18 @@ type RaceReport struct {
 // the other one 403, without a byte of the answer's head or body, and again
 // when it comes back later.
 func Race(ctx context.Context, opts RaceOptions) (RaceReport, error) {
-	up, err := startUpstream()
+	down, err := startDownstream()
 	if err != nil {
 		return RaceReport{}, err
 	}
-	r := &race{environment: newEnvironment(opts.Binary, opts.Dir, up, opts.Log), up: up, keys: opts.Keys}
-	err = errors.Join(r.run(ctx), up.close())
+	r := &race{environment: newEnvironment(opts.Binary, opts.Dir, down, opts.Log), down: down, keys: opts.Keys}
+	err = errors.Join(r.run(ctx), down.Close())
 	return RaceReport{Keys: opts.Keys, Won: [2]int{int(r.won[0].Load()), int(r.won[1].Load())}}, err
 }
 
 type race struct {
 	environment
-	up     *upstream
+	down   *downstream
 	keys   int
 	won    [2]atomic.Int64
 	faults list
@@ -70,7 +70,7 @@ func (r *race) raceAll(ctx context.Context, p *process.Process) error {
 		defer func() { _ = second.Close() }()
 		key := wire.Key(raceSeries, i)
 		if i%2 == 0 {
-			r.up.pair(key)
+			r.down.pair(key)
 		}
 		return r.raceFor(ctx, key, [2]*wire.Client{first, second})
 	})
@@ -119,7 +119,7 @@ func (r *race) checkCounts(ctx context.Context, p *process.Process) error {
 	if got := counts["bound"]; got != uint64(r.keys) { // #nosec G115 -- a count
 		r.faults.addf("the process counts %d keys bound, want %d", got, r.keys)
 	}
-	if n := r.up.lonely(); n > 0 {
+	if n := r.down.lonely(); n > 0 {
 		r.faults.addf("%d answers waited in vain for the other request of their pair", n)
 	}
 	return nil

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -22,6 +21,7 @@ import (
 
 	"github.com/key-ip-sentinel/sentinel/cmd/internal/client"
 	"github.com/key-ip-sentinel/sentinel/cmd/internal/process"
+	"github.com/key-ip-sentinel/sentinel/cmd/internal/upstream"
 	"github.com/key-ip-sentinel/sentinel/cmd/internal/wire"
 	"github.com/key-ip-sentinel/sentinel/store/postgres/pgtest"
 	"github.com/key-ip-sentinel/sentinel/store/redis/redistest"
@@ -35,9 +35,6 @@ const (
 	// requestTimeout is below what a node waits for an authority that hangs: a request
 	// that waited for it is one that failed.
 	requestTimeout = 2 * time.Second
-
-	path = "/v1/chat/completions"
-	body = `{"model":"m","messages":[{"role":"user","content":"hello"}]}`
 )
 
 // The two addresses that requests come from.
@@ -50,7 +47,7 @@ type cluster struct {
 	dir        string
 	postgres   *pgtest.Server
 	redis      *redistest.Server // nil: none
-	downstream *http.Server
+	downstream *upstream.Server
 	nodes      []*node
 }
 
@@ -97,8 +94,7 @@ func startCluster(ctx context.Context, opts Options) (c *cluster, err error) {
 	if err := c.postgres.Create(database); err != nil {
 		return c, err
 	}
-	target, err := c.startDownstream()
-	if err != nil {
+	if c.downstream, err = upstream.Start(http.HandlerFunc(serveAll)); err != nil {
 		return c, err
 	}
 	if opts.Redis {
@@ -119,7 +115,7 @@ func startCluster(ctx context.Context, opts Options) (c *cluster, err error) {
 				return c, fmt.Errorf("start the way %s: %w", link.Name, err)
 			}
 		}
-		n.options = c.optionsOf(n, target)
+		n.options = c.optionsOf(n)
 		if err := n.start(ctx); err != nil {
 			return c, err
 		}
@@ -128,9 +124,9 @@ func startCluster(ctx context.Context, opts Options) (c *cluster, err error) {
 	return c, c.awaitLevel(ctx)
 }
 
-func (c *cluster) optionsOf(n *node, downstream string) process.Options {
+func (c *cluster) optionsOf(n *node) process.Options {
 	options := process.Options{
-		Binary: c.binary, Downstream: downstream, DataDir: filepath.Join(c.dir, n.name),
+		Binary: c.binary, Downstream: c.downstream.URL(), DataDir: filepath.Join(c.dir, n.name),
 		LogFile: filepath.Join(c.dir, n.name+".log"), Secret: strings.Repeat("fault test secret, ", 3) + "!",
 		Env: []string{
 			"GORACE=atexit_sleep_ms=0",
@@ -154,21 +150,13 @@ func hostOf(dsn string) string {
 	return u.Host
 }
 
-// startDownstream starts what answers 200 to every key.
-func (c *cluster) startDownstream() (address string, err error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+// serveAll answers 200 to every key.
+func serveAll(w http.ResponseWriter, r *http.Request) {
+	if _, err := io.Copy(io.Discard, r.Body); err != nil {
+		return // the client has gone
 	}
-	c.downstream = &http.Server{ReadHeaderTimeout: patience, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if _, err := io.Copy(io.Discard, r.Body); err != nil {
-			return // the client has gone
-		}
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = io.WriteString(w, `{"object":"chat.completion"}`)
-	})}
-	go func() { _ = c.downstream.Serve(l) }() // returns when it is closed
-	return "http://" + l.Addr().String(), nil
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = io.WriteString(w, `{"object":"chat.completion"}`)
 }
 
 // stop ends all parts. A node that does not end well is an error.
@@ -272,7 +260,7 @@ func (n *node) isLevel(ctx context.Context, since time.Time) (bool, error) {
 func use(ctx context.Context, c *wire.Client, key string) (code string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	a, err := c.Do(ctx, wire.AppendRequest(nil, path, key, body))
+	a, err := c.Do(ctx, wire.AppendChat(nil, key))
 	if err != nil {
 		return "", err
 	}

@@ -254,6 +254,11 @@ func AppendRequest(buf []byte, path, key, body string, headers ...string) []byte
 	return append(append(buf, "\r\n"...), body...)
 }
 
+// AppendChat appends a chat completion with a key, as most requests are.
+func AppendChat(buf []byte, key string) []byte {
+	return AppendRequest(buf, "/v1/chat/completions", key, `{"model":"m","messages":[{"role":"user","content":"hello"}]}`)
+}
+
 // Key returns the n-th API key of a series: 48 characters after "sk-", the
 // shape that gateways hand out, but plainly made up. Series are letters.
 func Key(series string, n int) string {

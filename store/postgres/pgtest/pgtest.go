@@ -9,7 +9,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"os"
 	"os/exec"
@@ -17,13 +16,14 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/key-ip-sentinel/sentinel/store/testserver"
 )
 
 // installs is what a reader does where the binaries are missing.
@@ -49,10 +49,7 @@ type Server struct {
 	opts     Options
 	user     *syscall.Credential // nil: as who we are
 
-	mu  sync.Mutex
-	cmd *exec.Cmd
-	log *os.File
-
+	process   *testserver.Process
 	databases atomic.Int64
 }
 
@@ -71,6 +68,7 @@ func Start(opts Options) (*Server, error) {
 	if s.dir, err = os.MkdirTemp("", "pgtest"); err != nil {
 		return nil, err
 	}
+	s.process = &testserver.Process{Name: "postgres", LogFile: filepath.Join(s.dir, "log"), Patience: patience, Orphaned: syscall.SIGQUIT}
 	if err := errors.Join(s.initdb(), s.pickPort(), s.Restart()); err != nil {
 		return nil, errors.Join(err, s.Stop())
 	}
@@ -137,22 +135,17 @@ func (s *Server) initdb() error {
 
 func (s *Server) data() string { return filepath.Join(s.dir, "data") }
 
-// command returns a command of the server's, which dies with this process.
+// command returns a command of the server's.
 func (s *Server) command(name string, args ...string) *exec.Cmd {
 	cmd := exec.Command(filepath.Join(s.bin, name), args...) // #nosec G204 -- ours
 	cmd.Dir = s.dir
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: s.user}
-	dieWithParent(cmd.SysProcAttr)
 	return cmd
 }
 
-func (s *Server) pickPort() error {
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		return err
-	}
-	s.port = l.Addr().(*net.TCPAddr).Port
-	return l.Close()
+func (s *Server) pickPort() (err error) {
+	s.port, err = testserver.FreePort()
+	return err
 }
 
 // Restart starts the server again after Kill or Halt, with its old files, and
@@ -169,70 +162,15 @@ func (s *Server) Restart(settings ...string) error {
 	for _, setting := range append([]string{"fsync=" + on, "full_page_writes=" + on, "max_connections=60", "shared_buffers=64MB"}, s.opts.Settings...) {
 		args = append(args, "-c", setting)
 	}
-	deadline := time.Now().Add(patience)
-	for {
-		exited, err := s.launch(args)
-		if err != nil {
-			return err
-		}
-		err = s.await(deadline, exited)
-		if err == nil || time.Now().After(deadline) {
-			return err
-		}
-		// The processes of the one before it have not let go of its memory yet.
-		s.Kill()
-	}
+	return s.process.Start(func() *exec.Cmd { return s.command("postgres", args...) }, s.answers, s.Kill)
 }
 
-// launch starts the process, and returns what is closed when it has ended.
-func (s *Server) launch(args []string) (exited <-chan struct{}, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.log == nil {
-		if s.log, err = os.Create(filepath.Join(s.dir, "log")); err != nil {
-			return nil, err
-		}
+func (s *Server) answers(ctx context.Context) error {
+	conn, err := pgx.Connect(ctx, s.DSN("postgres"))
+	if err == nil {
+		err = conn.Close(context.Background())
 	}
-	s.cmd = s.command("postgres", args...)
-	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
-	if err := s.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start postgres: %w", err)
-	}
-	over := make(chan struct{})
-	go func(cmd *exec.Cmd) {
-		_ = cmd.Wait() // how it ends is what the test is about
-		close(over)
-	}(s.cmd)
-	return over, nil
-}
-
-// await returns when the server answers, or has ended, or the time is over.
-func (s *Server) await(deadline time.Time, exited <-chan struct{}) error {
-	for {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		conn, err := pgx.Connect(ctx, s.DSN("postgres"))
-		cancel()
-		if err == nil {
-			return conn.Close(context.Background())
-		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("postgres does not answer: %w\n%s", err, s.Log())
-		}
-		select {
-		case <-exited:
-			return fmt.Errorf("postgres has ended\n%s", s.Log())
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
-}
-
-// Log returns what the server has logged.
-func (s *Server) Log() string {
-	text, err := os.ReadFile(filepath.Join(s.dir, "log"))
-	if err != nil {
-		return err.Error()
-	}
-	return string(text)
+	return err
 }
 
 // Password is that of the user sentinel, whom connections by TCP need it for.
@@ -333,20 +271,11 @@ func (s *Server) connected(database string, do func(ctx context.Context, conn *p
 }
 
 // PID returns the process ID of the server, whose children its other processes are.
-func (s *Server) PID() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.cmd.Process.Pid
-}
+func (s *Server) PID() int { return s.process.PID() }
 
 // Stop ends the server and removes its files.
 func (s *Server) Stop() error {
 	s.Halt()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.log != nil {
-		_ = s.log.Close() // nobody reads it any more
-	}
 	return os.RemoveAll(s.dir)
 }
 
@@ -373,9 +302,7 @@ func (s *Server) end(signal syscall.Signal) {
 		}
 		time.Sleep(5 * time.Millisecond) // a process has no channel to wait on
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.cmd = nil
+	s.process.Wait()
 }
 
 // Move has another server, with another port, take the place of one that was killed or
@@ -403,12 +330,10 @@ func signalAll(pids []int, signal syscall.Signal) {
 // processes returns the server's process and then its children, which are in
 // groups of their own.
 func (s *Server) processes() []int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.cmd == nil || s.cmd.Process == nil {
+	pid := s.process.PID()
+	if pid == 0 {
 		return nil
 	}
-	pid := s.cmd.Process.Pid
 	list := []int{pid}
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat") // fails for a bad pattern only
 	for _, stat := range stats {

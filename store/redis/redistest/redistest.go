@@ -16,11 +16,12 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/key-ip-sentinel/sentinel/store/testserver"
 )
 
 // installs is what a reader does where the binary is missing.
@@ -48,13 +49,11 @@ type Server struct {
 	ca   []byte
 	role string // argument; empty: a server
 
-	mu     sync.Mutex
-	cmd    *exec.Cmd
-	exited chan struct{}
+	process *testserver.Process
 }
 
-// Find returns where the binary is.
-func Find() (string, error) {
+// find returns where the binary is.
+func find() (string, error) {
 	for _, name := range []string{"redis-server", "valkey-server"} {
 		if path, err := exec.LookPath(name); err == nil {
 			return path, nil
@@ -76,7 +75,7 @@ func Start(opts Options) (*Server, error) {
 }
 
 func prepare(opts Options) (*Server, error) {
-	bin, err := Find()
+	bin, err := find()
 	if err != nil {
 		return nil, err
 	}
@@ -84,6 +83,7 @@ func prepare(opts Options) (*Server, error) {
 	if s.dir, err = os.MkdirTemp("", "redistest"); err != nil {
 		return nil, err
 	}
+	s.process = &testserver.Process{Name: "redis", LogFile: filepath.Join(s.dir, "log"), Patience: patience, Orphaned: syscall.SIGKILL}
 	if s.port, err = freePort(); err == nil && opts.TLS {
 		s.ca, err = makeCertificate(s.dir)
 	}
@@ -97,12 +97,10 @@ func prepare(opts Options) (*Server, error) {
 // too.
 func freePort() (int, error) {
 	for range 100 {
-		l, err := net.Listen("tcp4", "127.0.0.1:0")
+		port, err := testserver.FreePort()
 		if err != nil {
 			return 0, err
 		}
-		port := l.Addr().(*net.TCPAddr).Port
-		_ = l.Close() // it was only to find one
 		if port > 55_000 {
 			continue
 		}
@@ -139,68 +137,17 @@ func (s *Server) Restart() error {
 			return err
 		}
 	}
-	deadline := time.Now().Add(patience)
-	for {
-		exited, err := s.launch()
-		if err != nil {
-			return err
-		}
-		err = s.await(deadline, exited)
-		if err == nil || time.Now().After(deadline) {
-			return err
-		}
-		s.Kill() // another process has its port at this moment
-	}
+	db := s.Connect()
+	defer func() { _ = db.Close() }() // it has served
+	return s.process.Start(s.command, func(ctx context.Context) error { return db.Ping(ctx).Err() }, s.Kill)
 }
 
-func (s *Server) launch() (exited <-chan struct{}, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	log, err := os.OpenFile(filepath.Join(s.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = log.Close() }() // the process has it
+func (s *Server) command() *exec.Cmd {
 	args := []string{s.configPath()}
 	if s.role != "" {
 		args = append(args, s.role)
 	}
-	s.cmd = exec.Command(s.bin, args...) // #nosec G204 -- ours
-	s.cmd.Stdout, s.cmd.Stderr = log, log
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{}
-	dieWithParent(s.cmd.SysProcAttr)
-	if err := s.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start redis: %w", err)
-	}
-	over := make(chan struct{})
-	s.exited = over
-	go func(cmd *exec.Cmd) {
-		_ = cmd.Wait() // how it ends is what the test is about
-		close(over)
-	}(s.cmd)
-	return over, nil
-}
-
-// await returns when the server answers, or has ended, or the time is over.
-func (s *Server) await(deadline time.Time, exited <-chan struct{}) error {
-	db := s.Connect()
-	defer func() { _ = db.Close() }() // it has served
-	for {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		err := db.Ping(ctx).Err()
-		cancel()
-		if err == nil {
-			return nil
-		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("redis does not answer: %w\n%s", err, s.Log())
-		}
-		select {
-		case <-exited:
-			return fmt.Errorf("redis has ended\n%s", s.Log())
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
+	return exec.Command(s.bin, args...) // #nosec G204 -- ours
 }
 
 // Connect returns a client of the server, as a test looks at it. Who calls it closes it.
@@ -230,13 +177,7 @@ func (s *Server) Addr() string { return "127.0.0.1:" + strconv.Itoa(s.port) }
 func (s *Server) CA() []byte { return s.ca }
 
 // Log returns what the server has logged.
-func (s *Server) Log() string {
-	text, err := os.ReadFile(filepath.Join(s.dir, "log"))
-	if err != nil {
-		return err.Error()
-	}
-	return string(text)
-}
+func (s *Server) Log() string { return s.process.Log() }
 
 // Stop ends the server and removes its files.
 func (s *Server) Stop() error {
@@ -246,29 +187,15 @@ func (s *Server) Stop() error {
 
 // Kill ends the server as kill -9 does, and waits until it is gone.
 func (s *Server) Kill() {
-	s.signal(syscall.SIGKILL)
-	s.mu.Lock()
-	exited := s.exited
-	s.cmd, s.exited = nil, nil
-	s.mu.Unlock()
-	if exited != nil {
-		<-exited
-	}
+	s.process.Signal(syscall.SIGKILL)
+	s.process.Wait()
 }
 
 // Freeze stops the server's process: connections hang.
-func (s *Server) Freeze() { s.signal(syscall.SIGSTOP) }
+func (s *Server) Freeze() { s.process.Signal(syscall.SIGSTOP) }
 
 // Thaw lets it go on.
-func (s *Server) Thaw() { s.signal(syscall.SIGCONT) }
-
-func (s *Server) signal(sig syscall.Signal) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.cmd != nil {
-		_ = s.cmd.Process.Signal(sig) // it may be gone already
-	}
-}
+func (s *Server) Thaw() { s.process.Signal(syscall.SIGCONT) }
 
 // NewPassword returns one that no other server has.
 func NewPassword() string { return rand.Text() }
