@@ -116,10 +116,10 @@ func (e *Engine) bindNow(ctx context.Context, policy *Policy, x *Exchange) Decis
 	defer done()
 	b.Rule = rule
 	created := false
-	err = e.cache.Change(hash, func() error {
+	err = e.cache.Replace(hash, func() (store.Binding, error) {
 		var err error
 		b, created, err = e.store.Bind(ctx, b)
-		return err
+		return b, err
 	})
 	if err != nil {
 		return e.failsafe(policy, x, "bind key", err)

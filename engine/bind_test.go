@@ -175,12 +175,17 @@ func bindElsewhere(t *testing.T, r *rig, key string) {
 	}
 }
 
-// TestUnboundInBetween unbinds a key between its binding and its judging.
+// TestUnboundInBetween has another node unbind a key between its binding and its
+// judging.
 func TestUnboundInBetween(t *testing.T) {
 	r := newRig(t)
 	f := r.open(atHome, request(t, pathChat, bearer(keyA)))
 	var hash store.KeyHash
 	r.store.set(func(s *faultyStore) {
+		s.bind = func(store.KeyHash) error {
+			r.FollowAll()
+			return nil
+		}
 		s.binding = func(h store.KeyHash) error {
 			hash = h
 			return store.ErrNotFound

@@ -183,10 +183,10 @@ func (e *Engine) Preset(ctx context.Context, b store.Binding) (store.Binding, er
 func (e *Engine) preset(ctx context.Context, b store.Binding) (stored store.Binding, created bool, err error) {
 	b.CreatedAt = e.now().UTC().Truncate(time.Millisecond)
 	b.UpdatedAt = b.CreatedAt
-	err = e.cache.Change(b.Hash, func() error {
+	err = e.cache.Replace(b.Hash, func() (store.Binding, error) {
 		var err error
 		stored, created, err = e.store.Bind(ctx, b)
-		return err
+		return stored, err
 	})
 	if err != nil {
 		e.reexamineStored(ctx, b.Hash) // a change that failed may have happened
@@ -204,10 +204,10 @@ func (e *Engine) preset(ctx context.Context, b store.Binding) (stored store.Bind
 // archive has none, or store.ErrConflict if the key was bound anew.
 func (e *Engine) Restore(ctx context.Context, hash store.KeyHash) (store.Binding, error) {
 	var b store.Binding
-	err := e.cache.Change(hash, func() error {
+	err := e.cache.Replace(hash, func() (store.Binding, error) {
 		var err error
 		b, err = e.store.RestoreBinding(ctx, hash, e.now().UTC().Truncate(time.Millisecond))
-		return err
+		return b, err
 	})
 	if err != nil {
 		e.reexamineStored(ctx, hash)
@@ -243,8 +243,8 @@ func (e *Engine) bindingAt(ctx context.Context, hash store.KeyHash, revision uin
 func (e *Engine) change(
 	ctx context.Context, doing string, hash store.KeyHash, revision uint64, apply func(*store.Binding),
 ) (before, after store.Binding, err error) {
-	err = e.cache.Change(hash, func() error {
-		return retryConflict(revision, func() error {
+	err = e.cache.Replace(hash, func() (store.Binding, error) {
+		err := retryConflict(revision, func() error {
 			var err error
 			if before, err = e.bindingAt(ctx, hash, revision); err != nil {
 				return err
@@ -258,6 +258,7 @@ func (e *Engine) change(
 			after, err = e.store.ReplaceBinding(ctx, after)
 			return err
 		})
+		return after, err
 	})
 	if err != nil {
 		e.reexamineStored(ctx, hash) // a change that failed may have happened

@@ -50,7 +50,7 @@ type Networks interface {
 }
 
 const (
-	stripes    = 1024
+	stripes    = 8192 // so many that few keys wait for the write of another one
 	sweepEvery = time.Second
 	// Ristretto's own advice: ten counters for each entry it is to hold.
 	countersPerEntry = 10
@@ -222,6 +222,37 @@ func (c *Cache) Change(hash store.KeyHash, write func() error) error {
 	return err
 }
 
+// Replace does what Change does, of a write that returns the binding that the key has
+// then. That is kept, unless others have changed it meanwhile: the next Get reads
+// nothing, and waits for no write of another key.
+func (c *Cache) Replace(hash store.KeyHash, write func() (store.Binding, error)) error {
+	s := c.stripe(hash)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	seq := s.next()
+	b, err := write()
+	if err != nil {
+		c.Drop(hash)
+		return err
+	}
+	e, err := c.NewEntry(b)
+	if err != nil {
+		c.Drop(hash)
+		return nil // a Get says the same
+	}
+	e.seq = seq
+	s.marksMu.Lock()
+	defer s.marksMu.Unlock()
+	isLatest := s.believesLocked(e)
+	c.dropLocked(s, hash)
+	if isLatest {
+		e.seq = s.seq
+		c.putLocked(e)
+		c.entries.Set(slot(hash), e, 1)
+	}
+	return nil
+}
+
 // ChangeMany runs write, which changes the bindings of many keys in the store.
 // It promises what Change does, and that no Get that begins once write runs
 // returns before it is done.
@@ -249,6 +280,10 @@ func (c *Cache) Drop(hash store.KeyHash) {
 	s := c.stripe(hash)
 	s.marksMu.Lock()
 	defer s.marksMu.Unlock()
+	c.dropLocked(s, hash)
+}
+
+func (c *Cache) dropLocked(s *stripe, hash store.KeyHash) {
 	s.seq++
 	if s.marks == nil {
 		s.marks = make(map[store.KeyHash]uint64)

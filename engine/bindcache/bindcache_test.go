@@ -213,7 +213,9 @@ func TestABanIsNeverTakenBackByFills(t *testing.T) {
 			}
 			b := bound(n, "192.0.2.1/32")
 			b.Status = status
-			if err := c.Change(b.Hash, func() error { rows.put(b); return nil }); err != nil {
+			if i/keys%2 == 0 {
+				mustReplace(t, c, b, func() { rows.put(b) })
+			} else if err := c.Change(b.Hash, func() error { rows.put(b); return nil }); err != nil {
 				t.Fatal(err)
 			}
 			if status == store.StatusBanned {
