@@ -1,7 +1,9 @@
 package store
 
 import (
+	"bytes"
 	"cmp"
+	"context"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -121,6 +123,47 @@ const UsageChunk = 2_000
 type UsageBatch struct {
 	Touches  []Touch
 	Counters []Counter // N is added to what is stored
+}
+
+// Validate returns an error that wraps ErrInvalid if a counter of b has no name as
+// ValidateName has them.
+func (b UsageBatch) Validate() error {
+	for _, c := range b.Counters {
+		if err := ValidateName(c.Name); err != nil {
+			return fmt.Errorf("counter: %w", err)
+		}
+	}
+	return nil
+}
+
+// AddInChunks is AddUsage for implementations: add gets the touches in the order of their
+// hashes, UsageChunk at a time, and the counters with the first of them. So a chunk
+// changes few pages, and a first use that comes meanwhile waits for one chunk only.
+// Nothing that add gets belongs to the caller.
+func AddInChunks(ctx context.Context, batch UsageBatch, add func(UsageBatch) error) error {
+	if err := batch.Validate(); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	rest := UsageBatch{slices.Clone(batch.Touches), slices.Clone(batch.Counters)}
+	for i := range rest.Touches {
+		rest.Touches[i].Addresses = slices.Clone(rest.Touches[i].Addresses)
+	}
+	slices.SortStableFunc(rest.Touches, func(a, b Touch) int { return bytes.Compare(a.Hash[:], b.Hash[:]) })
+	for isFirst := true; len(rest.Touches) > 0 || len(rest.Counters) > 0; isFirst = false {
+		n := min(len(rest.Touches), UsageChunk)
+		err := add(UsageBatch{rest.Touches[:n], rest.Counters})
+		if err != nil && !isFirst {
+			return &UnfinishedError{Rest: rest, Err: err}
+		}
+		if err != nil {
+			return err
+		}
+		rest = UsageBatch{Touches: rest.Touches[n:]}
+	}
+	return nil
 }
 
 // UnfinishedError is the error of an AddUsage that has stored a part of its

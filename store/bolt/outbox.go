@@ -56,10 +56,8 @@ type gathering struct {
 }
 
 func newGathering(batch *store.Batch) (*gathering, error) {
-	for _, c := range batch.Usage.Counters {
-		if err := store.ValidateName(c.Name); err != nil {
-			return nil, fmt.Errorf("counter: %w", err)
-		}
+	if err := batch.Usage.Validate(); err != nil {
+		return nil, err
 	}
 	if n := len(batch.Usage.Touches); n > store.UsageChunk {
 		return nil, fmt.Errorf("%w: %d touches, at most %d", store.ErrInvalid, n, store.UsageChunk)

@@ -3,8 +3,6 @@ package bolt
 import (
 	"bytes"
 	"context"
-	"fmt"
-	"slices"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -12,39 +10,11 @@ import (
 	"github.com/key-ip-sentinel/sentinel/store"
 )
 
-// AddUsage is part of store.UsageLog. The touches are written in the order of
-// their keys, in chunks: so a chunk changes few pages, and a first use that
-// comes meanwhile waits for one chunk only.
+// AddUsage is part of store.UsageLog.
 func (s *Store) AddUsage(ctx context.Context, batch store.UsageBatch) error {
-	for _, c := range batch.Counters {
-		if err := store.ValidateName(c.Name); err != nil {
-			return fmt.Errorf("counter: %w", err)
-		}
-	}
-	if len(batch.Touches) == 0 && len(batch.Counters) == 0 {
-		return ctx.Err()
-	}
-	counters := slices.Clone(batch.Counters)
-	touches := slices.Clone(batch.Touches)
-	for i := range touches {
-		touches[i].Addresses = slices.Clone(touches[i].Addresses)
-	}
-	slices.SortStableFunc(touches, func(a, b store.Touch) int { return bytes.Compare(a.Hash[:], b.Hash[:]) })
-
-	for rest, written := touches, 0; len(rest) > 0 || len(counters) > 0; {
-		chunk := rest[:min(len(rest), store.UsageChunk)]
-		added := counters
-		err := s.write(ctx, func(w *writeTx) error { return w.addUsage(chunk, added) })
-		if err != nil && written > 0 {
-			return &store.UnfinishedError{Rest: store.UsageBatch{Touches: rest, Counters: counters}, Err: err}
-		}
-		if err != nil {
-			return err
-		}
-		written += len(chunk)
-		rest, counters = rest[len(chunk):], nil
-	}
-	return nil
+	return store.AddInChunks(ctx, batch, func(chunk store.UsageBatch) error {
+		return s.write(ctx, func(w *writeTx) error { return w.addUsage(chunk.Touches, chunk.Counters) })
+	})
 }
 
 func (w *writeTx) addUsage(touches []store.Touch, counters []store.Counter) error {

@@ -2,7 +2,6 @@ package memory
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
 	"github.com/key-ip-sentinel/sentinel/store"
@@ -18,10 +17,8 @@ type deliveredKey struct {
 
 // Deliver is part of store.Delivery.
 func (s *Store) Deliver(ctx context.Context, node string, sequence uint64, batch store.Batch) error {
-	for _, c := range batch.Usage.Counters {
-		if err := store.ValidateName(c.Name); err != nil {
-			return fmt.Errorf("counter: %w", err)
-		}
+	if err := batch.Usage.Validate(); err != nil {
+		return err
 	}
 	leave, err := s.enter(ctx)
 	if err != nil {

@@ -219,10 +219,8 @@ func (s *Store) CountBindings(ctx context.Context) (int, error) {
 
 // AddUsage is part of store.UsageLog.
 func (s *Store) AddUsage(ctx context.Context, batch store.UsageBatch) error {
-	for _, c := range batch.Counters {
-		if err := store.ValidateName(c.Name); err != nil {
-			return fmt.Errorf("counter: %w", err)
-		}
+	if err := batch.Validate(); err != nil {
+		return err
 	}
 	leave, err := s.enter(ctx)
 	if err != nil {

@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
 	"github.com/jackc/pgx/v5"
@@ -43,10 +42,8 @@ type delivery struct {
 // Deliver is part of store.Delivery. Its transaction locks rows in the order of AddUsage
 // and PutIntercepts, after the one of the node.
 func (s *Store) Deliver(ctx context.Context, node string, sequence uint64, batch store.Batch) error {
-	for _, c := range batch.Usage.Counters {
-		if err := store.ValidateName(c.Name); err != nil {
-			return fmt.Errorf("counter: %w", err)
-		}
+	if err := batch.Usage.Validate(); err != nil {
+		return err
 	}
 	d := newDelivery(node, sequence, batch)
 	err := s.deliver(ctx, d)

@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 
 	"github.com/jackc/pgx/v5"
 
@@ -88,12 +87,7 @@ func validChunk(chunk store.Chunk) error {
 			return err
 		}
 	}
-	for _, c := range chunk.Counters {
-		if err := store.ValidateName(c.Name); err != nil {
-			return fmt.Errorf("counter: %w", err)
-		}
-	}
-	return nil
+	return store.UsageBatch{Counters: chunk.Counters}.Validate()
 }
 
 const (

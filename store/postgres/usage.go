@@ -1,13 +1,10 @@
 package postgres
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"fmt"
 	"math"
 	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -56,29 +53,9 @@ func (s *Store) Usage(ctx context.Context, hash store.KeyHash) (u store.Usage, e
 
 // AddUsage is part of store.UsageLog.
 func (s *Store) AddUsage(ctx context.Context, batch store.UsageBatch) error {
-	for _, c := range batch.Counters {
-		if err := store.ValidateName(c.Name); err != nil {
-			return fmt.Errorf("counter: %w", err)
-		}
-	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	touches, counters := slices.Clone(batch.Touches), slices.Clone(batch.Counters)
-	slices.SortStableFunc(touches, func(a, b store.Touch) int { return bytes.Compare(a.Hash[:], b.Hash[:]) })
-	for rest, written := touches, 0; len(rest) > 0 || len(counters) > 0; {
-		chunk := rest[:min(len(rest), store.UsageChunk)]
-		err := s.addUsage(ctx, chunk, counters)
-		if err != nil && written > 0 {
-			return &store.UnfinishedError{Rest: store.UsageBatch{Touches: rest, Counters: counters}, Err: err}
-		}
-		if err != nil {
-			return err
-		}
-		written += len(chunk)
-		rest, counters = rest[len(chunk):], nil
-	}
-	return nil
+	return store.AddInChunks(ctx, batch, func(chunk store.UsageBatch) error {
+		return s.addUsage(ctx, chunk.Touches, chunk.Counters)
+	})
 }
 
 // addUsage adds touches and counters in one transaction.
