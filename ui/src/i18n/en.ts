@@ -219,7 +219,7 @@ export default {
     bindings: 'Bindings', banned: 'Banned', once: 'Used at most once', onceHelp: 'Bound more than a day ago and used less than twice: often a test or a typo.', archived: 'Archived',
     same: '±0', new: 'was 0', before: '{n} in the period before',
     verdict: {
-      quiet: 'No key is being abused right now.', last: 'Last intercept: {time}.', never: 'Nothing has ever been refused.', unknown: 'Whether a key is being abused cannot be told at the moment.',
+      quiet: 'No key is being abused right now.', last: 'Last intercept: {time}.', never: 'Nothing has ever been refused.', unknown: 'Whether a key is being abused cannot be told at the moment.', quietHere: 'No key is being abused, as far as can be told.', lost: 'Not heard of, with what it refuses: {nodes}',
       refused: '{n} request refused in the last 15 minutes | {n} requests refused in the last 15 minutes',
       observed: '{n} request would have been refused in the last 15 minutes | {n} requests would have been refused in the last 15 minutes',
       of: '{keys} from {addresses}', keys: '{n} key | {n} keys', addresses: '{n} address | {n} addresses', look: 'Look into it',
@@ -233,7 +233,7 @@ export default {
     newest: 'Newest intercepts', noIntercepts: 'No intercepts', noInterceptsText: 'When a key is used from an address that its rule does not cover, the request is refused and recorded here.',
     top: { title: 'Most refused', by: 'Group by', keys: 'Keys', addresses: 'Addresses', networks: 'Networks', none: 'Nothing refused in this period' },
     health: {
-      title: 'Health', channels: 'Alert channels', work: '{n} works | {n} work', open: '{n} open | {n} open', store: 'Store', downstream: 'Gateway', live: 'Live updates', ok: 'answers', failing: 'failing', answered: 'answered', unknown: 'no request yet',
+      title: 'Health', channels: 'Alert channels', work: '{n} works | {n} work', open: '{n} open | {n} open', store: 'Store', downstream: 'Gateway', live: 'Live updates', ok: 'answers', failing: 'failing', answered: 'answered', redisAway: 'away: each node has rate limits of its own', unknown: 'no request yet',
       up: '{version}, started', connected: 'connected', connecting: 'connecting…',
       level: 'all changes are here', byCopy: 'away: the copy of this node decides, last level', stale: 'away for too long: the failsafe mode decides, last level',
     },

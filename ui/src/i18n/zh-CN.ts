@@ -220,7 +220,7 @@ const messages: Messages = {
     bindings: '绑定总数', banned: '已封禁', once: '仅用过一次', onceHelp: '绑定超过一天但使用不足两次，通常是测试或误填。', archived: '已归档',
     same: '持平', new: '此前为 0', before: '上一周期 {n}',
     verdict: {
-      quiet: '目前没有密钥被滥用。', last: '上次拦截：{time}。', never: '尚未拦截过任何请求。', unknown: '目前无法判断是否有密钥被滥用。',
+      quiet: '目前没有密钥被滥用。', last: '上次拦截：{time}。', never: '尚未拦截过任何请求。', unknown: '目前无法判断是否有密钥被滥用。', quietHere: '就目前所知，没有密钥被滥用。', lost: '节点失联，其拦截情况不明：{nodes}',
       refused: '最近 15 分钟拦截了 {n} 个请求', observed: '最近 15 分钟有 {n} 个请求本应被拦截',
       of: '涉及{keys}、{addresses}', keys: ' {n} 个密钥', addresses: '{n} 个来源地址', look: '查看详情',
     },
@@ -233,7 +233,7 @@ const messages: Messages = {
     newest: '最新拦截', noIntercepts: '没有拦截记录', noInterceptsText: '密钥从规则范围之外的地址使用时，请求会被拒绝并记录在此。',
     top: { title: '拦截排行', by: '分组方式', keys: '密钥', addresses: '地址', networks: '网段', none: '该时段没有拦截' },
     health: {
-      title: '运行状况', channels: '通知渠道', work: '{n} 个正常', open: '{n} 条进行中', store: '存储', downstream: '网关', live: '实时更新', ok: '正常', failing: '故障', answered: '最近应答', unknown: '尚无请求',
+      title: '运行状况', channels: '通知渠道', work: '{n} 个正常', open: '{n} 条进行中', store: '存储', downstream: '网关', live: '实时更新', ok: '正常', failing: '故障', answered: '最近应答', redisAway: '无法连接，频率限制由各节点自行计算', unknown: '尚无请求',
       up: '{version}，启动于', connected: '已连接', connecting: '连接中…',
       level: '变更已全部同步', byCopy: '无法连接，由此节点的副本判定，最后同步于', stale: '无法连接过久，按故障模式处理，最后同步于',
     },

@@ -1,8 +1,9 @@
-import { ref } from 'vue'
+import { ref, watch } from 'vue'
 import { type Intercept, listIntercepts, recordKey } from '@/api/intercepts'
 import { useEvents } from '@/composables/useEvents'
 import { useLoad } from '@/composables/useLoad'
 import { now } from '@/composables/useNow'
+import { usePolling } from '@/composables/usePolling'
 import { useSoon } from '@/composables/useSoon'
 
 const most = 200
@@ -24,6 +25,9 @@ export function useNewest() {
     fresh.value = new Set([String(one.id)])
     now.value = Date.now()
   })
+  // What happened while the stream was not there has told nobody.
+  watch(live, (on) => { if (on && value.value) void reload() })
+  usePolling(() => { if (!live.value) void reload() }, 5000)
   useEvents('lagged', useSoon(() => void reload(), 1000))
   return { recent, fresh, value, error, reload, live }
 }
