@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"net/netip"
 	"slices"
 	"time"
@@ -84,7 +85,7 @@ func mergeTouches(a, b store.Touch) store.Touch {
 	return m
 }
 
-// take empties the backlog into a batch.
+// take empties the backlog into a batch, in the order of the hashes.
 func (b *backlog) take() store.UsageBatch {
 	batch := store.UsageBatch{
 		Touches:  make([]store.Touch, 0, len(b.touches)),
@@ -93,6 +94,7 @@ func (b *backlog) take() store.UsageBatch {
 	for _, t := range b.touches {
 		batch.Touches = append(batch.Touches, t)
 	}
+	slices.SortFunc(batch.Touches, func(a, b store.Touch) int { return bytes.Compare(a.Hash[:], b.Hash[:]) })
 	for id, n := range b.counters {
 		batch.Counters = append(batch.Counters, store.Counter{Hour: id.hour, Name: id.name, N: n})
 	}

@@ -84,6 +84,7 @@ func networkOf(ip netip.Addr) netip.Prefix {
 type rankings struct {
 	mu        sync.Mutex
 	hour, day *ranking
+	number    int64      // of the hour, since 1970
 	ended     []*ranking // and not stored yet
 }
 
@@ -99,7 +100,11 @@ func (rs *rankings) add(rec *store.Intercept, n uint64, now time.Time) {
 
 // turnLocked begins anew where an hour or a day is over.
 func (rs *rankings) turnLocked(now time.Time) {
-	now = now.UTC()
+	number := now.Unix() / int64(time.Hour/time.Second)
+	if rs.hour != nil && number == rs.number {
+		return
+	}
+	rs.number, now = number, now.UTC()
 	rs.hour = rs.turnOneLocked(rs.hour, now.Format(hourLayout))
 	rs.day = rs.turnOneLocked(rs.day, now.Format(dayLayout))
 }

@@ -56,6 +56,7 @@ func (e *Engine) recorded(batch []record.Written) {
 	now := e.now()
 	var skipped uint64
 	for i := range batch {
+		store.GiveWay(i)
 		w := &batch[i]
 		e.rank(&w.Intercept, w.Added, now)
 		e.watcher.Intercept(w.Intercept, w.Added)

@@ -55,11 +55,16 @@ func (c Counted) String() string { return countedNames[c] }
 const (
 	flushEvery    = 5 * time.Second
 	complainEvery = 10 * time.Second
-	usageShards   = 16
+	usageShards   = 64
 	// usageAtOnce is from how many keys on their usage is written without waiting for
 	// that of the others: during a flood of many keys, all of them at once would take
-	// more memory than everything else.
-	usageAtOnce = 4 * store.UsageChunk
+	// more memory than everything else, and keep a processor busy for long.
+	usageAtOnce = 256
+
+	// A piece is what is written in one transaction. That of a few milliseconds lets
+	// requests go first; where a transaction takes long by itself, it is worth more keys.
+	minPiece  = 128
+	slowPiece = 20 * time.Millisecond
 )
 
 // usage gathers what is counted and which keys were used, until it is written.
@@ -68,8 +73,12 @@ type usage struct {
 	total  [counted]atomic.Uint64  // since the start, without now
 	shards [usageShards]usageShard // in the order of the hashes, so that what is written together lies together
 
-	unwritten backlog // of the goroutine that writes
-	lost      atomic.Uint64
+	// Of the goroutine that writes:
+	unwritten backlog
+	from, due int // shards whose turn has come, and that have not been gathered since
+	piece     int // how many keys the next transaction takes
+
+	lost atomic.Uint64
 }
 
 type usageShard struct {
@@ -77,7 +86,7 @@ type usageShard struct {
 	touched []*bindcache.Entry // each once for each address, and once if it was refused as well
 }
 
-func newUsage() *usage { return new(usage) }
+func newUsage() *usage { return &usage{piece: minPiece} }
 
 func (u *usage) count(c Counted) { u.now[c].Add(1) }
 
@@ -150,19 +159,51 @@ func (e *Engine) writeUsage(ctx context.Context) error {
 		}
 	}
 	e.minutes.add(now, &drained)
-	var err error
-	for i := range u.shards {
-		e.gatherUsage(&u.shards[i], now)
-		// After a failure, the rest is gathered all the same: it is to be kept or counted.
-		if err == nil && len(u.unwritten.touches) >= usageAtOnce {
-			err = e.writeUnwritten(ctx, now)
-		}
-	}
+	err := e.gatherAndWrite(ctx, u.shards[:], now)
+	u.from, u.due = 0, 0
 	e.older.forgetMoved(now)
 	if err != nil || u.unwritten.empty() {
 		return err
 	}
 	return e.writeUnwritten(ctx, now)
+}
+
+// nextShard has the turn come of one more shard: each has its turn every flushEvery.
+// Once there is enough to write, it is written, so that the work of a flood is spread
+// over that time. It reports whether the turn of all of them has come.
+func (e *Engine) nextShard(ctx context.Context) (all bool, err error) {
+	u := e.usage
+	if u.due++; u.due >= usageShards {
+		return true, nil
+	}
+	due := u.shards[u.from:u.due]
+	waiting := 0
+	for i := range due {
+		waiting += due[i].len()
+	}
+	if waiting < usageAtOnce {
+		return false, nil
+	}
+	u.from = u.due
+	return false, e.gatherAndWrite(ctx, due, e.now().UTC().Truncate(time.Millisecond))
+}
+
+// gatherAndWrite gathers the usage of shards, and writes it when there is much.
+func (e *Engine) gatherAndWrite(ctx context.Context, shards []usageShard, now time.Time) (err error) {
+	for i := range shards {
+		e.gatherUsage(&shards[i], now)
+		// After a failure, the rest is gathered all the same: it is to be kept or counted.
+		if err == nil && len(e.usage.unwritten.touches) >= usageAtOnce {
+			err = e.writeUnwritten(ctx, now)
+		}
+	}
+	return err
+}
+
+func (s *usageShard) len() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.touched)
 }
 
 // gatherUsage moves what the entries of a shard have noted to what is unwritten.
@@ -171,7 +212,8 @@ func (e *Engine) gatherUsage(s *usageShard, now time.Time) {
 	touched := s.touched
 	s.touched = nil
 	s.mu.Unlock()
-	for _, entry := range touched {
+	for i, entry := range touched {
+		store.GiveWay(i)
 		t := entry.TakeUsage(now)
 		t.Hash = e.older.current(t.Hash)
 		e.watchSharing(entry, t)
@@ -179,19 +221,36 @@ func (e *Engine) gatherUsage(s *usageShard, now time.Time) {
 	}
 }
 
-// writeUnwritten writes all that is unwritten. What the store does not take stays.
+// writeUnwritten writes all that is unwritten, piece by piece in the order of the
+// hashes. What the store does not take stays.
 func (e *Engine) writeUnwritten(ctx context.Context, now time.Time) error {
 	u := e.usage
-	batch := u.unwritten.take()
-	err := e.store.AddUsage(ctx, batch)
-	if err == nil {
-		e.storeWorks(now)
-		return nil
+	rest := u.unwritten.take()
+	for len(rest.Touches) > 0 || len(rest.Counters) > 0 {
+		n := min(len(rest.Touches), u.piece)
+		piece := store.UsageBatch{Touches: rest.Touches[:n], Counters: rest.Counters}
+		rest = store.UsageBatch{Touches: rest.Touches[n:]}
+		began := time.Now()
+		if err := e.store.AddUsage(ctx, piece); err != nil {
+			if unfinished := (*store.UnfinishedError)(nil); errors.As(err, &unfinished) {
+				piece = unfinished.Rest
+			}
+			u.lost.Add(u.unwritten.putBack(piece) + u.unwritten.putBack(rest))
+			return fmt.Errorf("write usage of %d keys: %w", len(piece.Touches)+len(rest.Touches), err)
+		}
+		u.pieceTook(time.Since(began), n)
 	}
-	rest := batch
-	if unfinished := (*store.UnfinishedError)(nil); errors.As(err, &unfinished) {
-		rest = unfinished.Rest
+	e.storeWorks(now)
+	return nil
+}
+
+// pieceTook decides by how long the last piece took, and how many keys were in it, how
+// many go into the next one.
+func (u *usage) pieceTook(d time.Duration, keys int) {
+	switch {
+	case d > slowPiece && keys == u.piece:
+		u.piece = min(2*u.piece, store.UsageChunk)
+	case d < slowPiece/2:
+		u.piece = max(u.piece/2, minPiece)
 	}
-	u.lost.Add(u.unwritten.putBack(rest))
-	return fmt.Errorf("write usage of %d keys: %w", len(rest.Touches), err)
 }

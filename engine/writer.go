@@ -13,10 +13,10 @@ type job struct {
 	done chan error
 }
 
-// runWriter writes usage and what goes with it every 5 s, and does the jobs that
-// must not come between.
+// runWriter writes usage and what goes with it every 5 s, parts of it in between if
+// there is much, and does the jobs that must not come between.
 func (e *Engine) runWriter(ctx context.Context) {
-	tick := time.NewTicker(flushEvery)
+	tick := time.NewTicker(flushEvery / usageShards)
 	defer tick.Stop()
 	for {
 		select {
@@ -25,7 +25,13 @@ func (e *Engine) runWriter(ctx context.Context) {
 		case j := <-e.jobs:
 			j.done <- j.do(ctx)
 		case <-tick.C:
-			e.writeAll(ctx)
+			all, err := e.nextShard(ctx)
+			if err != nil {
+				e.storeFailed("write usage", err)
+			}
+			if all {
+				e.writeAll(ctx)
+			}
 		}
 	}
 }

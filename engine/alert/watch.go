@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/key-ip-sentinel/sentinel/engine/alert/window"
+	"github.com/key-ip-sentinel/sentinel/store"
 )
 
 const (
@@ -23,7 +24,8 @@ const (
 func (c *Center) watch() {
 	tick := time.NewTicker(tickEvery)
 	defer tick.Stop()
-	for {
+	for n := 0; ; n++ {
+		store.GiveWay(n)
 		select {
 		case s := <-c.inputs:
 			c.see(s)

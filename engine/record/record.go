@@ -22,6 +22,11 @@ type Writer interface {
 const (
 	// writeEvery bounds how long a record is only in memory.
 	writeEvery = 250 * time.Millisecond
+	// writeMany is from how many records on they are written sooner, so that the
+	// requests beside a flood wait behind small batches; but not sooner than
+	// manyApart after those before, so that the disk does not.
+	writeMany = 256
+	manyApart = 50 * time.Millisecond
 	// mergeWithin is how long a record takes in further refusals of the same
 	// key, address and reason.
 	mergeWithin = time.Second
@@ -63,10 +68,12 @@ type Recorder struct {
 
 	mu      sync.Mutex
 	recent  map[identity]*entry // at most capacity
+	order   []*entry            // all that were put into recent, oldest first
 	dirty   []*entry            // those of recent that the store does not have yet
 	dropped uint64
 	closed  bool
 
+	many    chan struct{} // there are writeMany
 	flush   chan chan error
 	stop    chan struct{}
 	stopped sync.WaitGroup
@@ -81,6 +88,7 @@ type identity struct {
 }
 
 type entry struct {
+	id      identity
 	rec     store.Intercept
 	written uint64 // of rec.Count
 	dirty   bool
@@ -94,7 +102,8 @@ func New(opts Options) (*Recorder, error) {
 	r := &Recorder{
 		writer: opts.Writer, logger: opts.Logger, now: opts.Now, capacity: opts.Capacity,
 		written: opts.Written, tellDrop: opts.Dropped,
-		recent: make(map[identity]*entry), flush: make(chan chan error), stop: make(chan struct{}),
+		recent: make(map[identity]*entry), many: make(chan struct{}, 1),
+		flush: make(chan chan error), stop: make(chan struct{}),
 	}
 	if r.now == nil {
 		r.now = time.Now
@@ -127,6 +136,7 @@ func (r *Recorder) take(rec store.Intercept) bool {
 		e.rec.Count++
 		e.rec.Last = rec.At
 		r.markLocked(e)
+		r.tellLocked()
 		return true
 	}
 	if r.closed || len(r.recent) >= r.capacity || len(r.dirty) >= r.capacity {
@@ -134,9 +144,11 @@ func (r *Recorder) take(rec store.Intercept) bool {
 		return false
 	}
 	rec.Last, rec.Count = rec.At, 1
-	e := &entry{rec: rec}
+	e := &entry{id: id, rec: rec}
 	r.recent[id] = e
+	r.order = append(r.order, e)
 	r.markLocked(e)
+	r.tellLocked()
 	return true
 }
 
@@ -144,6 +156,16 @@ func (r *Recorder) markLocked(e *entry) {
 	if !e.dirty {
 		e.dirty = true
 		r.dirty = append(r.dirty, e)
+	}
+}
+
+// tellLocked has the records written soon, if there are many.
+func (r *Recorder) tellLocked() {
+	if len(r.dirty) == writeMany {
+		select {
+		case r.many <- struct{}{}:
+		default: // it has not been looked at yet
+		}
 	}
 }
 
@@ -201,7 +223,7 @@ func (r *Recorder) Close(ctx context.Context) error {
 func (r *Recorder) run(ctx context.Context) {
 	tick := time.NewTicker(writeEvery)
 	defer tick.Stop()
-	var complained time.Time
+	var complained, wrote time.Time
 	var told uint64
 	for {
 		select {
@@ -210,14 +232,34 @@ func (r *Recorder) run(ctx context.Context) {
 		case done := <-r.flush:
 			done <- r.write(ctx)
 			continue
+		case <-r.many:
+			if !r.wait(time.Until(wrote.Add(manyApart))) {
+				return
+			}
 		case <-tick.C:
 		}
 		err := r.write(ctx)
+		wrote = time.Now()
 		dropped := r.Dropped()
 		if (err != nil || dropped > told) && r.now().Sub(complained) >= complainEvery {
 			complained, told = r.now(), dropped
 			r.logger.Warn("intercepts are not being recorded", "dropped", dropped, "error", err)
 		}
+	}
+}
+
+// wait reports whether the recorder goes on after so long.
+func (r *Recorder) wait(d time.Duration) bool {
+	if d <= 0 {
+		return true
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-r.stop:
+		return false
 	}
 }
 
@@ -266,9 +308,12 @@ func (r *Recorder) settle(entries []*entry, batch []store.Intercept) []Written {
 // forgetLocked lets go of records that are stored and take in no more.
 func (r *Recorder) forgetLocked() {
 	now := r.now()
-	for id, e := range r.recent {
-		if !e.dirty && now.Sub(e.rec.At) >= mergeWithin {
-			delete(r.recent, id)
+	for len(r.order) > 0 && now.Sub(r.order[0].rec.At) >= mergeWithin {
+		e := r.order[0]
+		r.order[0] = nil // or it would be kept alive
+		r.order = r.order[1:]
+		if r.recent[e.id] == e { // and not one that came after it
+			delete(r.recent, e.id)
 		}
 	}
 }

@@ -171,3 +171,72 @@ func TestCloseCountsWhatTheStoreDoesNotTake(t *testing.T) {
 		}
 	})
 }
+
+// TestManyAreWrittenSooner: a flood is written in small batches, but not in more than
+// twenty a second.
+func TestManyAreWrittenSooner(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := new(sink)
+		r := newRecorder(t, s, 0)
+		flood := func(n int, from byte) {
+			for i := range n {
+				rec := intercept(from)
+				rec.Hash[1], rec.Hash[2] = byte(i>>8), byte(i)
+				r.Add(rec)
+			}
+			synctest.Wait()
+		}
+		want := func(when string, writes, rows int) {
+			t.Helper()
+			if s.mu.Lock(); s.writes != writes || len(s.rows) != rows {
+				t.Errorf("%s: %d writes of %d records, want %d of %d", when, s.writes, len(s.rows), writes, rows)
+			}
+			s.mu.Unlock()
+		}
+		flood(writeMany-1, 1)
+		want("few", 0, 0)
+		flood(1, 2)
+		want("many", 1, writeMany)
+		flood(3*writeMany, 3)
+		want("many right after those before", 1, writeMany)
+		time.Sleep(manyApart)
+		synctest.Wait()
+		want("a twentieth of a second later", 2, 4*writeMany)
+		if err := r.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestWhatIsStoredIsForgotten: what takes in no more refusals takes no memory.
+func TestWhatIsStoredIsForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := new(sink)
+		r := newRecorder(t, s, 4)
+		for range 3 { // each time, it has room for as many as before
+			for key := range byte(3) {
+				r.Add(intercept(key))
+			}
+			time.Sleep(mergeWithin)
+			r.Add(intercept(1)) // in the place of one that is still known
+			time.Sleep(2 * mergeWithin)
+			synctest.Wait()
+		}
+		if dropped := r.Dropped(); dropped != 0 {
+			t.Errorf("%d dropped", dropped)
+		}
+		if got := s.counts(); len(got) != 12 {
+			t.Errorf("got counts %v, want 12 records", got)
+		}
+		if err := r.Flush(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if r.mu.Lock(); len(r.recent) > 0 || len(r.order) > 0 {
+			t.Errorf("%d are still known, %d are in order", len(r.recent), len(r.order))
+		}
+		r.mu.Unlock()
+		if err := r.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}

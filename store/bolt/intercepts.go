@@ -31,6 +31,7 @@ func (s *Store) PutIntercepts(ctx context.Context, recs []store.Intercept) error
 			return err
 		}
 		rows[i] = newIntercept{r.ID, r.At.UnixMilli(), r.Hash, value}
+		store.GiveWay(i)
 	}
 	if err := s.write(ctx, func(w *writeTx) error { return w.putIntercepts(rows) }); err != nil {
 		return err
@@ -62,6 +63,7 @@ func (w *writeTx) putIntercepts(rows []newIntercept) error {
 			blocks[number] = b
 		}
 		b.add(rows[i].hash, rows[i].at)
+		store.GiveWay(i)
 	}
 	for number, b := range blocks {
 		if err := w.putBlock(number, b); err != nil {

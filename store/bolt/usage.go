@@ -48,10 +48,11 @@ func (s *Store) AddUsage(ctx context.Context, batch store.UsageBatch) error {
 }
 
 func (w *writeTx) addUsage(touches []store.Touch, counters []store.Counter) error {
-	for _, t := range touches {
+	for i, t := range touches {
 		if err := w.addTouch(t); err != nil {
 			return err
 		}
+		store.GiveWay(i)
 	}
 	for _, c := range counters {
 		if err := w.addCounter(c); err != nil {

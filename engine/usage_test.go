@@ -1,0 +1,66 @@
+package engine_test
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/key-ip-sentinel/sentinel/store"
+)
+
+// TestUsageOfManyKeysIsSpread: that of a few is written once in five seconds, that of
+// many in small pieces over these five seconds, and none is older.
+func TestUsageOfManyKeysIsSpread(t *testing.T) {
+	const many, turn = 4_000, 5 * time.Second
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		keys := make([]string, many)
+		for i := range keys {
+			keys[i] = fmt.Sprintf("%048d", i)
+		}
+		r.bound(keys...)
+		time.Sleep(turn)
+		synctest.Wait()
+		var mu sync.Mutex
+		var seen []int
+		r.store.set(func(s *faultyStore) {
+			s.addUsage = func(batch store.UsageBatch) error {
+				mu.Lock()
+				defer mu.Unlock()
+				seen = append(seen, len(batch.Touches))
+				return nil
+			}
+		})
+		after := func(d time.Duration) (pieces []int) {
+			time.Sleep(d)
+			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
+			pieces, seen = seen, nil
+			return pieces
+		}
+		r.bound(keys[:100]...)
+		if pieces := after(turn); !slices.Equal(pieces, []int{100}) {
+			t.Errorf("a few were written in pieces of %v", pieces)
+		}
+		r.bound(keys...)
+		for range 3 {
+			if pieces := after(turn / 3); len(pieces) < 9 || len(pieces) > 18 || slices.Max(pieces) > 128 {
+				t.Errorf("in a third of the time: pieces of %v", pieces)
+			}
+		}
+		r.store.set(func(s *faultyStore) { s.addUsage = nil })
+		for _, key := range []string{keys[0], keys[99], keys[many-1]} {
+			want := uint64(2)
+			if key != keys[many-1] {
+				want++
+			}
+			if u := r.usageOf(key); u.Hits != want {
+				t.Errorf("got %d hits, want %d", u.Hits, want)
+			}
+		}
+	})
+}
