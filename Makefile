@@ -82,7 +82,7 @@ ui-types: need-go ui/node_modules/.package-lock.json ## Make the console's types
 ui-check: ui/node_modules/.package-lock.json ## Check the console, and that ui/dist is what it builds to
 	cd ui && npm run -s check && npm run -s lint && npm run -s test && npm run -s fresh
 
-ui-e2e: build need-chromium ui/node_modules/.package-lock.json ## Drive the console with Chromium against the built program
+ui-e2e: build need-chromium need-postgres need-redis ui/node_modules/.package-lock.json ## Drive the console with Chromium against the built program
 	go build -o bin/bench ./cmd/bench
 	cd ui && SENTINEL_BIN=../bin/sentinel BENCH_BIN=../bin/bench npm run -s e2e
 

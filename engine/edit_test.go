@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/key-ip-sentinel/sentinel/engine"
 	"github.com/key-ip-sentinel/sentinel/engine/credential"
@@ -182,6 +184,58 @@ func TestRestore(t *testing.T) {
 	if _, err := r.Restore(t.Context(), hash); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("a second time: got %v", err)
 	}
+}
+
+// TestUndoRestore: the entry is as it was; what was used or changed since stays.
+func TestUndoRestore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		days := new(calendar)
+		r := newRig(t, days.set).bound(keyA)
+		hash := r.hash(keyA)
+		days.forward(day)
+		r.archiveNow(keyA)
+		was, err := r.store.Archived(t.Context(), hash)
+		if err != nil {
+			t.Fatal(err)
+		}
+		days.forward(day)
+		restored := r.mustRestore(keyA)
+		if _, err := r.UndoRestore(t.Context(), hash, restored.Revision+1); !errors.Is(err, store.ErrConflict) {
+			t.Errorf("of another revision: got %v", err)
+		}
+		events, cancel := r.Events().Subscribe(8)
+		defer cancel()
+		if _, err := r.UndoRestore(t.Context(), hash, restored.Revision); err != nil {
+			t.Fatal(err)
+		}
+		if got, ok := (<-events).Data.(event.Binding); !ok || got.Action != event.Archived || got.Hash != hash {
+			t.Errorf("told of %+v", got)
+		}
+		is, err := r.store.Archived(t.Context(), hash)
+		if err != nil || !reflect.DeepEqual(is.Binding.Rule, was.Binding.Rule) || is.Binding.Label != was.Binding.Label || !reflect.DeepEqual(is.Usage, was.Usage) {
+			t.Errorf("got %+v, %v, want %+v", is, err, was)
+		}
+		if _, err := r.UndoRestore(t.Context(), hash, 0); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("a second time: got %v", err)
+		}
+		restored = r.mustRestore(keyA)
+		days.forward(time.Second)
+		wantReason(t, "use", r.use(atHome, keyA), "")
+		if _, err := r.UndoRestore(t.Context(), hash, restored.Revision); !errors.Is(err, engine.ErrUsedSince) {
+			t.Errorf("used since: got %v", err)
+		}
+		wantReason(t, "from elsewhere", r.use(elsewhere, keyA), engine.IPNotAllowed)
+		r.close()
+	})
+}
+
+func (r *rig) mustRestore(key string) store.Binding {
+	r.t.Helper()
+	b, err := r.Restore(r.t.Context(), r.hash(key))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return b
 }
 
 func TestRestoreOfAKeyThatIsBoundAnew(t *testing.T) {

@@ -227,6 +227,38 @@ func (e *Engine) archiveChunk(ctx context.Context, hashes []store.KeyHash, since
 	return moved, err
 }
 
+// ErrUsedSince is the error of UndoRestore of a key that has been used.
+var ErrUsedSince = errors.New("the key has been used since")
+
+// UndoRestore moves the binding of a key into the archive again, if its revision
+// is still the one given or that is 0, and the key has not been used since Restore:
+// then it is as it was, but for the time. Of other nodes, uses count once they are
+// written. Returns what was moved, or store.ErrNotFound, store.ErrConflict or
+// ErrUsedSince.
+func (e *Engine) UndoRestore(ctx context.Context, hash store.KeyHash, revision uint64) (store.Binding, error) {
+	b, err := e.bindingAt(ctx, hash, revision)
+	if err == nil {
+		err = e.archiveOne(ctx, b)
+	}
+	if err != nil {
+		return store.Binding{}, fmt.Errorf("undo restore: %w", err)
+	}
+	e.tellBinding(event.Archived, b)
+	return b, nil
+}
+
+// archiveOne moves a binding that is idle since it was made.
+func (e *Engine) archiveOne(ctx context.Context, b store.Binding) error {
+	if err := e.allTold(ctx); err != nil {
+		return err
+	}
+	moved, err := e.archiveChunk(ctx, []store.KeyHash{b.Hash}, b.CreatedAt.Add(time.Millisecond))
+	if err == nil && moved == 0 {
+		return ErrUsedSince
+	}
+	return err
+}
+
 // unused returns those of the keys that no exchange is under way with and that
 // there is no unwritten use of.
 func (e *Engine) unused(hashes []store.KeyHash) []store.KeyHash {

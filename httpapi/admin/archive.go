@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"time"
 
+	"github.com/key-ip-sentinel/sentinel/engine"
 	"github.com/key-ip-sentinel/sentinel/engine/account"
 	"github.com/key-ip-sentinel/sentinel/store"
 )
@@ -34,6 +35,12 @@ func (a *API) registerArchive() {
 		summary: "Put a binding back in force", errors: []int{http.StatusNotFound, http.StatusConflict},
 		about: "Moves the binding from the archive back, with its rule, label, note and usage. It counts as new, so that it is not archived again at once.",
 	}, a.restoreArchived)
+	handle(a, operation{
+		method: http.MethodPost, path: "/archive/{hash}/restore/undo", id: "undo-restore-archived", tag: archiveTag, role: account.Operator,
+		summary: "Take a restore back", errors: []int{http.StatusNotFound, http.StatusConflict, http.StatusPreconditionFailed},
+		about: "Moves a binding that was restored into the archive again, as it was but for the time. A key that has been used since stays bound. " +
+			"If-Match with the ETag of the restore keeps a binding that somebody has changed since.",
+	}, a.undoRestore)
 	handle(a, operation{
 		method: http.MethodPost, path: "/archive/run", id: "run-archive", tag: archiveTag, role: account.Admin,
 		summary: "Archive now what its time has come for", errors: []int{http.StatusConflict},
@@ -137,4 +144,28 @@ func (a *API) restoreArchived(ctx context.Context, c *call, in *struct{ HashPath
 		return nil, err
 	}
 	return answerBinding(b), a.audit(ctx, c, "binding.restore", bindingTarget(hash), nil, showBinding(b))
+}
+
+type undoRestoreInput struct {
+	HashPath
+	IfMatch
+}
+
+func (a *API) undoRestore(ctx context.Context, c *call, in *undoRestoreInput) (*struct{}, error) {
+	hash, err := in.hash()
+	if err != nil {
+		return nil, err
+	}
+	revision, err := in.revision()
+	if err != nil {
+		return nil, err
+	}
+	b, err := a.opts.Engine.UndoRestore(ctx, hash, revision)
+	if errors.Is(err, engine.ErrUsedSince) {
+		return nil, faultf(http.StatusConflict, "used_since", "the key has been used since it was restored: unbind it instead")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return nil, a.audit(ctx, c, "binding.restore_undo", bindingTarget(hash), showBinding(b), nil)
 }

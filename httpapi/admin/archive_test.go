@@ -77,6 +77,26 @@ func TestArchive(t *testing.T) {
 	s.wantTrail(1)
 }
 
+func TestUndoRestore(t *testing.T) {
+	s := newSite(t)
+	b := s.archived(1, s.now().AddDate(0, -1, 0))
+	path := "/archive/" + b.Hash.String() + "/restore"
+	undo := path + "/undo"
+	s.call(account.Operator, "POST", undo, nil).wantFault(http.StatusNotFound, "not_found")
+	etag := s.call(account.Operator, "POST", path, nil).want(http.StatusOK).header.Get("ETag")
+	s.call(account.Viewer, "POST", undo, nil).wantFault(http.StatusForbidden, "forbidden")
+	s.call(account.Operator, "POST", undo, nil, `If-Match: "1"`).wantFault(http.StatusPreconditionFailed, "changed_meanwhile")
+	s.call(account.Operator, "POST", undo, nil, "If-Match: "+etag).want(http.StatusNoContent)
+	s.call(account.Viewer, "GET", "/archive/"+b.Hash.String(), nil).want(http.StatusOK)
+	s.call(account.Viewer, "GET", "/bindings/"+b.Hash.String(), nil).wantFault(http.StatusNotFound, "not_found")
+
+	etag = s.call(account.Operator, "POST", path, nil).want(http.StatusOK).header.Get("ETag")
+	s.use(b, 1, s.now().Add(time.Second))
+	s.call(account.Operator, "POST", undo, nil, "If-Match: "+etag).wantFault(http.StatusConflict, "used_since")
+	target := " binding:" + b.Hash.String()
+	s.wantTrail(0, "token:operator binding.restore"+target, "token:operator binding.restore_undo"+target, "token:operator binding.restore"+target)
+}
+
 func TestArchiveRefusesBadFilters(t *testing.T) {
 	s := newSite(t)
 	for _, tt := range []struct{ name, value string }{

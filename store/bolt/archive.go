@@ -235,8 +235,8 @@ func findArchived(ctx context.Context, tx *bbolt.Tx, q store.ArchiveQuery, after
 		k, v = c.Next()
 	}
 	for looked := 0; k != nil; k, v = c.Next() {
-		if looked%rowsPerCheck == 0 && ctx.Err() != nil {
-			return page, ctx.Err()
+		if err := goOn(ctx, looked); err != nil {
+			return page, err
 		}
 		if looked++; looked > archiveBudget {
 			page.Next = archiveCursor(last)
@@ -320,8 +320,9 @@ func archivedBefore(ctx context.Context, tx *bbolt.Tx, before time.Time, limit i
 	c := mustBucket(tx, bucketArchive).Cursor()
 	looked := 0
 	for k, v := c.First(); k != nil && len(hashes) < limit; k, v = c.Next() {
-		if looked++; looked%rowsPerCheck == 0 && ctx.Err() != nil {
-			return nil, ctx.Err()
+		looked++
+		if err := goOn(ctx, looked); err != nil {
+			return nil, err
 		}
 		at, err := archivedAt(v)
 		if err != nil {

@@ -113,8 +113,8 @@ func listAudit(ctx context.Context, tx *bbolt.Tx, f store.AuditFilter) (page sto
 	c := mustBucket(tx, bucketAudit).Cursor()
 	k, v := lastBefore(c, f.Before)
 	for looked := 0; k != nil; k, v = c.Prev() {
-		if looked%rowsPerCheck == 0 && ctx.Err() != nil {
-			return page, ctx.Err()
+		if err := goOn(ctx, looked); err != nil {
+			return page, err
 		}
 		if looked++; looked > auditBudget && len(k) == 8 {
 			page.Next = be.Uint64(k) + 1
@@ -163,8 +163,9 @@ func auditBefore(ctx context.Context, tx *bbolt.Tx, before int64, limit int) (ke
 	c := mustBucket(tx, bucketAudit).Cursor()
 	looked := 0
 	for k, v := c.First(); k != nil && len(keys) < limit; k, v = c.Next() {
-		if looked++; looked%rowsPerCheck == 0 && ctx.Err() != nil {
-			return nil, ctx.Err()
+		looked++
+		if err := goOn(ctx, looked); err != nil {
+			return nil, err
 		}
 		at, err := auditTime(v)
 		if err != nil {

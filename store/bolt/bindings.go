@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"runtime"
 	"slices"
 	"time"
 
@@ -183,8 +184,19 @@ func (w *writeTx) unbind(hash store.KeyHash) error {
 		w.remove(bucketBindings, hash[:]), w.remove(bucketUsage, hash[:]), w.remove(bucketHistory, hash[:]))
 }
 
-// rowsPerCheck is how many rows are read between two looks at the context.
-const rowsPerCheck = 1_024
+// rowsPerCheck is how many rows are read between two looks at the context: some 50 µs.
+const rowsPerCheck = 256
+
+// goOn is called with each row that is looked at, by its number. It returns the error of
+// a context that has ended, and lets requests go first now and then: nobody who uses a
+// key is to wait for somebody who searches.
+func goOn(ctx context.Context, row int) error {
+	if row%rowsPerCheck != 0 {
+		return nil
+	}
+	runtime.Gosched()
+	return ctx.Err()
+}
 
 // ListBindings is part of store.Bindings.
 func (s *Store) ListBindings(ctx context.Context, after store.KeyHash, limit int) ([]store.Binding, error) {
@@ -196,8 +208,8 @@ func (s *Store) ListBindings(ctx context.Context, after store.KeyHash, limit int
 			k, v = c.Next()
 		}
 		for ; k != nil && len(list) < limit; k, v = c.Next() {
-			if len(list)%rowsPerCheck == 0 && ctx.Err() != nil {
-				return ctx.Err()
+			if err := goOn(ctx, len(list)); err != nil {
+				return err
 			}
 			b, err := decodeBinding(k, v)
 			if err != nil {

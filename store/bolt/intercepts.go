@@ -136,8 +136,8 @@ func (s *interceptSearch) run(ctx context.Context, tx *bbolt.Tx) (page store.Int
 	c := mustBucket(tx, bucketIntercepts).Cursor()
 	k, v := lastBefore(c, s.filter.Before)
 	for looked, current := 0, uint64(math.MaxUint64); k != nil; looked++ {
-		if looked%rowsPerCheck == 0 && ctx.Err() != nil {
-			return page, ctx.Err()
+		if err := goOn(ctx, looked); err != nil {
+			return page, err
 		}
 		if len(k) != 8 {
 			return page, damaged("intercept with a key of %d bytes", len(k))
@@ -280,8 +280,8 @@ func interceptsBefore(ctx context.Context, tx *bbolt.Tx, before int64, limit int
 	c := mustBucket(tx, bucketIntercepts).Cursor()
 	k, v := c.First()
 	for looked, current := 0, uint64(math.MaxUint64); k != nil && len(ids) < limit; looked++ {
-		if looked%rowsPerCheck == 0 && ctx.Err() != nil {
-			return nil, ctx.Err()
+		if err := goOn(ctx, looked); err != nil {
+			return nil, err
 		}
 		if len(k) != 8 {
 			return nil, damaged("intercept with a key of %d bytes", len(k))

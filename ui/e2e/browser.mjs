@@ -1,25 +1,15 @@
 // A real browser against the real program, for the tests of one file.
 import assert from 'node:assert/strict'
-import { accessSync, constants } from 'node:fs'
-import { delimiter, join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { chromium } from 'playwright-core'
+import { onPath } from './path.mjs'
 import { Site, password } from './site.mjs'
 
 /** The browser: CHROMIUM says which; else the first of the usual names. */
 function executable() {
-  if (process.env.CHROMIUM) return process.env.CHROMIUM
-  for (const name of ['chromium', 'chromium-browser', 'google-chrome']) {
-    for (const dir of (process.env.PATH ?? '').split(delimiter)) {
-      try {
-        accessSync(join(dir, name), constants.X_OK)
-        return join(dir, name)
-      } catch {
-        // Not here.
-      }
-    }
-  }
-  throw new Error('missing: chromium, which the tests of the console drive: apt-get install chromium')
+  const found = process.env.CHROMIUM ?? onPath('chromium', 'chromium-browser', 'google-chrome')
+  if (!found) throw new Error('missing: chromium, which the tests of the console drive: apt-get install chromium')
+  return found
 }
 
 export async function launch(more = []) {

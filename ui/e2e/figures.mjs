@@ -152,14 +152,19 @@ if (many > 0) {
   await measured('filter: a hint', () => typed(hint), clear)
   await measured('filter: an address', () => typed('203.0.113.10'), () => page.goto(`${site.console}/bindings`))
   await measured('filter: a CIDR', () => typed('203.0.112.0/20'), () => page.goto(`${site.console}/bindings`))
-  const status = async (name) => {
-    await page.locator('.toolbar').getByRole('button', { name: 'Status' }).first().click()
-    const item = page.getByRole('menuitem', { name })
+  const menu = async (filter, name) => {
+    await page.locator('.toolbar').getByRole('button', { name: filter }).first().click()
+    const item = page.getByRole('menuitem', { name, exact: true })
     await item.waitFor()
     return untilPainted(page, () => item.click())
   }
-  await measured('filter: banned', () => status('Banned'), () => page.goto(`${site.console}/bindings`))
-  await measured('filter: active', () => status('Active'), () => page.goto(`${site.console}/bindings`))
+  const menus = {
+    Status: ['Banned', 'Active'], 'Allowed from': ['One network', 'Several networks', 'Learning', 'Anywhere'], Used: ['last hour', 'last 24 hours', 'last 30 days'],
+    Idle: ['for 7 days', 'for 30 days', 'for 90 days'], Bound: ['last hour', 'last 24 hours', 'last 30 days'],
+  }
+  for (const [filter, names] of Object.entries(menus)) {
+    for (const name of names) await measured(`filter: ${filter} ${name}`, () => menu(filter, name), () => page.goto(`${site.console}/bindings`))
+  }
   for (const head of ['Requests', 'Last used', 'Bound', 'Key']) {
     await measured(`order: by ${head}`, () => untilPainted(page, () => page.getByRole('columnheader', { name: head }).getByRole('button').click()))
   }

@@ -21,6 +21,23 @@ for (const [width, height, locale] of [[390, 844, 'en-US'], [390, 844, 'zh-CN'],
   }, { viewport: { width, height }, locale })
 }
 
+for (const [width, height] of [[390, 844], [1280, 800]]) {
+  inConsole(`nothing moves while a page loads at ${width} px`, async ({ page, site }) => {
+    await page.addInitScript(() => {
+      globalThis.__moved = []
+      new PerformanceObserver((list) => {
+        for (const one of list.getEntries()) if (!one.hadRecentInput) globalThis.__moved.push({ value: one.value, what: one.sources.map(({ node }) => node?.className ?? '').join() })
+      }).observe({ type: 'layout-shift', buffered: true })
+    })
+    for (const name of [...pages, `bindings?open=${(await site.bindingOf(6)).hash}`]) {
+      await page.goto(`${site.console}/${name}`)
+      await settled(page)
+      const moved = await page.evaluate(() => globalThis.__moved)
+      assert.ok(moved.reduce((sum, one) => sum + one.value, 0) < 0.005, `${name}: ${JSON.stringify(moved)}`)
+    }
+  }, { viewport: { width, height } })
+}
+
 /** What axe finds on the page as it is now, and calls serious or critical. */
 async function faults(page, where) {
   await settled(page)

@@ -1,7 +1,8 @@
 // What happens, as it happens.
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
 import { confirm, consoleTests, rowOf, settled, toast } from './browser.mjs'
-import { keys } from './site.mjs'
+import { keys, thiefIP } from './site.mjs'
 
 const inConsole = consoleTests({ settings: { SENTINEL_SHARING_MINUTES: '1' } })
 
@@ -103,4 +104,22 @@ inConsole('a key that two use at a time is shown with the minutes, and dismissed
   await toast(page, 'For two is no longer suspected')
   await card.waitFor({ state: 'detached' })
   assert.equal((await site.api('GET', '/suspicions')).total, 0)
+})
+
+inConsole('intercepts are exported as they are filtered', async ({ page, site }) => {
+  const wanted = (await site.api('GET', `/logs?network=${thiefIP}&limit=500`)).items
+  assert.ok(wanted.length > 1)
+  await page.goto(`${site.console}/intercepts?network=${thiefIP}`)
+  await rowOf(page, thiefIP).first().waitFor()
+  const exported = async (kind) => {
+    await page.getByRole('button', { name: 'Export' }).click()
+    const [file] = await Promise.all([page.waitForEvent('download'), page.getByRole('link', { name: kind, exact: true }).click()])
+    return readFileSync(await file.path(), 'utf8')
+  }
+  const lines = (await exported('JSONL')).trim().split('\n').map((line) => JSON.parse(line))
+  assert.deepEqual(lines.map((one) => [one.id, one.clientIp]).toSorted(), wanted.map((one) => [one.id, thiefIP]).toSorted())
+  const [head, ...rows] = (await exported('CSV')).trim().split(/\r?\n/)
+  assert.ok(head.includes('clientIp'), head)
+  assert.equal(rows.length, wanted.length)
+  assert.ok(rows.every((row) => row.includes(thiefIP)))
 })

@@ -26,6 +26,7 @@ export default {
       forbidden: 'Your role does not allow this.',
       csrf: 'The browser did not send this request as part of the console. Reload the page.',
       not_found: 'It is not there any more.',
+      used_since: 'The key has been used since it was restored. Unbind it instead.',
       already_bound: 'The key has a binding already. Unbind it first, or change that.',
       exists: 'That name is taken.',
       last_admin: 'No enabled administrator would be left.',
@@ -218,7 +219,7 @@ export default {
     bindings: 'Bindings', banned: 'Banned', once: 'Used at most once', onceHelp: 'Bound more than a day ago and used less than twice: often a test or a typo.', archived: 'Archived',
     same: '±0', new: 'was 0', before: '{n} in the period before',
     verdict: {
-      quiet: 'No key is being abused right now.', last: 'Last intercept: {time}.', never: 'Nothing has ever been refused.', unknown: 'Whether a key is being abused cannot be told at the moment.',
+      quiet: 'No key is being abused right now.', last: 'Last intercept: {time}.', never: 'Nothing has ever been refused.', unknown: 'Whether a key is being abused cannot be told at the moment.', quietHere: 'No key is being abused, as far as can be told.', lost: 'Not heard of, with what it refuses: {nodes}',
       refused: '{n} request refused in the last 15 minutes | {n} requests refused in the last 15 minutes',
       observed: '{n} request would have been refused in the last 15 minutes | {n} requests would have been refused in the last 15 minutes',
       of: '{keys} from {addresses}', keys: '{n} key | {n} keys', addresses: '{n} address | {n} addresses', look: 'Look into it',
@@ -232,7 +233,7 @@ export default {
     newest: 'Newest intercepts', noIntercepts: 'No intercepts', noInterceptsText: 'When a key is used from an address that its rule does not cover, the request is refused and recorded here.',
     top: { title: 'Most refused', by: 'Group by', keys: 'Keys', addresses: 'Addresses', networks: 'Networks', none: 'Nothing refused in this period' },
     health: {
-      title: 'Health', channels: 'Alert channels', work: '{n} works | {n} work', open: '{n} open | {n} open', store: 'Store', downstream: 'Gateway', live: 'Live updates', ok: 'answers', failing: 'failing', answered: 'answered', unknown: 'no request yet',
+      title: 'Health', channels: 'Alert channels', work: '{n} works | {n} work', open: '{n} open | {n} open', store: 'Store', downstream: 'Gateway', live: 'Live updates', ok: 'answers', failing: 'failing', answered: 'answered', redisAway: 'away: each node has rate limits of its own', unknown: 'no request yet',
       up: '{version}, started', connected: 'connected', connecting: 'connecting…',
       level: 'all changes are here', byCopy: 'away: the copy of this node decides, last level', stale: 'away for too long: the failsafe mode decides, last level',
     },
@@ -249,7 +250,7 @@ export default {
     table: { key: 'Key', status: 'Status', rule: 'Allowed from', firstIp: 'First IP', lastIp: 'Last IP', hits: 'Requests', lastUsed: 'Last used', created: 'Bound', updated: 'Changed' },
     filters: { used: 'Used', idle: 'Idle', created: 'Bound', hits: 'Requests', once: 'at most one', returned: 'Returned from the archive', network: 'May come from' },
     ban: {
-      title: 'Ban {key}?', text: 'It is refused from everywhere, from the very next request on. Open streams are cut.', confirm: 'Ban',
+      title: 'Ban {key}?', key: 'Ban key', text: 'It is refused from everywhere, from the very next request on. Open streams are cut.', confirm: 'Ban',
       done: '{key} is banned', undone: '{key} may be used again',
     },
     unbind: {
@@ -293,7 +294,7 @@ export default {
       title: 'Binding', hash: 'key hash', rule: 'Allowed from', label: 'Label', labelPlaceholder: 'Who or what uses the key', note: 'Note',
       days30: 'Last 30 days', allowed: '{n} allowed | {n} allowed', refused: '{n} refused | {n} refused', from: 'from {ip}', byHand: 'by hand', returned: 'In the archive before',
       addresses: 'Addresses', seenFromTo: '{from} to {to}', intercepts: 'Intercepts', noIntercepts: 'None on record.', noExceptions: 'None running.', left: '{time} left',
-      gone: 'This key has no binding', goneText: 'It was unbound, archived, or never bound.',
+      gone: 'This key has no binding', goneText: 'It was unbound, or never bound. Its next accepted use binds it.', goneArchived: 'It was archived {time}, for want of use.', goneIntercepts: 'Its intercepts',
       meanwhile: 'The binding was changed elsewhere while you were editing.', takeTheirs: 'Discard mine and show it',
     },
   },
@@ -311,7 +312,7 @@ export default {
     allow: {
       address: 'Allow this address', network: 'Allow {network}', title: 'Allow {prefix}?', text: '{key} will also pass from {prefix}.', after: 'Its rule will be: {list}',
       confirm: 'Allow', done: '{key} may now come from {prefix}', already: '{key} may come from {prefix} already.', banned: '{key} is banned, and stays refused until the ban is lifted.',
-      unbound: 'This key has no binding any more.',
+      unbound: 'This key has no binding any more.', undone: 'The rule of {key} is as it was',
     },
   },
   alerts: {
@@ -323,11 +324,11 @@ export default {
     },
     search: 'Search alerts', searchPlaceholder: 'Key, address or account', noMatch: 'Nothing matches these filters',
     empty: 'No alerts', emptyText: 'Sentinel raises one when a key is refused again and again, when the store or the gateway fails, and the like.', toChannels: 'Where they are sent to',
-    state: 'State', kind: 'What', subject: 'Whom', count: 'Times', openedAt: 'Opened', lastAt: 'Last', closedAt: 'Closed', node: 'Node', told: 'Told',
+    state: 'State', kind: 'Kind', subject: 'About', count: 'Times', openedAt: 'Opened', lastAt: 'Last', closedAt: 'Closed', node: 'Node', told: 'Told',
     states: { open: 'Open', acknowledged: 'Acknowledged', closed: 'Closed' },
     acknowledge: 'Acknowledge', acknowledgeOne: 'Acknowledge: {what}', acknowledged: 'Acknowledged: no more reminders', acknowledgeHelp: 'Stops the reminders. Its end is told all the same.',
-    reminders: '{n} reminder | {n} reminders', toDeliveries: 'Deliveries', evidence: 'What it rests on', from: 'From where', byTurns: 'Used by turns from',
-    whole: 'Sentinel as a whole', collective: '{n} at once | {n} at once', bindings: '{n} key bound within an hour | {n} keys bound within an hour', minutes: 'for {n} minute | for {n} minutes',
+    reminders: '{n} reminder | {n} reminders', toDeliveries: 'Deliveries', evidence: 'What it rests on', from: 'From where', byTurns: 'Used by turns from', todo: 'What to do',
+    whole: 'Sentinel as a whole', collective: '{n} at once | {n} at once', bindings: '{n} key bound within an hour | {n} keys bound within an hour', minutes: '{n} minute in which several networks used it | {n} minutes in which several networks used it',
     held: { trusted_proxy: 'The address is that of a trusted proxy.', container_gateway: 'The address is the gateway of a container network.', burst: 'Too many keys were bound from that address.' },
     kinds: {
       key_refused: 'Key refused again and again', new_binding: 'New binding', returned_binding: 'Key back from the archive', store_failing: 'Store fails', downstream_failing: 'Gateway fails',
@@ -339,6 +340,13 @@ export default {
       downstream_failing: 'The gateway does not answer.', login_lockout: 'Too many failed attempts to sign in to the console.',
       unknown_keys: 'An address sends many keys that the gateway does not accept.', first_use_held: 'A key passes, but was not bound: its address would say nothing.',
       many_bindings: 'So many keys from one address mostly mean a proxy that Sentinel does not know of.', key_shared: 'The key is used by turns from several networks.',
+    },
+    advice: {
+      key_refused: 'If its user has moved, allow the address. If not, ban the key, and revoke it at the gateway.', new_binding: 'If the address is not that of its user, ban the key.',
+      returned_binding: 'If the address is not that of its user, ban the key.', store_failing: 'Look at the disk, or at the database, and at the log.',
+      downstream_failing: 'Look at the gateway, and at the network to it.', login_lockout: 'If it was not the person, limit who reaches the console: SENTINEL_ADMIN_NETWORKS.',
+      unknown_keys: 'Somebody guesses keys, or uses one that was revoked: block the address.', first_use_held: 'Sentinel sees another address than the client’s: examine one of its requests.',
+      many_bindings: 'If a proxy stands there, examine a request that comes by it. If it is an office, name its network, as one that many share.', key_shared: 'Give each person a key of their own. If it is one person’s, ban it, and revoke it at the gateway.',
     },
     channel: {
       id: 'Name', type: 'Type', target: 'Where to', kinds: 'Alerts', pending: 'Waiting', lastSent: 'Last arrived', allKinds: 'all', kindsHint: 'Which alerts go there. None ticked: all of them.', someKinds: '{n} kind | {n} kinds', fromSetting: 'from ALERT_WEBHOOK_URL',
@@ -354,7 +362,7 @@ export default {
       host: 'Mail server', port: 'Port', tls: 'Encryption', noTls: 'None', auth: 'Sign-in', noAuth: 'None', from: 'Sender', to: 'Recipients',
     },
     delivery: {
-      createdAt: 'When', channel: 'Channel', tries: 'Attempts', noTries: 'None yet.', took: '{ms} ms', arrived: 'It arrived. {status}', together: 'With {n} others in one message. | With {n} others in one message.', nextAt: 'Next attempt', endedAt: 'Ended', toAlert: 'Open the alert', openOne: 'Open the delivery to {channel}', last: 'Last answer', alert: 'Alert', retry: 'Send again', retried: 'It is sent again now',
+      createdAt: 'When', channel: 'Channel', tries: 'Attempts', attempts: 'Attempts', noTries: 'None yet.', took: '{ms} ms', arrived: 'It arrived.', arrivedWith: 'It arrived, and was answered with status {status}.', event: 'Message', eventOf: { opened: 'the alert opened', reminder: 'reminder: it is still open', closed: 'the alert closed' }, due: 'once those before it are sent', together: 'With {n} others in one message. | With {n} others in one message.', nextAt: 'Next attempt', endedAt: 'Ended', toAlert: 'Open the alert', openOne: 'Open the delivery to {channel}', last: 'Last answer', alert: 'Alert', retry: 'Send again', retried: 'It is sent again now',
       states: { pending: 'Waiting', delivered: 'Delivered', failed: 'Failed', dropped: 'Dropped' }, events: { opened: 'opened', reminder: 'reminder', closed: 'closed' },
       empty: 'Nothing was sent yet', emptyText: 'Each message of an alert to a channel is here, with its attempts.',
     },
@@ -385,7 +393,7 @@ export default {
   archive: {
     about: 'Bindings that were not used for long. They decide nothing: the key is bound anew at its next use.',
     search: 'Search the archive', searchPlaceholder: 'Label, hint, IP or CIDR', archivedAt: 'Archived', restore: 'Restore', restoreKey: 'Restore {key}',
-    restored: '{key} is in force again', open: 'Open',
+    restored: '{key} is in force again', undone: '{key} is in the archive again',
     noMatch: 'Nothing in the archive matches', empty: 'The archive is empty', emptyText: 'Bindings come here after a long time without use, as ARCHIVE_DAYS says.', toSettings: 'To the setting',
   },
   settings: {
@@ -422,7 +430,7 @@ export default {
     actions: {
       session_login: 'Signed in', session_failed: 'Sign-in failed', session_logout: 'Signed out',
       binding_create: 'Bound a key', binding_edit: 'Changed a binding', binding_ban: 'Banned a key', binding_unban: 'Lifted a ban', binding_unbind: 'Unbound a key',
-      binding_bulk: 'Changed many bindings', binding_import: 'Imported bindings', binding_export: 'Exported bindings', binding_restore: 'Restored from the archive',
+      binding_bulk: 'Changed many bindings', binding_import: 'Imported bindings', binding_export: 'Exported bindings', binding_restore: 'Restored from the archive', binding_restore_undo: 'Took a restore back',
       setting_change: 'Changed a setting', log_export: 'Exported intercepts', profile_read: 'Read a profile of the process',
       account_setup: 'Made the first account', account_create: 'Added an account', account_delete: 'Deleted an account', account_role: 'Changed a role', account_disable: 'Disabled an account', account_enable: 'Enabled an account',
       account_password: 'Changed a password', account_recovery_codes: 'Renewed recovery codes', account_second_factor_begin: 'Began a second factor', account_second_factor_on: 'Switched on a second factor', account_second_factor_off: 'Switched off a second factor',

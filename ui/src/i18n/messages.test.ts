@@ -91,6 +91,8 @@ describe('messages', () => {
   })
 
   it('are said in the language of the reader', () => {
+    const refused = { message: 'post: dial tcp 10.0.0.1:9: connect: connection refused', code: 'net_refused', params: { address: '10.0.0.1:9' } }
+    expect(said(refused)).toBe('10.0.0.1:9 refuses connections')
     const fault = { message: 'learns 70 prefixes, want 1 to 64', code: 'rule_learn_limit', params: { n: '70', max: '64' } }
     expect([said(fault), said({ message: 'odd' })]).toEqual([fault.message, 'odd'])
     setLocale('zh-CN')

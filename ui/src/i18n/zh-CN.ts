@@ -27,6 +27,7 @@ const messages: Messages = {
       forbidden: '您的角色没有此权限。',
       csrf: '浏览器未将此请求作为控制台请求发出，请刷新页面。',
       not_found: '该项已不存在。',
+      used_since: '该密钥恢复之后已被使用，请改为解绑。',
       already_bound: '该密钥已有绑定，请先解绑，或直接修改。',
       exists: '该名称已被使用。',
       last_admin: '至少要保留一个启用的管理员。',
@@ -189,8 +190,8 @@ const messages: Messages = {
     usesFrom: '{date}之前放行的请求没有记录。', interceptsFrom: '{date}之前的拦截没有记录。', unknownNetworks: '规则引用了不存在的网络，不会放行任何请求：{names}。',
   },
   sharing: {
-    title: '疑似共用的密钥', text: '同一时间从多个网络使用，目前没有拒绝。', minutes: '有 {n} 分钟同时从多个网络使用',
-    more: '另有 {n} 个，参见', dismiss: '排除', dismissOne: '排除 {key}', dismissTitle: '排除 {key} 的共用嫌疑？', dismissText: '再次出现与最初同样多的分钟后，会重新怀疑。', ruleInstead: '如需限制在一个网络内，请改为修改规则。', dismissed: '已排除 {key} 的嫌疑',
+    title: '疑似共用的密钥', text: '同一时间从多个网络使用，目前没有拒绝。', minutes: '累计 {n} 分钟被多个网络同时使用',
+    more: '另有 {n} 个，参见', dismiss: '忽略', dismissOne: '忽略 {key}', dismissTitle: '忽略 {key} 的共用嫌疑？', dismissText: '之后如果再累计到同样多的分钟，会重新提示。', ruleInstead: '如需限制在一个网络内，请改为修改规则。', dismissed: '已忽略 {key} 的共用嫌疑',
   },
   explain: {
     passes: '会放行。', refused: '会被拒绝。', observed: '会放行，但只是因为目前处于观察模式。', except: '临时放行地址…',
@@ -219,7 +220,7 @@ const messages: Messages = {
     bindings: '绑定总数', banned: '已封禁', once: '仅用过一次', onceHelp: '绑定超过一天但使用不足两次，通常是测试或误填。', archived: '已归档',
     same: '持平', new: '此前为 0', before: '上一周期 {n}',
     verdict: {
-      quiet: '目前没有密钥被滥用。', last: '上次拦截：{time}。', never: '尚未拦截过任何请求。', unknown: '目前无法判断是否有密钥被滥用。',
+      quiet: '目前没有密钥被滥用。', last: '上次拦截：{time}。', never: '尚未拦截过任何请求。', unknown: '目前无法判断是否有密钥被滥用。', quietHere: '就目前所知，没有密钥被滥用。', lost: '节点失联，其拦截情况不明：{nodes}',
       refused: '最近 15 分钟拦截了 {n} 个请求', observed: '最近 15 分钟有 {n} 个请求本应被拦截',
       of: '涉及{keys}、{addresses}', keys: ' {n} 个密钥', addresses: '{n} 个来源地址', look: '查看详情',
     },
@@ -232,7 +233,7 @@ const messages: Messages = {
     newest: '最新拦截', noIntercepts: '没有拦截记录', noInterceptsText: '密钥从规则范围之外的地址使用时，请求会被拒绝并记录在此。',
     top: { title: '拦截排行', by: '分组方式', keys: '密钥', addresses: '地址', networks: '网段', none: '该时段没有拦截' },
     health: {
-      title: '运行状况', channels: '通知渠道', work: '{n} 个正常', open: '{n} 个进行中', store: '存储', downstream: '网关', live: '实时更新', ok: '正常', failing: '故障', answered: '最近应答', unknown: '尚无请求',
+      title: '运行状况', channels: '通知渠道', work: '{n} 个正常', open: '{n} 条进行中', store: '存储', downstream: '网关', live: '实时更新', ok: '正常', failing: '故障', answered: '最近应答', redisAway: '无法连接，频率限制由各节点自行计算', unknown: '尚无请求',
       up: '{version}，启动于', connected: '已连接', connecting: '连接中…',
       level: '变更已全部同步', byCopy: '无法连接，由此节点的副本判定，最后同步于', stale: '无法连接过久，按故障模式处理，最后同步于',
     },
@@ -249,7 +250,7 @@ const messages: Messages = {
     table: { key: '密钥', status: '状态', rule: '允许来源', firstIp: '首次 IP', lastIp: '最近 IP', hits: '请求数', lastUsed: '最近使用', created: '绑定时间', updated: '修改时间' },
     filters: { used: '使用时间', idle: '闲置', created: '绑定时间', hits: '请求数', once: '不超过一次', returned: '归档后重新绑定', network: '允许来自' },
     ban: {
-      title: '封禁 {key}？', text: '从下一个请求起，无论来自哪里都会被拒绝，进行中的流式连接将被切断。', confirm: '封禁',
+      title: '封禁 {key}？', key: '封禁密钥', text: '从下一个请求起，无论来自哪里都会被拒绝，进行中的流式连接将被切断。', confirm: '封禁',
       done: '已封禁 {key}', undone: '已解除封禁 {key}',
     },
     unbind: {
@@ -293,7 +294,7 @@ const messages: Messages = {
       title: '绑定', hash: '密钥哈希', rule: '允许来源', label: '标签', labelPlaceholder: '谁在使用，或作何用途', note: '备注',
       days30: '最近 30 天', allowed: '放行 {n}', refused: '拒绝 {n}', from: '来自 {ip}', byHand: '手动添加', returned: '曾归档于',
       addresses: '使用过的地址', seenFromTo: '{from} 至 {to}', intercepts: '拦截记录', noIntercepts: '没有记录。', noExceptions: '没有生效中的例外。', left: '还剩 {time}',
-      gone: '该密钥没有绑定', goneText: '可能已解绑、已归档，或从未绑定。',
+      gone: '该密钥没有绑定', goneText: '可能已解绑，或从未绑定。下次被网关接受时会自动绑定。', goneArchived: '因长期未使用，已于 {time}归档。', goneIntercepts: '相关拦截记录',
       meanwhile: '在您编辑期间，该绑定已在别处被修改。', takeTheirs: '放弃我的修改并显示最新内容',
     },
   },
@@ -311,7 +312,7 @@ const messages: Messages = {
     allow: {
       address: '允许此地址', network: '允许 {network}', title: '允许 {prefix}？', text: '{key} 还可以从 {prefix} 使用。', after: '规则将变为：{list}',
       confirm: '允许', done: '{key} 现在可以从 {prefix} 使用', already: '{key} 本来就可以从 {prefix} 使用。', banned: '{key} 已封禁，解除之前仍会被拒绝。',
-      unbound: '该密钥已没有绑定。',
+      unbound: '该密钥已没有绑定。', undone: '已恢复 {key} 原来的规则',
     },
   },
   alerts: {
@@ -326,8 +327,8 @@ const messages: Messages = {
     state: '状态', kind: '类型', subject: '对象', count: '次数', openedAt: '开始', lastAt: '最近', closedAt: '结束', node: '节点', told: '通知',
     states: { open: '进行中', acknowledged: '已确认', closed: '已结束' },
     acknowledge: '确认', acknowledgeOne: '确认：{what}', acknowledged: '已确认，不再提醒', acknowledgeHelp: '停止提醒；结束时仍会通知。',
-    reminders: '提醒 {n} 次', toDeliveries: '发送记录', evidence: '依据', from: '来源', byTurns: '交替使用的网段',
-    whole: 'Sentinel 整体', collective: '共 {n} 个', bindings: '一小时内绑定了 {n} 个密钥', minutes: '持续 {n} 分钟',
+    reminders: '提醒 {n} 次', toDeliveries: '发送记录', evidence: '依据', from: '来源', byTurns: '交替使用的网段', todo: '处理建议',
+    whole: 'Sentinel 整体', collective: '共 {n} 个', bindings: '一小时内绑定了 {n} 个密钥', minutes: '累计 {n} 分钟内被多个网段同时使用',
     held: { trusted_proxy: '该地址是受信任的代理。', container_gateway: '该地址是容器网络的网关。', burst: '该地址绑定的密钥过多。' },
     kinds: {
       key_refused: '密钥反复被拦截', new_binding: '新增绑定', returned_binding: '归档密钥重新绑定', store_failing: '存储故障', downstream_failing: '网关故障',
@@ -340,6 +341,13 @@ const messages: Messages = {
       unknown_keys: '某个地址发送了大量网关不接受的密钥。', first_use_held: '密钥已放行但未绑定：其地址不能说明来源。',
       many_bindings: '同一地址绑定大量密钥，通常意味着存在 Sentinel 不知道的代理。', key_shared: '该密钥在多个网段之间交替使用。',
     },
+    advice: {
+      key_refused: '如果使用者换了地方，请允许新的地址；否则请封禁该密钥，并在网关吊销。', new_binding: '如果地址不是使用者的，请封禁该密钥。',
+      returned_binding: '如果地址不是使用者的，请封禁该密钥。', store_failing: '请检查磁盘或数据库，并查看日志。',
+      downstream_failing: '请检查网关，以及到网关的网络。', login_lockout: '如果不是本人所为，请用 SENTINEL_ADMIN_NETWORKS 限制可访问控制台的来源。',
+      unknown_keys: '有人在猜测密钥，或使用已吊销的密钥：请屏蔽该地址。', first_use_held: 'Sentinel 看到的不是客户端的地址：请诊断一个来自那里的请求。',
+      many_bindings: '如果那里是代理，请诊断一个经过它的请求；如果是办公室，请为其命名网络，并标明为共用出口。', key_shared: '请为每个人分配各自的密钥；如果密钥属于一个人，请封禁它，并在网关吊销。',
+    },
     channel: {
       id: '名称', type: '类型', target: '发送到', kinds: '告警类型', pending: '等待中', lastSent: '最近送达', allKinds: '全部', kindsHint: '选择发送哪些告警；不选则发送全部。', someKinds: '{n} 种', fromSetting: '来自 ALERT_WEBHOOK_URL 设置',
       types: { webhook: '通用 Webhook', feishu: '飞书', dingtalk: '钉钉', wecom: '企业微信', slack: 'Slack 频道', email: '电子邮件' },
@@ -347,14 +355,14 @@ const messages: Messages = {
       add: '添加渠道', addTitle: '添加通知渠道', editTitle: '修改 {id}', saved: '渠道 {id} 已保存', on: '启用', off: '停用', onDone: '{id} 已启用', offDone: '{id} 已停用',
       test: '测试', testOne: '测试 {id}', tested: '{id} 已接收测试消息，用时 {ms} 毫秒', testFailed: '{id} 未接收测试消息：{why}',
       deleteTitle: '删除渠道 {id}？', deleteText: '此后不再向它发送告警。', deletePending: '等待发送的 {n} 条消息将被丢弃。', deleted: '渠道 {id} 已删除',
-      empty: '告警尚未发送到任何地方', emptyText: '可以发送到网络钩子、飞书、钉钉、企业微信、Slack 或电子邮件。',
+      empty: '告警尚未发送到任何地方', emptyText: '可以发送到 Webhook、飞书、钉钉、企业微信、Slack 或电子邮件。',
       url: '地址（URL）', urlHint: '其中通常含有令牌，保存后不再显示。', stays: '留空则保持不变', staysUrl: '留空则仍为 {target}',
       secret: '签名密钥', secretHint: '可选。接收方可据此确认消息来自此处。', useProxy: '通过服务器环境变量中的代理发送',
       language: '消息语言', languageDefault: '遵循 SENTINEL_ALERT_LANGUAGE 设置',
       host: '邮件服务器', port: '端口', tls: '加密', noTls: '不加密', auth: '身份验证', noAuth: '无', from: '发件人', to: '收件人',
     },
     delivery: {
-      createdAt: '时间', channel: '渠道', tries: '尝试次数', noTries: '尚未尝试。', took: '{ms} 毫秒', arrived: '已送达。{status}', together: '与另外 {n} 条合并为一条消息。', nextAt: '下次尝试', endedAt: '结束时间', toAlert: '查看告警', openOne: '查看发送到 {channel} 的记录', last: '最近结果', alert: '告警', retry: '重新发送', retried: '正在重新发送',
+      createdAt: '时间', channel: '渠道', tries: '尝试次数', attempts: '发送过程', noTries: '尚未尝试。', took: '{ms} 毫秒', arrived: '已送达。', arrivedWith: '已送达，应答状态 {status}。', event: '消息', eventOf: { opened: '告警开始', reminder: '提醒：告警仍在进行', closed: '告警结束' }, due: '等待前面的消息先发送', together: '与另外 {n} 条合并为一条消息。', nextAt: '下次尝试', endedAt: '结束时间', toAlert: '查看告警', openOne: '查看发送到 {channel} 的记录', last: '最近结果', alert: '告警', retry: '重新发送', retried: '正在重新发送',
       states: { pending: '等待中', delivered: '已送达', failed: '失败', dropped: '已丢弃' }, events: { opened: '开始', reminder: '提醒', closed: '结束' },
       empty: '尚未发送过消息', emptyText: '每条告警消息及其发送过程都会显示在这里。',
     },
@@ -385,7 +393,7 @@ const messages: Messages = {
   archive: {
     about: '长期未使用的绑定。它们不参与判定，密钥下次使用时会重新绑定。',
     search: '搜索归档', searchPlaceholder: '标签、密钥片段、IP 或网段', archivedAt: '归档时间', restore: '恢复', restoreKey: '恢复 {key}',
-    restored: '{key} 已重新生效', open: '打开',
+    restored: '{key} 已重新生效', undone: '{key} 已移回归档',
     noMatch: '归档中没有符合条件的项', empty: '归档为空', emptyText: '绑定长期未使用时会移到这里，期限由 ARCHIVE_DAYS 决定。', toSettings: '查看该设置',
   },
   settings: {
@@ -401,7 +409,7 @@ const messages: Messages = {
   },
   accounts: {
     about: '可以登录控制台的人员；程序请使用 API 令牌。', create: '添加账号', createTitle: '添加账号', created: '已添加账号 {name}', nameHint: '字母、数字以及 . _ - {\'@\'}',
-    name: '名称', role: '角色', secondFactor: '双重验证', lastLogin: '上次登录', createdAt: '添加时间', you: '您', isDisabled: '已停用', on: '已开启', off: '未开启',
+    name: '用户名', role: '角色', secondFactor: '双重验证', lastLogin: '上次登录', createdAt: '添加时间', you: '您', isDisabled: '已停用', on: '已开启', off: '未开启',
     actionsFor: '{name} 的操作', changeRole: '修改角色', resetPassword: '重设密码', roleTitle: '修改 {name} 的角色', passwordTitle: '为 {name} 重设密码', endsSessions: '该账号的所有会话将立即结束。',
     disable: '停用', enable: '启用', disableTitle: '停用 {name}？', disableText: '该账号将无法登录，现有会话立即结束。', disabledDone: '已停用 {name}', enabledDone: '已启用 {name}',
     factorOff: '关闭双重验证', factorTitle: '关闭 {name} 的双重验证？', factorText: '用于设备和恢复码都已丢失的情况。之后仅凭密码即可登录，现有会话全部结束。', factorDone: '已关闭 {name} 的双重验证',
@@ -422,12 +430,12 @@ const messages: Messages = {
     actions: {
       session_login: '登录', session_failed: '登录失败', session_logout: '退出登录',
       binding_create: '绑定密钥', binding_edit: '修改绑定', binding_ban: '封禁密钥', binding_unban: '解除封禁', binding_unbind: '解绑密钥',
-      binding_bulk: '批量修改绑定', binding_import: '导入绑定', binding_export: '导出绑定', binding_restore: '从归档恢复',
+      binding_bulk: '批量修改绑定', binding_import: '导入绑定', binding_export: '导出绑定', binding_restore: '从归档恢复', binding_restore_undo: '撤销从归档恢复',
       setting_change: '修改设置', log_export: '导出拦截记录', profile_read: '读取性能剖析',
       account_setup: '创建首个账号', account_create: '添加账号', account_delete: '删除账号', account_role: '修改角色', account_disable: '停用账号', account_enable: '启用账号',
       account_password: '修改密码', account_recovery_codes: '更换恢复码', account_second_factor_begin: '开始设置双重验证', account_second_factor_on: '开启双重验证', account_second_factor_off: '关闭双重验证',
       rebind_create: '创建重新绑定链接', rebind_revoke: '撤销重新绑定链接', rebind_use: '通过链接绑定密钥',
-      suspicion_dismiss: '排除共用嫌疑', token_create: '创建 API 令牌', token_delete: '删除 API 令牌', store_backup: '下载备份', store_compact: '压缩存储', housekeeping_run: '执行清理',
+      suspicion_dismiss: '忽略共用嫌疑', token_create: '创建 API 令牌', token_delete: '删除 API 令牌', store_backup: '下载备份', store_compact: '压缩存储', housekeeping_run: '执行清理',
       alert_acknowledge: '确认告警', channel_create: '添加通知渠道', channel_edit: '修改通知渠道', channel_delete: '删除通知渠道', channel_test: '测试通知渠道', delivery_retry: '重新发送告警',
       network_create: '添加命名网络', network_edit: '修改命名网络', network_delete: '删除命名网络', blocked_add: '屏蔽网段', blocked_remove: '解除屏蔽', exception_create: '添加临时例外', exception_end: '结束临时例外',
     },

@@ -9,6 +9,10 @@ it('shows the fields in which two values differ', () => {
   ])
 })
 
+it('shows records of a list one a line', () => {
+  expect(differences(undefined, { networks: [{ prefix: 'a', note: 'n' }, { prefix: 'b', note: '' }] })).toEqual([{ field: 'networks', after: 'prefix a, note n\nprefix b' }])
+})
+
 it('says in one line what changed', () => {
   expect(summaryOf({ label: 'x', rule: { prefixes: ['a'] } }, { label: 'y', rule: { prefixes: ['a', 'b'] } })).toBe('label: x → y · rule.prefixes: a → a, b')
   expect([summaryOf(undefined, { hash: '00', prefix: 'p' }), summaryOf({ note: 'n' }, undefined), summaryOf(null, null)]).toEqual(['prefix: p', 'note: n → –', ''])

@@ -29,11 +29,17 @@ export function summaryOf(before: unknown, after: unknown): string {
 function flatten(value: unknown, at = '', into = new Map<string, string>()): Map<string, string> {
   if (value === undefined || value === null) return into
   if (Array.isArray(value)) {
-    into.set(at || 'value', value.map((one) => (typeof one === 'object' ? JSON.stringify(one) : String(one))).join('\n'))
+    into.set(at || 'value', value.map(itemText).join('\n'))
   } else if (typeof value === 'object') {
     for (const [name, one] of Object.entries(value)) flatten(one, at ? `${at}.${name}` : name, into)
   } else {
     into.set(at || 'value', String(value as string | number | boolean))
   }
   return into
+}
+
+/** One of a list, in one line: of a record, what its fields say. */
+function itemText(item: unknown): string {
+  if (typeof item !== 'object' || item === null) return String(item)
+  return [...flatten(item)].filter(([, text]) => text !== '').map(([field, text]) => `${field} ${text.replace(/\n/g, ', ')}`).join(', ')
 }

@@ -1,7 +1,7 @@
 import { editBinding, getBinding } from '@/api/bindings'
 import { draftOf, ruleOf, widened } from '@/components/rule'
 import { confirm } from '@/composables/useConfirm'
-import { toast } from '@/composables/useToasts'
+import { toast, toastError } from '@/composables/useToasts'
 import { contains, parsePrefix, shortPrefix } from '@/lib/ip'
 import { t } from '@/i18n'
 
@@ -17,6 +17,15 @@ export async function allow(of: { hash: string; hint: string }, text: string, do
     return
   }
   const after = widened(before, wanted.text)
+  async function takeBack(revision: number): Promise<void> {
+    try {
+      await editBinding(of.hash, { rule: ruleOf(draftOf(before)) }, revision)
+      toast(t('intercepts.allow.undone', { key: name }))
+    } catch (thrown) {
+      toastError(thrown)
+    }
+    done()
+  }
   confirm({
     title: t('intercepts.allow.title', { prefix: text }),
     text: [
@@ -31,7 +40,7 @@ export async function allow(of: { hash: string; hint: string }, text: string, do
       toast(t('intercepts.allow.done', { key: name, prefix: text }), {
         action: {
           label: t('common.undo'),
-          act: () => void editBinding(of.hash, { rule: ruleOf(draftOf(before)) }, changed.revision).then(done, done),
+          act: () => void takeBack(changed.revision),
         },
       })
     },

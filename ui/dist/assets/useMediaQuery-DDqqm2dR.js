@@ -1,0 +1,1 @@
+import{ft as e,gt as t,vt as n,yt as r}from"./_plugin-vue_export-helper-Du7abTgh.js";function i(i){let a=matchMedia(i),o=r(a.matches),s=()=>o.value=a.matches;return a.addEventListener(`change`,s),e()&&t(()=>a.removeEventListener(`change`,s)),n(o)}export{i as t};

@@ -1,0 +1,1 @@
+import{gt as e}from"./_plugin-vue_export-helper-Du7abTgh.js";function t(t,n){let r,i=()=>{a(),r=setInterval(()=>void t(),n)},a=()=>clearInterval(r),o=()=>{if(document.hidden)return a();t(),i()};document.addEventListener(`visibilitychange`,o),e(()=>{a(),document.removeEventListener(`visibilitychange`,o)}),document.hidden||i()}export{t};

@@ -1,1 +1,0 @@
-import{yt as e}from"./_plugin-vue_export-helper-CVlmaXxo.js";import{s as t}from"./index-Di6qXCY5.js";function n(){let n=e(``);async function r(e,r){n.value=e;try{await r()}catch(e){t(e)}n.value=``}return{running:n,run:r}}export{n as t};

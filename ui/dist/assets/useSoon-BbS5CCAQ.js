@@ -1,0 +1,1 @@
+import{gt as e}from"./_plugin-vue_export-helper-Du7abTgh.js";function t(t,n){let r;return e(()=>clearTimeout(r)),()=>{clearTimeout(r),r=setTimeout(t,n)}}export{t};

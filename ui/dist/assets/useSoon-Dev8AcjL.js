@@ -1,1 +1,0 @@
-import{gt as e}from"./_plugin-vue_export-helper-CVlmaXxo.js";function t(t,n){let r;return e(()=>clearTimeout(r)),()=>{clearTimeout(r),r=setTimeout(t,n)}}export{t};
