@@ -219,8 +219,7 @@ func (e *Engine) prepareBinding(ctx context.Context, policy *Policy, x *Exchange
 	// bound in between has not been judged.
 	unknown := x.learning || primary >= 0 && x.unknown&(1<<primary) != 0
 	x.byField = e.credentials.NeedsSuccessField(req)
-	switch {
-	case !unknown || !x.byField && !e.credentials.ChecksKeys(req):
+	if !unknown || !x.byField && !e.credentials.ChecksKeys(req) {
 		e.usage.count(CountUnbound)
 		return Decision{}
 	}
