@@ -1,1 +1,0 @@
-import{b as e}from"./index-DKz6RS95.js";var t=e({name:`check`,size:24,node:[[`path`,{d:`M20 6 9 17l-5-5`,key:`1gmf2c`}]]});export{t};
