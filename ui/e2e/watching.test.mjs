@@ -123,3 +123,10 @@ inConsole('intercepts are exported as they are filtered', async ({ page, site })
   assert.equal(rows.length, wanted.length)
   assert.ok(rows.every((row) => row.includes(thiefIP)))
 })
+
+inConsole('a flood is not called as many as the page happens to know', async ({ page, site }) => {
+  for (let n = 0; n < 210; n++) await site.use(keys[2], `198.18.100.${n}`)
+  await page.goto(`${site.console}/dashboard`)
+  await page.locator('.verdict', { hasText: /\d\+ requests refused in the last 15 minutes/ }).waitFor()
+  await page.locator('.verdict', { hasText: /\d\+ keys from \d+\+ addresses/ }).waitFor()
+})

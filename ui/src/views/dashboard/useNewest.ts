@@ -8,20 +8,25 @@ import { useSoon } from '@/composables/useSoon'
 
 const most = 200
 
-/** The newest intercepts, and what comes while one looks. */
+/** The newest intercepts, and what comes while one looks. hasMore: there are older ones. */
 export function useNewest() {
   const recent = ref<Intercept[]>([])
+  const hasMore = ref(false)
   const fresh = ref(new Set<string>())
   const { value, error, reload } = useLoad(async (signal) => {
     const page = await listIntercepts({ limit: most }, signal)
     recent.value = page.items
+    hasMore.value = page.next !== undefined
     return page
   })
   const live = useEvents('intercept', (data) => {
     const one = data as Intercept
     const known = recent.value.findIndex((other) => recordKey(other) === recordKey(one))
     if (known >= 0) recent.value = recent.value.map((other, i) => (i === known ? one : other))
-    else recent.value = [one, ...recent.value].slice(0, most)
+    else {
+      hasMore.value ||= recent.value.length === most
+      recent.value = [one, ...recent.value].slice(0, most)
+    }
     fresh.value = new Set([String(one.id)])
     now.value = Date.now()
   })
@@ -29,5 +34,5 @@ export function useNewest() {
   watch(live, (on) => { if (on && value.value) void reload() })
   usePolling(() => { if (!live.value) void reload() }, 5000)
   useEvents('lagged', useSoon(() => void reload(), 1000))
-  return { recent, fresh, value, error, reload, live }
+  return { recent, hasMore, fresh, value, error, reload, live }
 }
