@@ -204,9 +204,13 @@ func (c *Cache) put(s *stripe, e *Entry) bool {
 	if !s.believesLocked(e) {
 		return false
 	}
+	c.keepLocked(e)
+	return true
+}
+
+func (c *Cache) keepLocked(e *Entry) {
 	c.putLocked(e)
 	c.entries.Set(slot(e.Hash), e, 1)
-	return true
 }
 
 // Change runs write, which changes the binding of a key in the store, so that
@@ -247,8 +251,7 @@ func (c *Cache) Replace(hash store.KeyHash, write func() (store.Binding, error))
 	c.dropLocked(s, hash)
 	if isLatest {
 		e.seq = s.seq
-		c.putLocked(e)
-		c.entries.Set(slot(hash), e, 1)
+		c.keepLocked(e)
 	}
 	return nil
 }

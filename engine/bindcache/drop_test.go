@@ -32,13 +32,16 @@ func banned(n uint64) store.Binding {
 	return b
 }
 
+// dropsOfOne are the ways in which the binding of key 1 is told to have changed.
+var dropsOfOne = map[string]func(c *Cache){
+	"of the key": func(c *Cache) { c.Drop(hashOf(1)) },
+	"of all":     func(c *Cache) { c.DropAll() },
+}
+
 // Threat: a fill has read the binding, another node's ban comes into the store and is
 // told of, and then the fill puts what it has read into the cache.
 func TestADropReachesAFillUnderWay(t *testing.T) {
-	for name, drop := range map[string]func(c *Cache){
-		"of the key": func(c *Cache) { c.Drop(hashOf(1)) },
-		"of all":     func(c *Cache) { c.DropAll() },
-	} {
+	for name, drop := range dropsOfOne {
 		t.Run(name, func(t *testing.T) {
 			rows := &gated{read: make(chan struct{}), goOn: make(chan struct{})}
 			rows.put(bound(1, "192.0.2.1/32"))

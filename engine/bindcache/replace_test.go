@@ -40,10 +40,7 @@ func TestWhatReplacesABindingIsNotRead(t *testing.T) {
 // Threat: while a change of this process is acknowledged late, another node bans the key
 // and tells of it; then the change puts what it wrote into the cache.
 func TestAReplacementThatWasOvertakenIsNotKept(t *testing.T) {
-	for name, drop := range map[string]func(c *Cache){
-		"of the key": func(c *Cache) { c.Drop(hashOf(1)) },
-		"of all":     func(c *Cache) { c.DropAll() },
-	} {
+	for name, drop := range dropsOfOne {
 		t.Run(name, func(t *testing.T) {
 			rows := new(table)
 			c := newCache(t, rows, 100)
