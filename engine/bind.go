@@ -107,7 +107,7 @@ func (e *Engine) bindNow(ctx context.Context, policy *Policy, x *Exchange) Decis
 		}
 		e.moveArchived(ctx, x, primary)
 	}
-	now := e.now().UTC().Truncate(time.Millisecond)
+	now := store.StoredTime(e.now())
 	b := store.Binding{
 		Hash: hash, Hint: x.keys.Hint(primary), Status: store.StatusActive,
 		FirstIP: x.ClientIP, CreatedAt: now, UpdatedAt: now, HashedWith: e.credentials.HashedWith(),

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/key-ip-sentinel/sentinel/engine/bindcache"
 	"github.com/key-ip-sentinel/sentinel/engine/event"
@@ -181,7 +180,7 @@ func (e *Engine) Preset(ctx context.Context, b store.Binding) (store.Binding, er
 }
 
 func (e *Engine) preset(ctx context.Context, b store.Binding) (stored store.Binding, created bool, err error) {
-	b.CreatedAt = e.now().UTC().Truncate(time.Millisecond)
+	b.CreatedAt = store.StoredTime(e.now())
 	b.UpdatedAt = b.CreatedAt
 	err = e.cache.Replace(b.Hash, func() (store.Binding, error) {
 		var err error
@@ -206,7 +205,7 @@ func (e *Engine) Restore(ctx context.Context, hash store.KeyHash) (store.Binding
 	var b store.Binding
 	err := e.cache.Replace(hash, func() (store.Binding, error) {
 		var err error
-		b, err = e.store.RestoreBinding(ctx, hash, e.now().UTC().Truncate(time.Millisecond))
+		b, err = e.store.RestoreBinding(ctx, hash, store.StoredTime(e.now()))
 		return b, err
 	})
 	if err != nil {
@@ -254,7 +253,7 @@ func (e *Engine) change(
 			if sameBinding(before, after) {
 				return nil
 			}
-			after.UpdatedAt = e.now().UTC().Truncate(time.Millisecond)
+			after.UpdatedAt = store.StoredTime(e.now())
 			after, err = e.store.ReplaceBinding(ctx, after)
 			return err
 		})

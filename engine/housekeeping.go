@@ -84,7 +84,7 @@ func (e *Engine) housekeepWhile(ctx context.Context, may func(context.Context) b
 	end := e.now()
 	r.Took = end.Sub(start)
 	e.tellMany(event.Archived, r.Archived)
-	e.housekept.Store(&housekept{end.UTC().Truncate(time.Millisecond), r, err})
+	e.housekept.Store(&housekept{store.StoredTime(end), r, err})
 	return r, err
 }
 
@@ -219,7 +219,7 @@ func (e *Engine) archiveChunk(ctx context.Context, hashes []store.KeyHash, since
 	// On the goroutine that writes usage: nothing is on its way to the store then.
 	err = e.whileFlushed(ctx, func() error {
 		return e.cache.ChangeMany(hashes, func() error {
-			gone, err := e.store.ArchiveBindings(ctx, e.unused(hashes), since, e.now().UTC().Truncate(time.Millisecond))
+			gone, err := e.store.ArchiveBindings(ctx, e.unused(hashes), since, store.StoredTime(e.now()))
 			moved = len(gone)
 			return err
 		})

@@ -148,7 +148,7 @@ func (e *Engine) Counts() map[string]uint64 {
 // for the next time.
 func (e *Engine) writeUsage(ctx context.Context) error {
 	u := e.usage
-	now := e.now().UTC().Truncate(time.Millisecond)
+	now := store.StoredTime(e.now())
 	hour := now.Truncate(time.Hour)
 	var drained [counted]uint64
 	for c := range counted {
@@ -185,7 +185,7 @@ func (e *Engine) nextShard(ctx context.Context) (all bool, err error) {
 		return false, nil
 	}
 	u.from = u.due
-	return false, e.gatherAndWrite(ctx, due, e.now().UTC().Truncate(time.Millisecond))
+	return false, e.gatherAndWrite(ctx, due, store.StoredTime(e.now()))
 }
 
 // gatherAndWrite gathers the usage of shards, and writes it when there is much.

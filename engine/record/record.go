@@ -121,7 +121,7 @@ func New(opts Options) (*Recorder, error) {
 // blocks on the store. A record of the same key, address, reason and mode as
 // one of the last second is added to that one's count.
 func (r *Recorder) Add(rec store.Intercept) {
-	rec.At = rec.At.UTC().Truncate(time.Millisecond)
+	rec.At = store.StoredTime(rec.At)
 	if !r.take(rec) && r.tellDrop != nil {
 		r.tellDrop(rec)
 	}
