@@ -63,7 +63,7 @@ const (
 
 	// A piece is what is written in one transaction. That of a few milliseconds lets
 	// requests go first; where a transaction takes long by itself, it is worth more keys.
-	minPiece  = 128
+	minPiece  = 1024
 	slowPiece = 20 * time.Millisecond
 )
 

@@ -80,6 +80,7 @@ func (s *Store) ArchiveBindings(ctx context.Context, hashes []store.KeyHash, idl
 		return nil, fmt.Errorf("%w: %d bindings to archive, at most %d", store.ErrInvalid, len(hashes), store.ArchiveChunk)
 	}
 	given := append([]store.KeyHash(nil), hashes...)
+	s.settleAll(ctx) // the transaction would do it for each key
 	var moved []store.KeyHash
 	err := s.write(ctx, func(w *writeTx) error {
 		for _, hash := range given {
@@ -105,6 +106,9 @@ func (w *writeTx) archive(hash store.KeyHash, idleSince, at time.Time) (moved bo
 	value := w.bucket(bucketBindings).Get(hash[:])
 	if value == nil {
 		return false, nil
+	}
+	if err := w.settleKey(hash); err != nil {
+		return false, err
 	}
 	b, err := decodeBinding(hash[:], value)
 	if err != nil {

@@ -178,6 +178,9 @@ func (s *Store) DeleteBinding(ctx context.Context, hash store.KeyHash, revision 
 
 // unbind removes a binding with its usage.
 func (w *writeTx) unbind(hash store.KeyHash) error {
+	if err := w.settleKey(hash); err != nil {
+		return err
+	}
 	w.added--
 	w.note(change{hash: hash, kind: changeDelete})
 	return errors.Join(

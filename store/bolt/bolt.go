@@ -25,6 +25,7 @@
 //	            the bucket's sequence is the last revision
 //	usage       key hash -> last use in ms (8), hits (8), address (0, 4 or 16)
 //	history     key hash -> days and addresses, as history.go says
+//	touches     usage that is not yet where it belongs, as touchlog.go says
 //	archive     key hash -> time in ms (8), length of usage (4), length of
 //	            history (4), usage, history, binding
 //	intercepts  ID (8) -> key hash (32), time in ms (8), head of
@@ -44,7 +45,8 @@
 //
 // Usage has a bucket of its own because it changes all the time: its pages are
 // dense, so that writing the use of many keys rewrites few of them. Its history is
-// written much less often.
+// written much less often. The usage of many keys at once is logged, and written where
+// it belongs later, when the keys of one page have more of it.
 //
 // # Searching
 //
@@ -106,6 +108,7 @@ type Store struct {
 	base    int64          // of the file; the committer's own
 	retired sync.WaitGroup // files that others have taken the place of, being closed
 	live    live           // what the bindings are searched in
+	log     touchLog
 
 	replacing chan struct{} // taken by the one ReplaceAll that runs
 
@@ -138,6 +141,10 @@ func Open(path string, opts Options) (*Store, error) {
 	s.file = f
 	s.durable.Store(f.lastTx)
 	s.live.init()
+	s.log.init()
+	if err := s.log.load(f); err != nil {
+		return nil, errors.Join(openError(path, err), f.close())
+	}
 	go s.queue.Serve(together, s.serve)
 	return s, nil
 }
@@ -153,6 +160,7 @@ func openError(path string, err error) error {
 // Close waits for the changes under way, and closes the file. Closing again does
 // nothing; everything else returns store.ErrUnavailable from here on.
 func (s *Store) Close() error {
+	s.settleAll(context.Background())
 	isFirst := s.queue.Close()
 	<-s.queue.Ended()
 	if !isFirst {

@@ -17,6 +17,19 @@ func TestReopen(t *testing.T) {
 	storetest.RunReopen(t, func(tb testing.TB, dir string) store.Store { return openIn(tb, dir) })
 }
 
+// What is logged first is told all the same.
+func TestConformanceOfTheLog(t *testing.T) {
+	storetest.Run(t, func(tb testing.TB) store.Store { return openLogging(tb, tb.TempDir()) })
+	storetest.RunReopen(t, func(tb testing.TB, dir string) store.Store { return openLogging(tb, dir) })
+}
+
+func openLogging(tb testing.TB, dir string) *bolt.Store {
+	tb.Helper()
+	s := openIn(tb, dir)
+	s.LogAll()
+	return s
+}
+
 // openIn opens the store of a directory. The caller closes it.
 func openIn(tb testing.TB, dir string) *bolt.Store {
 	tb.Helper()

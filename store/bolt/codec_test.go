@@ -2,6 +2,7 @@ package bolt
 
 import (
 	"bytes"
+	"encoding/binary"
 	"net/netip"
 	"reflect"
 	"strings"
@@ -38,6 +39,10 @@ func FuzzDecode(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(audit)
+	f.Add(appendTouch(binary.AppendVarint(nil, 7), &store.Touch{
+		Hash: storetest.Hash(1), LastUsed: time.UnixMilli(9), LastIP: netip.MustParseAddr("10.0.0.1"), Hits: 5, Refused: 2, Elsewhere: 1,
+		Addresses: []store.AddressHits{{IP: netip.MustParseAddr("2001:db8::1"), Hits: 3}},
+	}, 7))
 	f.Add([]byte{})
 	hash := storetest.Hash(1)
 	f.Fuzz(func(t *testing.T, value []byte) {
@@ -91,6 +96,14 @@ func namedSeeds(f *testing.F) [][]byte {
 
 // fuzzAdministration is FuzzDecode for the records of format 3.
 func fuzzAdministration(t *testing.T, value []byte) {
+	touches := decodeTouches(value)
+	again := binary.AppendVarint(nil, 0)
+	for i := range touches {
+		again = appendTouch(again, &touches[i], 0)
+	}
+	if got := decodeTouches(again); !reflect.DeepEqual(got, touches) {
+		t.Errorf("logged touches:\n got %+v\nwant %+v", got, touches)
+	}
 	if h, err := decodeHistory(value); err == nil {
 		u := h.complete(store.Usage{Hits: 1 << 40})
 		h, err := decodeHistory(encodeHistory(u))

@@ -83,16 +83,16 @@ func (s *Store) commit(batch []*asked) error {
 		close(over)
 	}()
 
-	var changes []change
+	var done *writeTx
 	id, err := s.file.update(func(tx *writeTx) error {
-		err := applyAll(tx, batch, s.live.isRecording)
-		changes = tx.changes
-		return err
+		done, tx.log = tx, &s.log
+		return applyAll(tx, batch, s.live.isRecording)
 	})
 	if err == nil {
+		s.log.add(done.logged)
 		if id != 0 {
-			moment := s.file.base + id               // as file.moment has it
-			isMuch := s.live.append(moment, changes) // before a reader may see them
+			moment := s.file.base + id                    // as file.moment has it
+			isMuch := s.live.append(moment, done.changes) // before a reader may see them
 			s.durable.Store(moment)
 			if isMuch {
 				go s.catchUp()
@@ -138,6 +138,10 @@ func (s *Store) reopen(cause error) error {
 		return s.down
 	}
 	f.base = s.base
+	if err := s.log.load(f); err != nil {
+		s.down = errors.Join(unavailable(err), f.close())
+		return s.down
+	}
 	s.file, s.down = f, nil
 	s.durable.Store(f.base + f.lastTx)
 	s.opts.Logger.Warn("store opened again after a failure", "path", s.path, "cause", cause)
@@ -194,6 +198,9 @@ type writeTx struct {
 
 	record  bool     // whether changes are wanted
 	changes []change // of bindings and usage, for the catalog
+
+	log    *touchLog // of the store; nil while the file is being opened or copied
+	logged *logged   // what was added to the log and taken from it
 }
 
 // note keeps a change for the catalog.

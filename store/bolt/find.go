@@ -21,6 +21,7 @@ func (s *Store) FindBindings(ctx context.Context, q store.BindingQuery) (store.B
 	if err != nil {
 		return store.BindingPage{}, err
 	}
+	s.settleForQuery(ctx)
 	var page store.BindingPage
 	err = s.withCatalog(ctx, func(c *catalog.Catalog, tx *bbolt.Tx) error {
 		found := c.Find(query)

@@ -102,6 +102,7 @@ func (s *Store) Gather(ctx context.Context, batch *store.Batch, limit store.Outb
 	if err := s.write(ctx, func(w *writeTx) error { return w.gather(g, limit) }); err != nil {
 		return err
 	}
+	s.settleDue(ctx)
 	copy(batch.Intercepts, g.batch.Intercepts)
 	copy(batch.Audit, g.batch.Audit)
 	batch.Grown = g.batch.Grown

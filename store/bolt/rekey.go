@@ -85,6 +85,9 @@ func (w *writeTx) rekey(r store.Rekeying) (out store.Rekeyed, err error) {
 }
 
 func (w *writeTx) rekeyBinding(r store.Rekeying, value []byte) (revision uint64, err error) {
+	if err := w.settleKey(r.From); err != nil {
+		return 0, err
+	}
 	usage := bytes.Clone(w.bucket(bucketUsage).Get(r.From[:])) // out of a page that changes
 	history := bytes.Clone(w.bucket(bucketHistory).Get(r.From[:]))
 	if revision, err = w.putBinding(r.To, value); err != nil {

@@ -35,6 +35,7 @@ func (s *Store) ReplaceAll(ctx context.Context, position uint64, of string, all 
 	}
 	err := s.stage(ctx, all)
 	if err == nil {
+		s.settleAll(ctx) // or the next transaction would take the longer
 		err = s.write(ctx, func(w *writeTx) error {
 			s.live.forget() // the next query reads what is there then
 			return w.swapStaging(position, of)
@@ -122,6 +123,11 @@ func (w *writeTx) dropStaging() error {
 // swapStaging puts what was gathered in the place of what is there.
 func (w *writeTx) swapStaging(position uint64, of string) error {
 	w.changed = true
+	for r := range logRanges {
+		if _, err := w.settle(byte(r)); err != nil {
+			return err
+		}
+	}
 	kept, err := w.keptRows(position, of)
 	if err != nil {
 		return err

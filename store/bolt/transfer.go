@@ -28,6 +28,9 @@ func (s *Store) Export(ctx context.Context, class store.Class, after string, lim
 	if err != nil || !isKnown {
 		return chunk, fmt.Errorf("%w: %s after %q", store.ErrInvalid, class, after)
 	}
+	if class == store.ClassBindings {
+		s.settleAll(ctx)
+	}
 	err = s.view(ctx, func(tx *bbolt.Tx) error {
 		chunk = store.Chunk{Class: class}
 		c := mustBucket(tx, bucket).Cursor()
@@ -188,7 +191,7 @@ func (w *writeTx) importRecord(r importedRecord) error {
 	case bucketBindings:
 		w.added += isNew
 		w.note(change{hash: store.KeyHash(r.key), kind: changePut, value: r.value})
-		if err := w.importUsage(r); err != nil {
+		if err := errors.Join(w.settleKey(store.KeyHash(r.key)), w.importUsage(r)); err != nil {
 			return err
 		}
 	}

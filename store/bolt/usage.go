@@ -12,14 +12,25 @@ import (
 
 // AddUsage is part of store.UsageLog.
 func (s *Store) AddUsage(ctx context.Context, batch store.UsageBatch) error {
-	return store.AddInChunks(ctx, batch, func(chunk store.UsageBatch) error {
+	err := store.AddInChunks(ctx, batch, func(chunk store.UsageBatch) error {
 		return s.write(ctx, func(w *writeTx) error { return w.addUsage(chunk.Touches, chunk.Counters) })
 	})
+	if err == nil {
+		s.settleDue(ctx)
+	}
+	return err
 }
 
+// addUsage adds touches, which are in the order of their hashes, and counters.
 func (w *writeTx) addUsage(touches []store.Touch, counters []store.Counter) error {
-	for i, t := range touches {
-		if err := w.addTouch(t); err != nil {
+	if w.log.takes(len(touches)) {
+		if err := w.logTouches(touches); err != nil {
+			return err
+		}
+		touches = nil
+	}
+	for i := range touches {
+		if err := w.addTouches(touches[i : i+1]); err != nil {
 			return err
 		}
 		store.GiveWay(i)
@@ -32,36 +43,44 @@ func (w *writeTx) addUsage(touches []store.Touch, counters []store.Counter) erro
 	return nil
 }
 
-// addTouch adds a touch as store.Usage.Add does. Records that are damaged are begun
-// anew, or they would hold up all others.
-func (w *writeTx) addTouch(t store.Touch) error {
-	value := w.bucket(bucketUsage).Get(t.Hash[:])
-	if value == nil && w.bucket(bucketBindings).Get(t.Hash[:]) == nil {
+// addTouches adds touches of one key as store.Usage.Add does. Records that are damaged
+// are begun anew, or they would hold up all others.
+func (w *writeTx) addTouches(touches []store.Touch) error {
+	hash := touches[0].Hash
+	value := w.bucket(bucketUsage).Get(hash[:])
+	if value == nil && w.bucket(bucketBindings).Get(hash[:]) == nil {
 		return nil // usage goes with its binding, so where there is usage, there is a binding
 	}
-	past := w.bucket(bucketHistory).Get(t.Hash[:])
+	past := w.bucket(bucketHistory).Get(hash[:])
 	u, err := decodeUsage(value)
 	if err != nil {
 		u, past = store.Usage{}, nil
 	}
-	if covers(past, u, t) {
-		u.LastUsed, u.Hits = t.LastUsed, u.Hits+t.Hits
-		return w.putUsage(t.Hash, appendUsage(make([]byte, 0, usageBytes+16), u))
+	isUsed := false
+	for len(touches) > 0 && covers(past, u, touches[0]) {
+		u.LastUsed, u.Hits = store.StoredTime(touches[0].LastUsed), u.Hits+touches[0].Hits
+		touches, isUsed = touches[1:], true
 	}
-	h, err := decodeHistory(past)
-	if err != nil {
-		h = history{}
-	}
-	u = h.complete(u).Add(t)
-	if next := encodeHistory(u); len(next) > emptyHistory && !bytes.Equal(next, past) {
-		if err := w.put(bucketHistory, t.Hash[:], next); err != nil {
-			return err
+	if len(touches) > 0 {
+		h, err := decodeHistory(past)
+		if err != nil {
+			h = history{}
+		}
+		u = h.complete(u)
+		for _, t := range touches {
+			u = u.Add(t)
+			isUsed = isUsed || t.Hits > 0
+		}
+		if next := encodeHistory(u); len(next) > emptyHistory && !bytes.Equal(next, past) {
+			if err := w.put(bucketHistory, hash[:], next); err != nil {
+				return err
+			}
 		}
 	}
-	if t.Hits == 0 {
+	if !isUsed {
 		return nil
 	}
-	return w.putUsage(t.Hash, appendUsage(make([]byte, 0, usageBytes+16), u))
+	return w.putUsage(hash, appendUsage(make([]byte, 0, usageBytes+16), u))
 }
 
 func (w *writeTx) putUsage(hash store.KeyHash, value []byte) error {
@@ -99,6 +118,7 @@ func keyHour(key []byte) time.Time {
 
 // Usage is part of store.UsageLog.
 func (s *Store) Usage(ctx context.Context, hash store.KeyHash) (u store.Usage, err error) {
+	s.settleKey(ctx, hash)
 	err = s.view(ctx, func(tx *bbolt.Tx) error {
 		u, err = decodeWholeUsage(mustBucket(tx, bucketUsage).Get(hash[:]), mustBucket(tx, bucketHistory).Get(hash[:]))
 		return err
