@@ -168,7 +168,7 @@ func New(opts Options) (*Engine, error) {
 		store: opts.Store, resolver: opts.Resolver, credentials: opts.Credentials, limiter: opts.Limiter,
 		logger: opts.Logger, now: opts.Now,
 		networks: networks, blocked: blocked, exceptions: exceptions, sharing: shared,
-		cache: cache, flights: newFlights(), usage: newUsage(),
+		cache: cache, flights: newFlights(), usage: new(usage),
 		unnamed: new(clientip.UnnamedProxy), events: event.NewBus(opts.Now), watcher: opts.Watcher, onShut: opts.OnShut, onMoved: opts.OnMoved,
 		node:   Node{Name: opts.NodeName, Version: opts.Version, Started: store.StoredTime(start)},
 		nodeID: opts.NodeID, authority: opts.Authority,

@@ -60,11 +60,6 @@ const (
 	// that of the others: during a flood of many keys, all of them at once would take
 	// more memory than everything else, and keep a processor busy for long.
 	usageAtOnce = 256
-
-	// A piece is what is written in one transaction. That of a few milliseconds lets
-	// requests go first; where a transaction takes long by itself, it is worth more keys.
-	minPiece  = 1024
-	slowPiece = 20 * time.Millisecond
 )
 
 // usage gathers what is counted and which keys were used, until it is written.
@@ -76,7 +71,6 @@ type usage struct {
 	// Of the goroutine that writes:
 	unwritten backlog
 	from, due int // shards whose turn has come, and that have not been gathered since
-	piece     int // how many keys the next transaction takes
 
 	lost atomic.Uint64
 }
@@ -85,8 +79,6 @@ type usageShard struct {
 	mu      sync.Mutex
 	touched []*bindcache.Entry // each once for each address, and once if it was refused as well
 }
-
-func newUsage() *usage { return &usage{piece: minPiece} }
 
 func (u *usage) count(c Counted) { u.now[c].Add(1) }
 
@@ -221,36 +213,17 @@ func (e *Engine) gatherUsage(s *usageShard, now time.Time) {
 	}
 }
 
-// writeUnwritten writes all that is unwritten, piece by piece in the order of the
-// hashes. What the store does not take stays.
+// writeUnwritten writes all that is unwritten. What the store does not take stays.
 func (e *Engine) writeUnwritten(ctx context.Context, now time.Time) error {
 	u := e.usage
-	rest := u.unwritten.take()
-	for len(rest.Touches) > 0 || len(rest.Counters) > 0 {
-		n := min(len(rest.Touches), u.piece)
-		piece := store.UsageBatch{Touches: rest.Touches[:n], Counters: rest.Counters}
-		rest = store.UsageBatch{Touches: rest.Touches[n:]}
-		began := time.Now()
-		if err := e.store.AddUsage(ctx, piece); err != nil {
-			if unfinished := (*store.UnfinishedError)(nil); errors.As(err, &unfinished) {
-				piece = unfinished.Rest
-			}
-			u.lost.Add(u.unwritten.putBack(piece) + u.unwritten.putBack(rest))
-			return fmt.Errorf("write usage of %d keys: %w", len(piece.Touches)+len(rest.Touches), err)
+	batch := u.unwritten.take()
+	if err := e.store.AddUsage(ctx, batch); err != nil {
+		if unfinished := (*store.UnfinishedError)(nil); errors.As(err, &unfinished) {
+			batch = unfinished.Rest
 		}
-		u.pieceTook(time.Since(began), n)
+		u.lost.Add(u.unwritten.putBack(batch))
+		return fmt.Errorf("write usage of %d keys: %w", len(batch.Touches), err)
 	}
 	e.storeWorks(now)
 	return nil
-}
-
-// pieceTook decides by how long the last piece took, and how many keys were in it, how
-// many go into the next one.
-func (u *usage) pieceTook(d time.Duration, keys int) {
-	switch {
-	case d > slowPiece && keys == u.piece:
-		u.piece = min(2*u.piece, store.UsageChunk)
-	case d < slowPiece/2:
-		u.piece = max(u.piece/2, minPiece)
-	}
 }

@@ -191,7 +191,7 @@ func appendLoggedAddr(out []byte, ip netip.Addr) []byte {
 	out = append(out, 0)
 	out, _ = ip.AppendBinary(out) // never fails
 	if n := len(out) - at - 1; n < 0x80 {
-		out[at] = byte(n)
+		out[at] = byte(n) // #nosec G115 -- below 128
 		return out
 	}
 	ip = ip.WithZone("") // no address that was used has a zone, let alone so long a one
