@@ -14,7 +14,8 @@ const backlogKeys = 1_000_000
 
 // backlog is what is still to be written. It belongs to one goroutine.
 type backlog struct {
-	touches  map[store.KeyHash]store.Touch
+	fresh    []store.Touch                 // since the last take; keys may be there more than once
+	kept     map[store.KeyHash]store.Touch // once the store has not taken what was taken
 	counters map[counterID]uint64
 }
 
@@ -23,7 +24,13 @@ type counterID struct {
 	name string
 }
 
-func (b *backlog) empty() bool { return len(b.touches) == 0 && len(b.counters) == 0 }
+func (b *backlog) empty() bool { return b.len() == 0 && len(b.counters) == 0 }
+
+// len returns how many touches there are.
+func (b *backlog) len() int { return len(b.fresh) + len(b.kept) }
+
+// isFailing reports whether the store has not taken what it was given last.
+func (b *backlog) isFailing() bool { return len(b.kept) > 0 }
 
 func (b *backlog) addCounter(c store.Counter) {
 	if b.counters == nil {
@@ -37,17 +44,26 @@ func (b *backlog) addTouch(t store.Touch) (lost uint64) {
 	if t.Hits == 0 && t.Refused == 0 {
 		return 0
 	}
-	if b.touches == nil {
-		b.touches = make(map[store.KeyHash]store.Touch)
+	if !b.isFailing() && len(b.fresh) < backlogKeys {
+		b.fresh = append(b.fresh, t)
+		return 0
 	}
-	have, ok := b.touches[t.Hash]
+	return b.keep(t)
+}
+
+// keep adds a touch to those of its key, and returns how many hits could not be kept.
+func (b *backlog) keep(t store.Touch) (lost uint64) {
+	if b.kept == nil {
+		b.kept = make(map[store.KeyHash]store.Touch)
+	}
+	have, ok := b.kept[t.Hash]
 	switch {
 	case ok:
 		t = mergeTouches(have, t)
-	case len(b.touches) >= backlogKeys:
+	case len(b.kept) >= backlogKeys:
 		return t.Hits
 	}
-	b.touches[t.Hash] = t
+	b.kept[t.Hash] = t
 	return 0
 }
 
@@ -85,21 +101,42 @@ func mergeTouches(a, b store.Touch) store.Touch {
 	return m
 }
 
-// take empties the backlog into a batch, in the order of the hashes.
+// take empties the backlog into a batch, in the order of the hashes, each key once. Its
+// touches may be given to done afterwards.
 func (b *backlog) take() store.UsageBatch {
-	batch := store.UsageBatch{
-		Touches:  make([]store.Touch, 0, len(b.touches)),
-		Counters: make([]store.Counter, 0, len(b.counters)),
-	}
-	for _, t := range b.touches {
+	batch := store.UsageBatch{Touches: b.fresh, Counters: make([]store.Counter, 0, len(b.counters))}
+	for _, t := range b.kept {
 		batch.Touches = append(batch.Touches, t)
 	}
-	slices.SortFunc(batch.Touches, func(a, b store.Touch) int { return bytes.Compare(a.Hash[:], b.Hash[:]) })
+	slices.SortStableFunc(batch.Touches, func(a, b store.Touch) int { return bytes.Compare(a.Hash[:], b.Hash[:]) })
+	batch.Touches = mergeSorted(batch.Touches)
 	for id, n := range b.counters {
 		batch.Counters = append(batch.Counters, store.Counter{Hour: id.hour, Name: id.name, N: n})
 	}
 	*b = backlog{}
 	return batch
+}
+
+// mergeSorted makes one touch of those of a key, in place.
+func mergeSorted(list []store.Touch) []store.Touch {
+	merged := list[:0]
+	for _, t := range list {
+		if n := len(merged); n > 0 && merged[n-1].Hash == t.Hash {
+			merged[n-1] = mergeTouches(merged[n-1], t)
+			continue
+		}
+		merged = append(merged, t)
+	}
+	return merged
+}
+
+// done takes the touches of a batch that is written, to use their memory again.
+func (b *backlog) done(touches []store.Touch) {
+	if len(b.fresh) > 0 || cap(touches) > 4*usageAtOnce {
+		return
+	}
+	clear(touches) // or what they refer to would be kept alive
+	b.fresh = touches[:0]
 }
 
 // putBack takes in what could not be written, and returns how many hits could
@@ -109,14 +146,17 @@ func (b *backlog) putBack(batch store.UsageBatch) (lost uint64) {
 		b.addCounter(c)
 	}
 	for _, t := range batch.Touches {
-		lost += b.addTouch(t)
+		lost += b.keep(t)
 	}
 	return lost
 }
 
 // hits returns how many hits are waiting.
 func (b *backlog) hits() (n uint64) {
-	for _, t := range b.touches {
+	for _, t := range b.fresh {
+		n += t.Hits
+	}
+	for _, t := range b.kept {
 		n += t.Hits
 	}
 	return n

@@ -253,17 +253,17 @@ func TestMergedTouches(t *testing.T) {
 // TestBacklogIsBounded: while the store takes nothing, memory does not grow with
 // the number of keys, and what is lost is counted.
 func TestBacklogIsBounded(t *testing.T) {
-	b := backlog{touches: make(map[store.KeyHash]store.Touch, backlogKeys)}
+	b := backlog{kept: make(map[store.KeyHash]store.Touch, backlogKeys)}
 	for n := range backlogKeys {
-		b.touches[hashOf(n)] = store.Touch{Hash: hashOf(n), Hits: 1}
+		b.kept[hashOf(n)] = store.Touch{Hash: hashOf(n), Hits: 1}
 	}
 	if lost := b.addTouch(store.Touch{Hash: hashOf(backlogKeys), Hits: 7}); lost != 7 {
 		t.Errorf("lost %d hits of a new key, want 7", lost)
 	}
-	if lost := b.addTouch(store.Touch{Hash: hashOf(3), Hits: 7}); lost != 0 || b.touches[hashOf(3)].Hits != 8 {
+	if lost := b.addTouch(store.Touch{Hash: hashOf(3), Hits: 7}); lost != 0 || b.kept[hashOf(3)].Hits != 8 {
 		t.Errorf("lost %d hits of a key that waits already", lost)
 	}
-	if n := len(b.touches); n != backlogKeys {
+	if n := len(b.kept); n != backlogKeys {
 		t.Errorf("%d keys wait, want %d", n, backlogKeys)
 	}
 	lost := b.putBack(store.UsageBatch{Touches: []store.Touch{

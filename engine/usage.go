@@ -168,6 +168,9 @@ func (e *Engine) nextShard(ctx context.Context) (all bool, err error) {
 	if u.due++; u.due >= usageShards {
 		return true, nil
 	}
+	if u.unwritten.isFailing() {
+		return false, nil // a try at the end of each turn is enough
+	}
 	due := u.shards[u.from:u.due]
 	waiting := 0
 	for i := range due {
@@ -185,7 +188,7 @@ func (e *Engine) gatherAndWrite(ctx context.Context, shards []usageShard, now ti
 	for i := range shards {
 		e.gatherUsage(&shards[i], now)
 		// After a failure, the rest is gathered all the same: it is to be kept or counted.
-		if err == nil && len(e.usage.unwritten.touches) >= usageAtOnce {
+		if err == nil && e.usage.unwritten.len() >= usageAtOnce {
 			err = e.writeUnwritten(ctx, now)
 		}
 	}
@@ -224,6 +227,7 @@ func (e *Engine) writeUnwritten(ctx context.Context, now time.Time) error {
 		u.lost.Add(u.unwritten.putBack(batch))
 		return fmt.Errorf("write usage of %d keys: %w", len(batch.Touches), err)
 	}
+	u.unwritten.done(batch.Touches)
 	e.storeWorks(now)
 	return nil
 }

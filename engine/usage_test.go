@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -60,6 +61,45 @@ func TestUsageOfManyKeysIsSpread(t *testing.T) {
 			}
 			if u := r.usageOf(key); u.Hits != want {
 				t.Errorf("got %d hits, want %d", u.Hits, want)
+			}
+		}
+	})
+}
+
+// TestFailingStoreIsNotPressed: while the store takes no usage, it is tried once in five
+// seconds, however many keys there are, and then takes all.
+func TestFailingStoreIsNotPressed(t *testing.T) {
+	const many, turn = 2_000, 5 * time.Second
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		keys := make([]string, many)
+		for i := range keys {
+			keys[i] = fmt.Sprintf("%048d", i)
+		}
+		r.bound(keys...)
+		time.Sleep(turn)
+		synctest.Wait()
+		var tries atomic.Int64
+		r.store.set(func(s *faultyStore) {
+			s.addUsage = func(store.UsageBatch) error {
+				tries.Add(1)
+				return store.ErrUnavailable
+			}
+		})
+		for range 4 {
+			r.bound(keys...)
+			time.Sleep(turn)
+		}
+		synctest.Wait()
+		if n := tries.Load(); n < 3 || n > 6 {
+			t.Errorf("%d tries in four turns", n)
+		}
+		r.store.set(func(s *faultyStore) { s.addUsage = nil })
+		time.Sleep(turn)
+		synctest.Wait()
+		for _, key := range []string{keys[0], keys[many-1]} {
+			if u := r.usageOf(key); u.Hits != 5 {
+				t.Errorf("got %d hits, want 5", u.Hits)
 			}
 		}
 	})
