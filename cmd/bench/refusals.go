@@ -24,13 +24,13 @@ var refusals = measurement{
 			"addresses (told in X-Real-IP by a trusted proxy). Each refusal gets 403, and an intercept record (those of one key, address and second become one with a count); Sentinel's own count must agree. Memory " +
 			"is the peak resident set (VmHWM) of each flood; how flat it stays, the highest resident set of its second half to that of its first. Records that could not be kept in time are counted as " +
 			"dropped; what was written to disk is the kernel's count (write_bytes). Last, 500 allowed requests a second are sent on 16 connections, for three seconds without and three with a flood beside them, " +
-			"three times each. That flood is held to 4,000 a second, or the clients, which share two cores with Sentinel, would be what the allowed requests wait for. " +
+			"five times each. That flood is held to 4,000 a second, or the clients, which share two cores with Sentinel, would be what the allowed requests wait for. " +
 			"Their latency counts from when each was due.",
 		"数据文件含 1,000,000 个绑定到另一地址的密钥。首先，用一个密钥的被拒 POST 与另一个密钥的放行 POST 以 64 个连接的闭环轮流发送，每轮两秒。" +
 			"然后是三波拒绝洪水，同样闭环、尽快发送：一个密钥 300,000 个请求；100,000 个密钥 200,000 个请求；1,000,000 个密钥从同样多的地址（由受信代理在 X-Real-IP 中给出）发 1,000,000 个请求。" +
 			"每个拒绝都得到 403 和一条拦截记录（同一密钥、地址、同一秒内的合并为一条并计数），且须与 Sentinel 自己的计数一致。内存为每波的常驻集峰值（VmHWM）；" +
 			"是否平稳，看后半段常驻集最高值与前半段之比。未能及时保留的记录计为丢弃；写盘量为内核的计数（write_bytes）。最后，在 16 个连接上每秒发送 500 个放行请求，" +
-			"三秒无洪水、三秒有洪水，各三次。此时洪水限制为每秒 4,000 个，否则与 Sentinel 共用两个核心的客户端本身就会成为瓶颈。延迟从每个请求应当发出的时刻算起。",
+			"三秒无洪水、三秒有洪水，各五次。此时洪水限制为每秒 4,000 个，否则与 Sentinel 共用两个核心的客户端本身就会成为瓶颈。延迟从每个请求应当发出的时刻算起。",
 	},
 	run: runRefusals,
 }
@@ -43,6 +43,8 @@ const (
 	floodRate   = 4_000 // beside allowed requests
 	besideRate  = 500   // of these
 	besideConns = 16
+
+	besideRounds = 5 // more than elsewhere: a p99 rests on few requests
 )
 
 // flood is one kind of requests that are refused.
@@ -227,7 +229,7 @@ func (r *rig) flood(ctx context.Context, f flood) (seen floodSeen, err error) {
 // of the same requests without one.
 func (r *rig) allowedBeside(ctx context.Context, g *grid, floods []flood) (results []result, err error) {
 	quiet, during := make([][]float64, len(floods)), make([][]float64, len(floods))
-	for range rounds {
+	for range besideRounds {
 		for i, f := range floods {
 			alone, err := r.paced(ctx, nil)
 			if err != nil {

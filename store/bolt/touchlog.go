@@ -33,7 +33,7 @@ const bucketTouches = "touches"
 const (
 	logRanges   = 256         // by the first byte of the hash
 	logFrom     = 256         // so many touches in a batch are logged; fewer, where nothing waits, are not worth it
-	logLimit    = 512 << 10   // touches that may wait: some 30 MB
+	logLimit    = 256 << 10   // touches that may wait: some 16 MB; each page it leaves free makes every commit longer
 	settleEvery = time.Minute // for how long one may
 	settleAtAsk = 16 << 10    // touches that a query has settled first: at most some 50 ms
 	logKeyBytes = 1 + 8
