@@ -80,8 +80,10 @@ func (s *Store) ArchiveBindings(ctx context.Context, hashes []store.KeyHash, idl
 		return nil, fmt.Errorf("%w: %d bindings to archive, at most %d", store.ErrInvalid, len(hashes), store.ArchiveChunk)
 	}
 	given := append([]store.KeyHash(nil), hashes...)
-	s.settleAll(ctx) // the transaction would do it for each key
 	var moved []store.KeyHash
+	if err := s.settleAll(ctx); err != nil { // or the transaction would do it, for one key after the other
+		return nil, err
+	}
 	err := s.write(ctx, func(w *writeTx) error {
 		for _, hash := range given {
 			isMoved, err := w.archive(hash, idleSince, at)

@@ -160,7 +160,7 @@ func openError(path string, err error) error {
 // Close waits for the changes under way, and closes the file. Closing again does
 // nothing; everything else returns store.ErrUnavailable from here on.
 func (s *Store) Close() error {
-	s.settleAll(context.Background())
+	_ = s.settleAll(context.Background()) // what stays in the log is as durable there
 	isFirst := s.queue.Close()
 	<-s.queue.Ended()
 	if !isFirst {

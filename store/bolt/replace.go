@@ -35,7 +35,9 @@ func (s *Store) ReplaceAll(ctx context.Context, position uint64, of string, all 
 	}
 	err := s.stage(ctx, all)
 	if err == nil {
-		s.settleAll(ctx) // or the next transaction would take the longer
+		err = s.settleAll(ctx) // or the next transaction would take the longer
+	}
+	if err == nil {
 		err = s.write(ctx, func(w *writeTx) error {
 			s.live.forget() // the next query reads what is there then
 			return w.swapStaging(position, of)

@@ -20,7 +20,8 @@ import (
 // and what a key has gathered meanwhile is added together.
 //
 // Whoever reads usage, or moves or removes it, has the log settled first. So what is
-// logged shows nowhere but in the file, with one exception, in settleForQuery.
+// logged shows nowhere but in the file, unless there is too much of it, or the disk does
+// not take what is settled: a query of the console then tells what it can.
 //
 // The bucket is made when it is needed: first byte of the hashes (1), sequence (8) ->
 // time in ms that the touches count from, and touches. A touch is the hash, time, hits,
@@ -31,11 +32,12 @@ import (
 const bucketTouches = "touches"
 
 const (
-	logRanges   = 256         // by the first byte of the hash
-	logFrom     = 256         // so many touches in a batch are logged; fewer, where nothing waits, are not worth it
-	logLimit    = 256 << 10   // touches that may wait: some 16 MB; each page it leaves free makes every commit longer
-	settleEvery = time.Minute // for how long one may
-	settleAtAsk = 16 << 10    // touches that a query has settled first: at most some 50 ms
+	logRanges   = 256             // by the first byte of the hash
+	logFrom     = 256             // so many touches in a batch are logged; fewer, where nothing waits, are not worth it
+	logLimit    = 256 << 10       // touches that may wait: some 16 MB; each page it leaves free makes every commit longer
+	settleEvery = time.Minute     // for how long one may
+	settleAtAsk = 16 << 10        // touches that a query has settled first: at most some 50 ms
+	settleWait  = 2 * time.Second // for how long a query waits for that
 	logKeyBytes = 1 + 8
 )
 
@@ -45,14 +47,14 @@ type touchLog struct {
 	total   atomic.Int64
 
 	from, limit int           // logFrom and logLimit, but for tests
-	every       time.Duration // settleEvery, but for tests
+	wait        time.Duration // settleWait, but for tests
 
 	// Of the committer:
 	next   byte      // whose turn it is to be settled
 	turned time.Time // since when next has waited for it
 }
 
-func (l *touchLog) init() { l.from, l.limit, l.every = logFrom, logLimit, settleEvery }
+func (l *touchLog) init() { l.from, l.limit, l.wait = logFrom, logLimit, settleWait }
 
 // load counts what a file has in its log.
 func (l *touchLog) load(f *file) error {
@@ -77,11 +79,11 @@ func (l *touchLog) load(f *file) error {
 	return err
 }
 
-// takes reports whether a batch of so many touches is to be logged. When settling has
+// isToLog reports whether a batch of so many touches is to be logged. When settling has
 // failed for long, it is not.
-func (l *touchLog) takes(touches int) bool {
-	total := int(l.total.Load())
-	return touches > 0 && (touches >= l.from || total > 0) && total < 2*l.limit
+func (w *writeTx) isToLog(touches int) bool {
+	waiting := int(w.waiting())
+	return touches > 0 && (touches >= w.log.from || waiting > 0) && waiting < 2*w.log.limit
 }
 
 // logged is what a transaction has added to the log and taken from it.
@@ -266,9 +268,9 @@ func (w *writeTx) settle(r byte) (n int64, err error) {
 // there are more.
 func (w *writeTx) settleNext(now time.Time, isWanted func(waiting int64) bool) (more bool, err error) {
 	l := w.log
-	turn := l.every / logRanges
-	if now.Sub(l.turned) > l.every {
-		l.turned = now.Add(-l.every)
+	const turn = settleEvery / logRanges
+	if now.Sub(l.turned) > settleEvery {
+		l.turned = now.Add(-settleEvery)
 	}
 	waiting := w.waiting()
 	for settled := int64(0); settled < store.UsageChunk; {
@@ -290,44 +292,50 @@ func (w *writeTx) settleNext(now time.Time, isWanted func(waiting int64) bool) (
 	return true, nil
 }
 
-// settleWhile settles what has waited for long, and more while isWanted says so. That it
-// fails is no loss: what is in the log stays there, and the next one goes on.
-func (s *Store) settleWhile(ctx context.Context, isWanted func(waiting int64) bool) {
+// settleWhile settles what has waited for long, and more while isWanted says so. If it
+// fails, what is in the log stays there, and the next one goes on.
+func (s *Store) settleWhile(ctx context.Context, isWanted func(waiting int64) bool) error {
 	for more := s.log.total.Load() > 0; more; {
 		err := s.write(ctx, func(w *writeTx) (err error) {
 			more, err = w.settleNext(time.Now(), isWanted)
 			return err
 		})
 		if err != nil {
-			return
+			return err
 		}
 	}
+	return nil
 }
 
 // settleDue settles what has waited for long, and what is too much.
 func (s *Store) settleDue(ctx context.Context) {
-	s.settleWhile(ctx, func(waiting int64) bool { return waiting > int64(s.log.limit) })
+	_ = s.settleWhile(ctx, func(waiting int64) bool { return waiting > int64(s.log.limit) }) // or next time
 }
 
-func (s *Store) settleAll(ctx context.Context) {
-	s.settleWhile(ctx, func(int64) bool { return true })
+func (s *Store) settleAll(ctx context.Context) error {
+	return s.settleWhile(ctx, func(int64) bool { return true })
 }
 
-// settleForQuery settles all before a query of many keys. While that would take long,
-// such queries may be told of usage as it was up to settleEvery ago.
+// settleForQuery settles all before a query of many keys. While that would take long, or
+// nothing can be written, such queries may be told of usage as it was settled last.
 func (s *Store) settleForQuery(ctx context.Context) {
 	if s.log.total.Load() <= settleAtAsk {
-		s.settleAll(ctx)
+		ctx, cancel := context.WithTimeout(ctx, s.log.wait)
+		defer cancel()
+		_ = s.settleAll(ctx)
+	}
+}
+
+// settleForUsage settles what is logged of a key, if that can be written.
+func (s *Store) settleForUsage(ctx context.Context, hash store.KeyHash) {
+	if s.log.waiting[hash[0]].Load() > 0 {
+		ctx, cancel := context.WithTimeout(ctx, s.log.wait)
+		defer cancel()
+		_ = s.write(ctx, func(w *writeTx) error { return w.settleKey(hash) })
 	}
 }
 
 // settleKey settles what is logged of a key.
-func (s *Store) settleKey(ctx context.Context, hash store.KeyHash) {
-	if s.log.waiting[hash[0]].Load() > 0 {
-		_ = s.write(ctx, func(w *writeTx) error { return w.settleKey(hash) }) // as in settleWhile
-	}
-}
-
 func (w *writeTx) settleKey(hash store.KeyHash) error {
 	_, err := w.settle(hash[0])
 	return err

@@ -2,6 +2,7 @@ package bolt
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"math/rand/v2"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"sync"
 	"testing"
 	"time"
 
@@ -185,6 +187,65 @@ func TestLogIsSettledInTime(t *testing.T) {
 	if got := s.log.total.Load(); got > 1 {
 		t.Errorf("%d touches wait after two minutes, want those of the last second", got)
 	}
+}
+
+// While nothing can be written, a query tells what was settled before.
+func TestQueriesDoNotWaitForTheLog(t *testing.T) {
+	s := openBound(t, filepath.Join(t.TempDir(), FileName), 2)
+	s.log.wait = 10 * time.Millisecond
+	touch := store.Touch{Hash: storetest.Hash(0), LastUsed: logStart, LastIP: netip.MustParseAddr("10.0.0.1"), Hits: 3}
+	hits := func() uint64 {
+		t.Helper()
+		u, err := s.Usage(t.Context(), touch.Hash)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return u.Hits
+	}
+	listed := func() (n uint64) {
+		t.Helper()
+		page, err := s.FindBindings(t.Context(), store.BindingQuery{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, row := range page.Rows {
+			n += row.Usage.Hits
+		}
+		return n
+	}
+	addAll(t, s, []store.Touch{touch})
+	if listed() != 3 || hits() != 3 {
+		t.Fatal("not settled")
+	}
+	addAll(t, s, []store.Touch{touch})
+	hangs, release := make(chan struct{}), make(chan struct{})
+	var hung sync.WaitGroup
+	hung.Go(func() {
+		_ = s.queue.Ask(t.Context(), request{alone: func() error {
+			close(hangs)
+			<-release
+			return nil
+		}})
+	})
+	<-hangs
+	if listed() != 3 || hits() != 3 {
+		t.Error("told of what is not settled")
+	}
+	if _, err := s.Export(ending(t), store.ClassBindings, "", 10); err == nil {
+		t.Error("exported without what is not settled")
+	}
+	close(release)
+	hung.Wait()
+	if listed() != 6 || hits() != 6 {
+		t.Error("not settled when the disk works again")
+	}
+}
+
+// ending returns a context that ends soon.
+func ending(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	t.Cleanup(cancel)
+	return ctx
 }
 
 // What of the log cannot be read holds nothing else up.

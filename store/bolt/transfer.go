@@ -29,7 +29,9 @@ func (s *Store) Export(ctx context.Context, class store.Class, after string, lim
 		return chunk, fmt.Errorf("%w: %s after %q", store.ErrInvalid, class, after)
 	}
 	if class == store.ClassBindings {
-		s.settleAll(ctx)
+		if err := s.settleAll(ctx); err != nil {
+			return chunk, err
+		}
 	}
 	err = s.view(ctx, func(tx *bbolt.Tx) error {
 		chunk = store.Chunk{Class: class}

@@ -23,7 +23,7 @@ func (s *Store) AddUsage(ctx context.Context, batch store.UsageBatch) error {
 
 // addUsage adds touches, which are in the order of their hashes, and counters.
 func (w *writeTx) addUsage(touches []store.Touch, counters []store.Counter) error {
-	if w.log.takes(len(touches)) {
+	if w.isToLog(len(touches)) {
 		if err := w.logTouches(touches); err != nil {
 			return err
 		}
@@ -118,7 +118,7 @@ func keyHour(key []byte) time.Time {
 
 // Usage is part of store.UsageLog.
 func (s *Store) Usage(ctx context.Context, hash store.KeyHash) (u store.Usage, err error) {
-	s.settleKey(ctx, hash)
+	s.settleForUsage(ctx, hash)
 	err = s.view(ctx, func(tx *bbolt.Tx) error {
 		u, err = decodeWholeUsage(mustBucket(tx, bucketUsage).Get(hash[:]), mustBucket(tx, bucketHistory).Get(hash[:]))
 		return err
