@@ -25,7 +25,7 @@ inConsole('a setting is reviewed, saved, in force, and taken back', async ({ pag
   await page.getByText(/requests? of \d+ keys? would have been refused/).waitFor()
   await rowOf(page, '192.0.2.201').getByText(label || hint).waitFor()
   assert.match(await rowOf(page, '192.0.2.201').textContent(), /refused.*allowed/)
-  await page.getByLabel('24 h', { exact: true }).check({ force: true })
+  await page.getByLabel('24 h', { exact: true }).check()
   await page.waitForURL(/range=24h/)
   await page.goto(`${site.console}/bindings?open=${hash}`)
   const drawer = page.locator('.el-drawer')
@@ -34,7 +34,7 @@ inConsole('a setting is reviewed, saved, in force, and taken back', async ({ pag
   await replay.getByText(/of 1 key would have been refused/).waitFor()
   await page.keyboard.press('Escape')
   await replay.waitFor({ state: 'hidden' }) // it lies over the drawer
-  await drawer.getByLabel('Anywhere').check({ force: true })
+  await drawer.getByLabel('Anywhere').check()
   await drawer.getByRole('button', { name: 'What would this rule have refused?' }).click()
   await replay.getByText('Nothing would have been refused.').waitFor()
   await page.goto(`${site.console}/settings?q=SENTINEL_MODE`)

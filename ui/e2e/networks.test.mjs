@@ -118,7 +118,7 @@ inConsole('the IP doctor goes hop by hop, for one’s own request and for anothe
   await page.getByRole('link', { name: 'IP doctor' }).click()
   const result = page.getByRole('region', { name: 'How the client IP comes about' })
   await result.getByText('127.0.0.1 is no trusted proxy: it is the client IP, and no header counts.').waitFor()
-  await page.getByLabel('Another request').check({ force: true })
+  await page.getByLabel('Another request').check()
   await page.waitForURL(/of=described/)
   await page.locator('input[name=peer]').fill('127.0.0.2')
   const headers = page.locator('textarea[name=headers]')

@@ -15,9 +15,9 @@ inConsole('the dashboard says whether a key is abused, and follows live', async 
   await page.getByRole('link', { name: /^Banned/ }).click()
   await page.waitForURL(/\/bindings\?status=banned/)
   await page.goBack()
-  await page.getByLabel('30 d').check({ force: true })
+  await page.getByLabel('30 d').check()
   await page.waitForURL(/range=30d/)
-  await page.getByLabel('1 h', { exact: true }).check({ force: true })
+  await page.getByLabel('1 h', { exact: true }).check()
   await page.waitForURL(/range=1h/)
   // It has been running for less than an hour.
   await page.getByText('not recorded').waitFor()
