@@ -20,8 +20,8 @@ import (
 // and what a key has gathered meanwhile is added together.
 //
 // Whoever reads usage, or moves or removes it, has the log settled first. So what is
-// logged shows nowhere but in the file, unless there is too much of it, or the disk does
-// not take what is settled: a query of the console then tells what it can.
+// logged shows nowhere but in the file, unless the disk does not take what is settled, or
+// not in time: a query of the console then tells what it can.
 //
 // The bucket is made when it is needed: first byte of the hashes (1), sequence (8) ->
 // time in ms that the touches count from, and touches. A touch is the hash, time, hits,
@@ -35,9 +35,8 @@ const (
 	logRanges   = 256             // by the first byte of the hash
 	logFrom     = 256             // so many touches in a batch are logged; fewer, where nothing waits, are not worth it
 	logLimit    = 256 << 10       // touches that may wait: some 16 MB; each page it leaves free makes every commit longer
-	settleEvery = time.Minute     // for how long one may
-	settleAtAsk = 16 << 10        // touches that a query has settled first: at most some 50 ms
-	settleWait  = 2 * time.Second // for how long a query waits for that
+	settleEvery = time.Minute     // for how long one may, while more usage is written
+	settleWait  = 2 * time.Second // for how long a query waits until all are settled: twice as long as that takes
 	logKeyBytes = 1 + 8
 )
 
@@ -316,14 +315,11 @@ func (s *Store) settleAll(ctx context.Context) error {
 	return s.settleWhile(ctx, func(int64) bool { return true })
 }
 
-// settleForQuery settles all before a query of many keys. While that would take long, or
-// nothing can be written, such queries may be told of usage as it was settled last.
+// settleForQuery settles all before a query of many keys, if that can be written in time.
 func (s *Store) settleForQuery(ctx context.Context) {
-	if s.log.total.Load() <= settleAtAsk {
-		ctx, cancel := context.WithTimeout(ctx, s.log.wait)
-		defer cancel()
-		_ = s.settleAll(ctx)
-	}
+	ctx, cancel := context.WithTimeout(ctx, s.log.wait)
+	defer cancel()
+	_ = s.settleAll(ctx)
 }
 
 // settleForUsage settles what is logged of a key, if that can be written.

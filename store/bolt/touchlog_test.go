@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -186,6 +187,39 @@ func TestLogIsSettledInTime(t *testing.T) {
 	addAll(t, s, []store.Touch{randomTouch(r, keys)})
 	if got := s.log.total.Load(); got > 1 {
 		t.Errorf("%d touches wait after two minutes, want those of the last second", got)
+	}
+}
+
+// A list tells of all that was written before, however much of it is in the log.
+func TestListsTellWhatIsLogged(t *testing.T) {
+	const keys = 30_000
+	s := openBound(t, filepath.Join(t.TempDir(), FileName), 0)
+	s.log.wait = time.Minute
+	var bindings []store.Binding
+	var touches []store.Touch
+	for n := range keys {
+		b := storetest.Binding(n)
+		bindings = append(bindings, b)
+		touches = append(touches, store.Touch{Hash: b.Hash, LastUsed: logStart, LastIP: netip.MustParseAddr("10.0.0.1"), Hits: 2})
+	}
+	if _, err := s.ImportBindings(t.Context(), slices.Values(bindings)); err != nil {
+		t.Fatal(err)
+	}
+	addAll(t, s, touches)
+	if s.log.total.Load() != keys {
+		t.Fatalf("%d touches wait, want %d", s.log.total.Load(), keys)
+	}
+	page, err := s.FindBindings(t.Context(), store.BindingQuery{Limit: 100})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range page.Rows {
+		if row.Usage.Hits != 2 {
+			t.Fatalf("%d hits in the list, want 2", row.Usage.Hits)
+		}
+	}
+	if len(page.Rows) != 100 {
+		t.Errorf("%d rows", len(page.Rows))
 	}
 }
 
