@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"bytes"
 	"net/netip"
 	"slices"
 	"time"
@@ -108,7 +107,7 @@ func (b *backlog) take() store.UsageBatch {
 	for _, t := range b.kept {
 		batch.Touches = append(batch.Touches, t)
 	}
-	slices.SortStableFunc(batch.Touches, func(a, b store.Touch) int { return bytes.Compare(a.Hash[:], b.Hash[:]) })
+	store.SortTouches(batch.Touches)
 	batch.Touches = mergeSorted(batch.Touches)
 	for id, n := range b.counters {
 		batch.Counters = append(batch.Counters, store.Counter{Hour: id.hour, Name: id.name, N: n})

@@ -18,11 +18,7 @@ func TestUsageOfManyKeysIsSpread(t *testing.T) {
 	const many, turn = 4_000, 5 * time.Second
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
-		keys := make([]string, many)
-		for i := range keys {
-			keys[i] = fmt.Sprintf("%048d", i)
-		}
-		r.bound(keys...)
+		keys := boundMany(r, many)
 		time.Sleep(turn)
 		synctest.Wait()
 		var mu sync.Mutex
@@ -72,11 +68,7 @@ func TestFailingStoreIsNotPressed(t *testing.T) {
 	const many, turn = 2_000, 5 * time.Second
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
-		keys := make([]string, many)
-		for i := range keys {
-			keys[i] = fmt.Sprintf("%048d", i)
-		}
-		r.bound(keys...)
+		keys := boundMany(r, many)
 		time.Sleep(turn)
 		synctest.Wait()
 		var tries atomic.Int64
@@ -103,4 +95,14 @@ func TestFailingStoreIsNotPressed(t *testing.T) {
 			}
 		}
 	})
+}
+
+// boundMany returns keys that are bound by a use.
+func boundMany(r *rig, n int) []string {
+	keys := make([]string, n)
+	for i := range keys {
+		keys[i] = fmt.Sprintf("%048d", i)
+	}
+	r.bound(keys...)
+	return keys
 }

@@ -136,6 +136,11 @@ func (b UsageBatch) Validate() error {
 	return nil
 }
 
+// SortTouches puts touches in the order of their hashes, and leaves those of one key in theirs.
+func SortTouches(list []Touch) {
+	slices.SortStableFunc(list, func(a, b Touch) int { return bytes.Compare(a.Hash[:], b.Hash[:]) })
+}
+
 // AddInChunks is AddUsage for implementations: add gets the touches in the order of their
 // hashes, UsageChunk at a time, and the counters with the first of them. So a chunk
 // changes few pages, and a first use that comes meanwhile waits for one chunk only.
@@ -151,7 +156,7 @@ func AddInChunks(ctx context.Context, batch UsageBatch, add func(UsageBatch) err
 	for i := range rest.Touches {
 		rest.Touches[i].Addresses = slices.Clone(rest.Touches[i].Addresses)
 	}
-	slices.SortStableFunc(rest.Touches, func(a, b Touch) int { return bytes.Compare(a.Hash[:], b.Hash[:]) })
+	SortTouches(rest.Touches)
 	for isFirst := true; len(rest.Touches) > 0 || len(rest.Counters) > 0; isFirst = false {
 		n := min(len(rest.Touches), UsageChunk)
 		err := add(UsageBatch{rest.Touches[:n], rest.Counters})

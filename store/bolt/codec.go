@@ -196,6 +196,14 @@ func addrBytes(a netip.Addr) []byte {
 	return b
 }
 
+// appendAddr appends the length of an address's bytes, and these.
+func appendAddr(out []byte, a netip.Addr) []byte {
+	var room [32]byte
+	b, _ := a.AppendBinary(room[:0]) // never fails
+	out = binary.AppendUvarint(out, uint64(len(b)))
+	return append(out, b...)
+}
+
 func parseAddr(b []byte) (a netip.Addr, err error) {
 	if err := a.UnmarshalBinary(b); err != nil {
 		return a, damaged("address: %v", err)

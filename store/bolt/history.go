@@ -95,9 +95,7 @@ func encodeHistory(u store.Usage) []byte {
 		if a.IP == u.LastIP {
 			out[0] |= historyKnown
 		}
-		ip := addrBytes(a.IP)
-		out = binary.AppendUvarint(out, uint64(len(ip)))
-		out = append(out, ip...)
+		out = appendAddr(out, a.IP)
 		out = binary.AppendVarint(out, a.First.UnixMilli())
 		out = binary.AppendVarint(out, a.Last.UnixMilli()-a.First.UnixMilli())
 	}

@@ -70,7 +70,7 @@ func newGathering(batch *store.Batch) (*gathering, error) {
 		t := &g.batch.Usage.Touches[i]
 		t.Addresses = slices.Clone(t.Addresses)
 	}
-	slices.SortStableFunc(g.batch.Usage.Touches, func(a, b store.Touch) int { return bytes.Compare(a.Hash[:], b.Hash[:]) })
+	store.SortTouches(g.batch.Usage.Touches)
 	for i, r := range g.batch.Intercepts {
 		value, err := encodeIntercept(r)
 		if err != nil {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/binary"
 	"net/netip"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -178,25 +177,13 @@ func appendTouch(out []byte, t *store.Touch, since int64) []byte {
 	out = binary.AppendVarint(out, t.LastUsed.UnixMilli()-since)
 	out = binary.AppendUvarint(out, t.Hits)
 	out = binary.AppendUvarint(out, t.Refused)
-	out = appendLoggedAddr(out, t.LastIP)
+	out = appendAddr(out, t.LastIP)
 	out = binary.AppendUvarint(out, uint64(len(t.Addresses)))
 	for _, a := range t.Addresses {
-		out = appendLoggedAddr(out, a.IP)
+		out = appendAddr(out, a.IP)
 		out = binary.AppendUvarint(out, a.Hits)
 	}
 	return binary.AppendUvarint(out, t.Elsewhere)
-}
-
-func appendLoggedAddr(out []byte, ip netip.Addr) []byte {
-	at := len(out)
-	out = append(out, 0)
-	out, _ = ip.AppendBinary(out) // never fails
-	if n := len(out) - at - 1; n < 0x80 {
-		out[at] = byte(n) // #nosec G115 -- below 128
-		return out
-	}
-	ip = ip.WithZone("") // no address that was used has a zone, let alone so long a one
-	return appendLoggedAddr(out[:at], ip)
 }
 
 // decodeTouches returns the touches of a record, up to where it is damaged.
@@ -242,7 +229,7 @@ func (w *writeTx) settle(r byte) (n int64, err error) {
 		keys = append(keys, bytes.Clone(k))
 		touches = append(touches, decodeTouches(v)...)
 	}
-	slices.SortStableFunc(touches, func(a, b store.Touch) int { return bytes.Compare(a.Hash[:], b.Hash[:]) })
+	store.SortTouches(touches)
 	for i, from := 0, 0; i < len(touches); i++ {
 		store.GiveWay(i)
 		if i+1 < len(touches) && touches[i+1].Hash == touches[from].Hash {
