@@ -131,7 +131,7 @@ func mergeSorted(list []store.Touch) []store.Touch {
 
 // done takes the touches of a batch that is written, to use their memory again.
 func (b *backlog) done(touches []store.Touch) {
-	if len(b.fresh) > 0 || cap(touches) > 4*usageAtOnce {
+	if len(b.fresh) > 0 || cap(touches) > 16*usageAtOnce {
 		return
 	}
 	clear(touches) // or what they refer to would be kept alive

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -138,7 +139,34 @@ func (b UsageBatch) Validate() error {
 
 // SortTouches puts touches in the order of their hashes, and leaves those of one key in theirs.
 func SortTouches(list []Touch) {
-	slices.SortStableFunc(list, func(a, b Touch) int { return bytes.Compare(a.Hash[:], b.Hash[:]) })
+	if slices.IsSortedFunc(list, func(a, b Touch) int { return bytes.Compare(a.Hash[:], b.Hash[:]) }) {
+		return
+	}
+	type place struct {
+		start uint64 // of the hash: hardly any two are the same
+		at    int
+	}
+	// Touches are large: their places are sorted, and then each is moved once.
+	places := make([]place, len(list))
+	for i := range list {
+		places[i] = place{binary.BigEndian.Uint64(list[i].Hash[:]), i}
+	}
+	slices.SortFunc(places, func(a, b place) int {
+		if c := cmp.Compare(a.start, b.start); c != 0 {
+			return c
+		}
+		if c := bytes.Compare(list[a.at].Hash[:], list[b.at].Hash[:]); c != 0 {
+			return c
+		}
+		return a.at - b.at
+	})
+	for i := range list {
+		from := places[i].at
+		for from < i { // what was there has been swapped to where its successor came from
+			from = places[from].at
+		}
+		list[i], list[from] = list[from], list[i]
+	}
 }
 
 // AddInChunks is AddUsage for implementations: add gets the touches in the order of their

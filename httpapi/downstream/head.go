@@ -34,7 +34,7 @@ func parseHead(buf []byte, method string, a *http.Response) (n int, chunked bool
 	if method != http.MethodHead && !hasBody(method, status) {
 		a.ContentLength = 0
 	}
-	plainhead.Fill(a.Header, string(text), fields)
+	plainhead.Fill(a.Header, string(text), fields, nil)
 	return end + len("\r\n\r\n"), f.chunked
 }
 

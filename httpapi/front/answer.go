@@ -40,6 +40,7 @@ type answer struct {
 	framed  bool  // the head says how long the body is
 	chunked bool
 	duplex  bool
+	recycle bool
 	closes  bool // the connection, behind this answer
 	failed  error
 
@@ -55,7 +56,7 @@ func (w *answer) begin(r *http.Request, b *body) {
 		w.header = make(http.Header)
 	}
 	w.status, w.length, w.written = 0, -1, 0
-	w.framed, w.chunked, w.duplex, w.closes = false, false, false, r.Close
+	w.framed, w.chunked, w.duplex, w.recycle, w.closes = false, false, false, false, r.Close
 }
 
 // Header returns the header of the answer, and behind that its trailers.
@@ -83,6 +84,11 @@ func (w *answer) SetWriteDeadline(t time.Time) error {
 // WatchClient has the context of the request cancelled when the client goes. It is
 // for requests that last: before, nobody looks.
 func (w *answer) WatchClient() { w.conn.watch() }
+
+// Recycle lets the next request of the connection be made of what this one is made of.
+// A handler calls it that leaves nobody behind who holds the request, its URL, header or
+// body: strings are all that may be kept.
+func (w *answer) Recycle() { w.recycle = true }
 
 // WriteHeader begins the answer, or sends an informational one.
 func (w *answer) WriteHeader(status int) {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -45,15 +46,18 @@ var longAgo = time.Unix(1, 0)
 
 // conn is one client's connection.
 type conn struct {
-	server *Server
-	rest   *handover
-	net    net.Conn
-	in     *socket.Reader
-	cancel context.CancelFunc
-	ctx    context.Context // of all its requests
-	blank  *http.Request   // with what all of them have
-	answer answer
-	post   bool // the last request was one
+	server   *Server
+	rest     *handover
+	net      net.Conn
+	in       *socket.Reader
+	cancel   context.CancelFunc
+	ctx      context.Context // of all its requests
+	blank    *http.Request   // with what all of them have
+	target   string          // of the last request; "": it has none that can be used again
+	url      url.URL         // what that says
+	reusable *reusable       // for the next request; nil: others may hold those of the last one
+	answer   answer
+	post     bool // the last request was one
 
 	state atomicState
 	seen  state     // at the server's last look; guarded by its lock
@@ -208,6 +212,11 @@ func (c *conn) exchange(r *http.Request) bool {
 	w.begin(r, b)
 	c.server.Handler.ServeHTTP(w, r)
 	w.finish()
+	if w.recycle {
+		c.reusable.forget()
+	} else {
+		c.reusable = nil
+	}
 	c.unwatch()
 	c.unlimit()
 	if w.failed == nil && w.closes && b.isLeft() {

@@ -16,6 +16,9 @@ import (
 // roomForMore is how many headers a handler may well add to a request's.
 const roomForMore = 4
 
+// maxKeptTarget is how long a target may be that an idle connection keeps in mind.
+const maxKeptTarget = 256
+
 // parse reads the request at the start of buf, and returns it with the length of its
 // head; without one if it is not plain, or not served here. It reports whether more of
 // a head that may be plain is to come.
@@ -38,31 +41,68 @@ func (c *conn) parse(buf []byte) (r *http.Request, n int, more bool) {
 	if !plain {
 		return nil, 0, false
 	}
-	all := string(text)
-	u, err := url.ParseRequestURI(all[target.begin:target.end])
-	if err != nil || u.Host != "" || !c.server.Takes(u.Path) {
+	if !c.locate(text[target.begin:target.end]) || !c.server.Takes(c.url.Path) {
 		return nil, 0, false
 	}
-	h := make(http.Header, len(fields)+roomForMore)
-	plainhead.Fill(h, all, fields)
-	r = c.newRequest()
-	r.Method, r.RequestURI, r.URL, r.Header = all[method.begin:method.end], all[target.begin:target.end], u, h
+	if c.reusable == nil {
+		c.reusable = &reusable{header: make(http.Header, len(fields)+roomForMore)}
+	}
+	p, all := c.reusable, string(text)
+	p.values = plainhead.Fill(p.header, all, fields, p.values)
+	r = c.newRequest(p)
+	r.Method, r.RequestURI = all[method.begin:method.end], all[target.begin:target.end]
 	r.Host, r.Close, r.ContentLength, r.Body = all[f.host.begin:f.host.end], f.closes, f.length, http.NoBody
 	if f.length > 0 {
-		r.Body = &body{conn: c, left: f.length}
+		p.body.conn, p.body.left, p.body.err = c, f.length, nil
+		r.Body = &p.body
 	}
 	return r, end + len("\r\n\r\n"), false
 }
 
+// reusable is what a request is made of, but for its strings.
+type reusable struct {
+	request http.Request
+	url     url.URL
+	header  http.Header
+	values  []string // of the header
+	body    body
+}
+
+// forget lets go of all that the request said.
+func (p *reusable) forget() {
+	p.request, p.url = http.Request{}, url.URL{}
+	clear(p.header)
+	clear(p.values)
+}
+
+// locate reads a target into c.url, and reports whether it is one of this server's kind.
+// Most requests of a connection have the same.
+func (c *conn) locate(target []byte) bool {
+	if c.target != "" && string(target) == c.target {
+		return true
+	}
+	c.target = ""
+	text := string(target)
+	u, err := url.ParseRequestURI(text)
+	if err != nil || u.Host != "" {
+		return false
+	}
+	c.target, c.url = text, *u
+	return true
+}
+
 // newRequest returns a request with what all of the connection have.
-func (c *conn) newRequest() *http.Request {
+func (c *conn) newRequest(p *reusable) *http.Request {
 	if c.blank == nil {
 		r := &http.Request{Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, RemoteAddr: c.net.RemoteAddr().String()}
 		c.blank = r.WithContext(c.ctx)
 	}
-	r := new(http.Request)
-	*r = *c.blank
-	return r
+	p.request, p.url = *c.blank, c.url
+	p.request.URL, p.request.Header = &p.url, p.header
+	if len(c.target) > maxKeptTarget {
+		c.target, c.url = "", url.URL{}
+	}
+	return &p.request
 }
 
 // span is a place in a head.

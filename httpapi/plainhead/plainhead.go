@@ -111,9 +111,12 @@ func HasBody(status int) bool {
 }
 
 // Fill puts fields of text into a header, as net/http does. All of them share the
-// string and one slice.
-func Fill(h http.Header, text string, fields []Field) {
-	values, pragma := make([]string, len(fields)), false
+// string and one slice, which it returns: it is room, if that is long enough.
+func Fill(h http.Header, text string, fields []Field, room []string) (values []string) {
+	if cap(room) < len(fields) {
+		room = make([]string, len(fields))
+	}
+	values, pragma := room[:len(fields)], false
 	for i := range fields {
 		f := &fields[i]
 		if f.Skip {
@@ -134,6 +137,7 @@ func Fill(h http.Header, text string, fields []Field) {
 	if pragma && h["Pragma"][0] == "no-cache" && h["Cache-Control"] == nil {
 		h["Cache-Control"] = []string{"no-cache"} // RFC 9111 section 5.4
 	}
+	return values
 }
 
 func isBlank(b byte) bool { return b == ' ' || b == '\t' }

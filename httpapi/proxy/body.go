@@ -56,7 +56,7 @@ func (p *Proxy) bodyFor(x *exchange, r *http.Request) *requestBody {
 		return nil
 	}
 	b := &requestBody{ReadCloser: r.Body, moved: &x.moved}
-	if p.maxBody > 0 {
+	if p.maxBody > 0 && r.ContentLength < 0 { // a known length is within the limit, and the server sees to it
 		b.ReadCloser = http.MaxBytesReader(x.w, r.Body, p.maxBody)
 	}
 	if r.Trailer != nil {

@@ -23,6 +23,7 @@ type exchange struct {
 	call    downstream.Call
 
 	trustedPeer bool
+	general     bool                        // http.Transport may still hold the request
 	websocket   bool                        // a valid upgrade to WebSocket
 	body        atomic.Pointer[requestBody] // nil: none, or not yet forwarded
 	gate        atomic.Pointer[gate]        // nil: no upgrade
@@ -42,11 +43,22 @@ func newExchange() *exchange {
 
 func (x *exchange) begin(w http.ResponseWriter, r *http.Request) { x.w, x.request = w, r }
 
+// recycle tells the server when nobody holds the request any more, whose header and body
+// it may then use again.
+func (x *exchange) recycle() {
+	if b := x.body.Load(); x.general || b != nil && !b.ended.Load() {
+		return
+	}
+	if w, ok := x.w.(interface{ Recycle() }); ok {
+		w.Recycle()
+	}
+}
+
 // end makes x ready for another request. Nobody may know it any more.
 func (x *exchange) end() {
 	x.w, x.request, x.target = nil, nil, ""
 	x.call.Reset()
-	x.trustedPeer, x.websocket = false, false
+	x.trustedPeer, x.general, x.websocket = false, false, false
 	x.body.Store(nil)
 	x.gate.Store(nil)
 	x.expired.Store(false)

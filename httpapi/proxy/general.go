@@ -12,6 +12,7 @@ import (
 // forwardGenerally sends what is unusual, or to a downstream that speaks TLS, by
 // way of http.Transport.
 func (p *Proxy) forwardGenerally(x *exchange, r *http.Request) {
+	x.general = true
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	x.call.OnCancel(cancel)

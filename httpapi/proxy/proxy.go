@@ -131,6 +131,7 @@ func (p *Proxy) end(x *exchange) {
 	quiet := p.watch.remove(x)
 	x.boundRest()
 	if quiet { // or somebody is about to cancel the call, and must not meet another one
+		x.recycle()
 		x.end()
 		p.exchanges.Put(x)
 	}

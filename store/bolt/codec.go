@@ -198,10 +198,9 @@ func addrBytes(a netip.Addr) []byte {
 
 // appendAddr appends the length of an address's bytes, and these.
 func appendAddr(out []byte, a netip.Addr) []byte {
-	var room [32]byte
-	b, _ := a.AppendBinary(room[:0]) // never fails
-	out = binary.AppendUvarint(out, uint64(len(b)))
-	return append(out, b...)
+	out = binary.AppendUvarint(out, uint64(a.BitLen()/8+len(a.Zone()))) // #nosec G115 -- not negative
+	out, _ = a.AppendBinary(out)                                        // never fails
+	return out
 }
 
 func parseAddr(b []byte) (a netip.Addr, err error) {

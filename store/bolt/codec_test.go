@@ -96,12 +96,12 @@ func namedSeeds(f *testing.F) [][]byte {
 
 // fuzzAdministration is FuzzDecode for the records of format 3.
 func fuzzAdministration(t *testing.T, value []byte) {
-	touches := decodeTouches(value)
+	touches := decodeTouches(value, nil)
 	again := binary.AppendVarint(nil, 0)
 	for i := range touches {
 		again = appendTouch(again, &touches[i], 0)
 	}
-	if got := decodeTouches(again); !reflect.DeepEqual(got, touches) {
+	if got := decodeTouches(again, nil); !reflect.DeepEqual(got, touches) {
 		t.Errorf("logged touches:\n got %+v\nwant %+v", got, touches)
 	}
 	if h, err := decodeHistory(value); err == nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -37,6 +38,8 @@ const (
 	settleEvery = time.Minute     // for how long one may, while more usage is written
 	settleWait  = 2 * time.Second // for how long a query waits until all are settled: twice as long as that takes
 	logKeyBytes = 1 + 8
+
+	mostTouchBytes = 48 // what most touches take, which are of one IPv4 address
 )
 
 // touchLog is what is known of the log without reading it.
@@ -48,8 +51,9 @@ type touchLog struct {
 	wait        time.Duration // settleWait, but for tests
 
 	// Of the committer:
-	next   byte      // whose turn it is to be settled
-	turned time.Time // since when next has waited for it
+	room   []store.Touch // to settle in
+	next   byte          // whose turn it is to be settled
+	turned time.Time     // since when next has waited for it
 }
 
 func (l *touchLog) init() { l.from, l.limit, l.wait = logFrom, logLimit, settleWait }
@@ -62,9 +66,11 @@ func (l *touchLog) load(f *file) error {
 		if log == nil {
 			return nil
 		}
+		var touches []store.Touch
 		return log.ForEach(func(k, v []byte) error {
 			if len(k) == logKeyBytes {
-				waiting[k[0]] += int64(max(1, len(decodeTouches(v)))) // or a damaged one would stay for ever
+				touches = decodeTouches(v, touches[:0])
+				waiting[k[0]] += int64(max(1, len(touches))) // or a damaged one would stay for ever
 			}
 			return nil
 		})
@@ -149,8 +155,12 @@ func (w *writeTx) logTouches(touches []store.Touch) error {
 	for i := 0; i < len(touches); {
 		r, n := touches[i].Hash[0], int64(0)
 		since := touches[i].LastUsed.UnixMilli()
-		value := binary.AppendVarint(nil, since)
-		for ; i < len(touches) && touches[i].Hash[0] == r; i++ {
+		end := i + 1
+		for end < len(touches) && touches[end].Hash[0] == r {
+			end++
+		}
+		value := binary.AppendVarint(make([]byte, 0, (end-i+1)*mostTouchBytes), since)
+		for ; i < end; i++ {
 			store.GiveWay(i)
 			if isBound(touches[i].Hash[:]) {
 				value = appendTouch(value, &touches[i], since)
@@ -186,8 +196,8 @@ func appendTouch(out []byte, t *store.Touch, since int64) []byte {
 	return binary.AppendUvarint(out, t.Elsewhere)
 }
 
-// decodeTouches returns the touches of a record, up to where it is damaged.
-func decodeTouches(value []byte) (list []store.Touch) {
+// decodeTouches appends the touches of a record, up to where it is damaged.
+func decodeTouches(value []byte, list []store.Touch) []store.Touch {
 	r := varints{rest: value}
 	since := r.int()
 	for len(r.rest) > 0 {
@@ -223,12 +233,13 @@ func (w *writeTx) settle(r byte) (n int64, err error) {
 		return 0, nil
 	}
 	var keys [][]byte
-	touches := make([]store.Touch, 0, n)
+	touches := slices.Grow(w.log.room, int(n))
 	c := log.Cursor()
 	for k, v := c.Seek([]byte{r}); len(k) > 0 && k[0] == r; k, v = c.Next() {
 		keys = append(keys, bytes.Clone(k))
-		touches = append(touches, decodeTouches(v)...)
+		touches = decodeTouches(v, touches)
 	}
+	w.log.room = touches[:0]
 	store.SortTouches(touches)
 	for i, from := 0, 0; i < len(touches); i++ {
 		store.GiveWay(i)
