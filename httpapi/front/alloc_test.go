@@ -27,14 +27,20 @@ func (*script) Close() error                { return nil }
 
 // TestAllocations holds what a request may cost in allocations.
 func TestAllocations(t *testing.T) {
+	get := request("GET", "/v1/models", "Authorization: Bearer x", "Accept: */*", "User-Agent: test")
+	post := request("POST", "/v1/models", "Authorization: Bearer x", "Content-Type: a/b", "Content-Length: 5", "BODY hello")
 	for name, test := range map[string]struct {
-		text string
-		most float64
+		text    string
+		recycle bool
+		most    float64
 	}{
-		// The request, its URL, its head as a string, the values of its header, and the
-		// header's map of two parts.
-		"without a body": {request("GET", "/v1/models", "Authorization: Bearer x", "Accept: */*", "User-Agent: test"), 6},
-		"with a body":    {request("POST", "/v1/models", "Authorization: Bearer x", "Content-Type: a/b", "Content-Length: 5", "BODY hello"), 7},
+		// The request with its URL and body, its head as a string, the values of its
+		// header, and the header's map of two parts.
+		"without a body": {get, false, 5},
+		"with a body":    {post, false, 5},
+		// The head as a string.
+		"recycled, without a body": {get, true, 1},
+		"recycled, with a body":    {post, true, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := &script{text: []byte(test.text), left: 1 << 30}
@@ -42,6 +48,9 @@ func TestAllocations(t *testing.T) {
 			buf, header := make([]byte, 100), []string{"2"}
 			c.server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				_, _ = r.Body.Read(buf)
+				if test.recycle {
+					w.(interface{ Recycle() }).Recycle()
+				}
 				w.Header()["Content-Length"] = header
 				w.Header()["Date"] = header
 				_, _ = w.Write(buf[:2])

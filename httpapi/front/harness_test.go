@@ -99,8 +99,11 @@ func (s *site) dial(t *testing.T) *net.TCPConn {
 // byNetHTTP reports which of the two serves a request.
 func byNetHTTP(r *http.Request) bool { return r.Context().Value(http.ServerContextKey) != nil }
 
-// parts answers in all the ways that a handler has.
+// parts answers in all the ways that a handler has. It holds no request.
 func parts(w http.ResponseWriter, r *http.Request) {
+	if w, ok := w.(interface{ Recycle() }); ok {
+		w.Recycle()
+	}
 	h := w.Header()
 	h["Content-Type"] = nil // one of the two would guess
 	h["Date"] = []string{"today"}
@@ -162,6 +165,7 @@ func parts(w http.ResponseWriter, r *http.Request) {
 	default:
 		body, err := io.ReadAll(r.Body)
 		_, _ = io.WriteString(w, r.Method+" "+r.RequestURI+" "+r.Host+" "+string(body))
+		_ = r.Header.Write(w)
 		if err != nil {
 			_, _ = io.WriteString(w, " "+err.Error())
 		}
