@@ -137,6 +137,17 @@ func (b UsageBatch) Validate() error {
 	return nil
 }
 
+// Sorted returns a copy of b that shares nothing with it, its touches in the order of
+// their hashes.
+func (b UsageBatch) Sorted() UsageBatch {
+	b = UsageBatch{slices.Clone(b.Touches), slices.Clone(b.Counters)}
+	for i := range b.Touches {
+		b.Touches[i].Addresses = slices.Clone(b.Touches[i].Addresses)
+	}
+	SortTouches(b.Touches)
+	return b
+}
+
 // SortTouches puts touches in the order of their hashes, and leaves those of one key in theirs.
 func SortTouches(list []Touch) {
 	if slices.IsSortedFunc(list, func(a, b Touch) int { return bytes.Compare(a.Hash[:], b.Hash[:]) }) {
@@ -180,11 +191,7 @@ func AddInChunks(ctx context.Context, batch UsageBatch, add func(UsageBatch) err
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	rest := UsageBatch{slices.Clone(batch.Touches), slices.Clone(batch.Counters)}
-	for i := range rest.Touches {
-		rest.Touches[i].Addresses = slices.Clone(rest.Touches[i].Addresses)
-	}
-	SortTouches(rest.Touches)
+	rest := batch.Sorted()
 	for isFirst := true; len(rest.Touches) > 0 || len(rest.Counters) > 0; isFirst = false {
 		n := min(len(rest.Touches), UsageChunk)
 		err := add(UsageBatch{rest.Touches[:n], rest.Counters})

@@ -63,14 +63,8 @@ func newGathering(batch *store.Batch) (*gathering, error) {
 		return nil, fmt.Errorf("%w: %d touches, at most %d", store.ErrInvalid, n, store.UsageChunk)
 	}
 	g := &gathering{batch: store.Batch{
-		Intercepts: slices.Clone(batch.Intercepts), Audit: slices.Clone(batch.Audit),
-		Usage: store.UsageBatch{Touches: slices.Clone(batch.Usage.Touches), Counters: slices.Clone(batch.Usage.Counters)},
+		Intercepts: slices.Clone(batch.Intercepts), Audit: slices.Clone(batch.Audit), Usage: batch.Usage.Sorted(),
 	}}
-	for i := range g.batch.Usage.Touches {
-		t := &g.batch.Usage.Touches[i]
-		t.Addresses = slices.Clone(t.Addresses)
-	}
-	store.SortTouches(g.batch.Usage.Touches)
 	for i, r := range g.batch.Intercepts {
 		value, err := encodeIntercept(r)
 		if err != nil {
