@@ -53,7 +53,7 @@ type conn struct {
 	cancel   context.CancelFunc
 	ctx      context.Context // of all its requests
 	blank    *http.Request   // with what all of them have
-	target   string          // of the last request; "": it has none that can be used again
+	target   string          // of the last request; "", which no request has: it is not kept
 	url      url.URL         // what that says
 	reusable *reusable       // for the next request; nil: others may hold those of the last one
 	answer   answer

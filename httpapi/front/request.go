@@ -78,10 +78,9 @@ func (p *reusable) forget() {
 // locate reads a target into c.url, and reports whether it is one of this server's kind.
 // Most requests of a connection have the same.
 func (c *conn) locate(target []byte) bool {
-	if c.target != "" && string(target) == c.target {
+	if string(target) == c.target {
 		return true
 	}
-	c.target = ""
 	text := string(target)
 	u, err := url.ParseRequestURI(text)
 	if err != nil || u.Host != "" {
