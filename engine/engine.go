@@ -89,16 +89,17 @@ type Engine struct {
 	firstUses  firstUses
 	sharing    *sharing.Watch
 
-	cache    *bindcache.Cache
-	flights  *flights
-	recorder *record.Recorder
-	usage    *usage
-	unnamed  *clientip.UnnamedProxy
-	events   *event.Bus
-	watcher  Watcher
-	onShut   func(ctx context.Context, hash store.KeyHash)     // may be nil
-	onMoved  func(ctx context.Context, from, to store.KeyHash) // likewise
-	older    olderHashes
+	cache        *bindcache.Cache
+	cacheEntries int // about how many that has room for
+	flights      *flights
+	recorder     *record.Recorder
+	usage        *usage
+	unnamed      *clientip.UnnamedProxy
+	events       *event.Bus
+	watcher      Watcher
+	onShut       func(ctx context.Context, hash store.KeyHash)     // may be nil
+	onMoved      func(ctx context.Context, from, to store.KeyHash) // likewise
+	older        olderHashes
 
 	rankings    rankings
 	oldRankings map[string]storedRanking // of the goroutine that writes usage
@@ -171,7 +172,7 @@ func New(opts Options) (*Engine, error) {
 		cache: cache, flights: newFlights(), usage: new(usage),
 		unnamed: new(clientip.UnnamedProxy), events: event.NewBus(opts.Now), watcher: opts.Watcher, onShut: opts.OnShut, onMoved: opts.OnMoved,
 		node:   Node{Name: opts.NodeName, Version: opts.Version, Started: store.StoredTime(start)},
-		nodeID: opts.NodeID, authority: opts.Authority,
+		nodeID: opts.NodeID, authority: opts.Authority, cacheEntries: opts.CacheEntries,
 		leadership: opts.Leadership, allTold: opts.AllTold,
 		storeHealth: newStoreHealth(start), housekeeping: make(chan struct{}, 1), replays: make(chan struct{}, 1),
 		jobs: make(chan job), stop: make(chan struct{}),
@@ -225,6 +226,7 @@ func (e *Engine) start() {
 	writing, cancel := context.WithCancel(context.Background())
 	e.cancel = cancel
 	e.stopped.Go(func() { e.runWriter(writing) })
+	e.stopped.Go(e.warmCache)
 	e.stopped.Go(e.keepHouse)
 	e.stopped.Go(func() { e.every(endEvery, func() { e.endWhatIsOver(writing) }) })
 	e.stopped.Go(func() { e.runMover(writing) })

@@ -26,3 +26,9 @@ func (fs *flights) count() (n int) {
 func (e *Engine) ArchiveChunk(ctx context.Context, hashes []store.KeyHash, since time.Time) (int, error) {
 	return e.archiveChunk(ctx, hashes, since)
 }
+
+// ReadAhead reads all bindings into the cache, if it has room for all of them.
+func (e *Engine) ReadAhead(ctx context.Context) error { return e.readAhead(ctx) }
+
+// ForgetBindings empties the cache.
+func (e *Engine) ForgetBindings() { e.cache.DropAll() }

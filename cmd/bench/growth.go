@@ -23,11 +23,11 @@ var growth = measurement{
 	how: text{
 		"A data file for each size, with all bindings used once. The start is from the exec of the binary to the end of the first proxied answer, with the file in the page cache; memory after the start is " +
 			"Sentinel's own (RssAnon). Then one connection sends requests one after the other: 5,000 with one key (a hit, answered from the cache), 1,000 with one key after the other " +
-			"that has not been used since the start (a miss, which reads the file), and 500 with a new key each (a first use, durable before it is answered); the figures are the medians of the whole request, with the " +
+			"that has not been used since the start (a miss, which reads the file; up to 150,000 bindings, the cache has read all of them at the start), and 500 with a new key each (a first use, durable before it is answered); the figures are the medians of the whole request, with the " +
 			"forwarding and the downstream's answer. Memory after the load is Sentinel's own after 64 connections have sent 100,000 requests with keys chosen at random. At the largest size, Sentinel is then started again " +
 			"with `GOMEMLIMIT=512MiB`, and gets 200,000 such requests.",
 		"每个规模各有一个数据文件，其中所有绑定都使用过一次。启动时间从执行二进制算到第一个代理应答收完，文件在页缓存中；启动后内存为 Sentinel 自身的内存（RssAnon）。" +
-			"随后一个连接依次发送请求：同一密钥 5,000 个（命中，由缓存回答）；启动后未用过的密钥依次 1,000 个（未命中，要读文件）；每个都是新密钥的 500 个（首次使用，落盘后才应答）；" +
+			"随后一个连接依次发送请求：同一密钥 5,000 个（命中，由缓存回答）；启动后未用过的密钥依次 1,000 个（未命中，要读文件；不超过 150,000 条绑定时，缓存在启动时已全部读入）；每个都是新密钥的 500 个（首次使用，落盘后才应答）；" +
 			"数值为整个请求（含转发与下游应答）的中位数。负载后内存为 64 个连接用随机密钥发送 100,000 个请求之后 Sentinel 自身的内存。在最大规模下，Sentinel 再以 `GOMEMLIMIT=512MiB` 启动，" +
 			"并接收 200,000 个这样的请求。",
 	},

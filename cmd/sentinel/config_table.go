@@ -95,8 +95,8 @@ var serverSettings = []*setting{
 		name: "SENTINEL_CACHE_ENTRIES", group: serverGroup, def: "150000", example: "1000000",
 		value: into(integers(1, math.MaxInt32), func(c *Config) *int { return &c.CacheEntries }),
 		help: text{
-			"How many bindings are kept in memory; some 250 bytes each.",
-			"内存中保留的绑定数量，每个约 250 字节。",
+			"How many bindings are kept in memory; some 250 bytes each. If there are no more, all of them are read at the start.",
+			"内存中保留的绑定数量，每个约 250 字节。绑定总数不超过它时，启动时全部读入。",
 		},
 	},
 }

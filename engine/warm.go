@@ -1,0 +1,47 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/key-ip-sentinel/sentinel/store"
+)
+
+// warmCache reads the bindings into the cache at the start, so that the first request
+// of each key need not wait for the store.
+func (e *Engine) warmCache() {
+	if err := e.readAhead(e.life); err != nil && !errors.Is(err, context.Canceled) {
+		e.logger.Warn("bindings are read when they are needed: reading them ahead failed", "error", err)
+	}
+}
+
+// readAhead reads all bindings into the cache, or none if it has no room for all of them:
+// which ones are in use, only the requests tell.
+func (e *Engine) readAhead(ctx context.Context) error {
+	n, err := e.store.CountBindings(ctx)
+	if err != nil {
+		return fmt.Errorf("count bindings: %w", err)
+	}
+	if n > e.cacheEntries {
+		return nil
+	}
+	var after store.KeyHash
+	for {
+		page, err := e.store.ListBindings(ctx, after, store.MaxPage)
+		if err != nil {
+			return fmt.Errorf("list bindings: %w", err)
+		}
+		for i := range page {
+			store.GiveWay(i)
+			// Read anew, as the cache wants it: the page may be older than a change.
+			if _, err := e.cache.Get(ctx, page[i].Hash); err != nil {
+				return err
+			}
+		}
+		if len(page) < store.MaxPage {
+			return nil
+		}
+		after = page[len(page)-1].Hash
+	}
+}
