@@ -17,8 +17,6 @@ var errUnasked = errors.New("downstream switched protocols unasked")
 // that answers are understood as net/http understands them, and then the
 // connection is not used again: RFC 9112 section 11.1 tells why.
 func (c *Call) readHead(pc *conn) error {
-	pc.read.Limit = MaxHeadBytes
-	defer func() { pc.read.Limit = -1 }()
 	if c.Answer.Header == nil {
 		c.Answer.Header = make(http.Header)
 	}

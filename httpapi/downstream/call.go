@@ -36,6 +36,10 @@ type Call struct {
 	// filled, and otherwise made.
 	Answer http.Response
 
+	head      []byte  // of the request, and what goes out with it
+	headBuf   *[]byte // where that lies; nil: it is given back
+	sentWhole func()  // made once
+
 	form       bodyForm // of the answer
 	left       int64    // of a body of known length
 	chunks     chunks
@@ -172,6 +176,8 @@ func (c *Call) exchange(pc *conn) error {
 }
 
 func (c *Call) ask(pc *conn) error {
+	pc.read.Limit = MaxHeadBytes
+	defer func() { pc.read.Limit = -1 }()
 	if err := c.send(pc); err != nil {
 		return fmt.Errorf("send request: %w", err)
 	}

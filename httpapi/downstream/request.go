@@ -24,30 +24,43 @@ const (
 // heads lends buffers to write heads to.
 var heads = sync.Pool{New: func() any { b := make([]byte, 0, headBufferBytes); return &b }}
 
-func returnHead(buf *[]byte, used []byte) {
-	if cap(used) <= maxHeadBufferBytes {
-		*buf = used[:0]
-		heads.Put(buf)
+// returnHead gives back the buffer of a request that is out: its answer may be long in
+// coming.
+func (c *Call) returnHead() {
+	if c.headBuf != nil && cap(c.head) <= maxHeadBufferBytes {
+		*c.headBuf = c.head[:0]
+		heads.Put(c.headBuf)
 	}
+	c.head, c.headBuf = nil, nil
 }
 
-// send sends the request. A body that is there goes out with the head; what is not
-// goes out on a goroutine of its own, since the answer may begin before it ends.
+// send sends the request. A body that is there goes out with the head, and if that is
+// all, the answer is waited for, too; what is not there goes out on a goroutine of its
+// own, since the answer may begin before it ends.
 func (c *Call) send(pc *conn) error {
-	buf, _ := heads.Get().(*[]byte)
-	head, err := c.appendHead((*buf)[:0])
-	defer func() { returnHead(buf, head) }()
-	if err != nil {
+	c.headBuf, _ = heads.Get().(*[]byte)
+	defer c.returnHead()
+	var err error
+	if c.head, err = c.appendHead((*c.headBuf)[:0]); err != nil {
 		return err
 	}
 	whole, n := c.Body == nil, 0
 	if c.Body != nil && c.Length > 0 {
-		if n, whole, err = c.firstPiece(head[len(head):cap(head)]); err != nil {
+		if n, whole, err = c.firstPiece(c.head[len(c.head):cap(c.head)]); err != nil {
 			return err
 		}
-		head = head[:len(head)+n]
+		c.head = c.head[:len(c.head)+n]
 	}
-	_, err = pc.net.Write(head)
+	out := c.head
+	if whole {
+		if c.sentWhole == nil {
+			c.sentWhole = func() { c.gone.Store(true); c.returnHead() }
+		}
+		out = out[pc.read.Ask(out, c.sentWhole):]
+	}
+	if len(out) > 0 {
+		_, err = pc.net.Write(out)
+	}
 	if c.Body == nil || whole && err == nil {
 		c.gone.Store(true)
 		return err

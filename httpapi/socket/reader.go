@@ -44,6 +44,7 @@ type Reader struct {
 	begin  int    // of what has not been taken
 	end    int    // of what has been read
 	filled bool   // the last read filled the buffer: much is coming
+	failed error  // for the next Fill to tell
 	sys    system
 }
 
@@ -62,6 +63,10 @@ func (r *Reader) Discard(n int) { r.begin += n }
 
 // Fill reads more, behind what there is, at least one byte unless there is an error.
 func (r *Reader) Fill() error {
+	if err := r.failed; err != nil {
+		r.failed = nil
+		return err
+	}
 	if r.begin == r.end {
 		r.Release()
 		return r.fillEmpty()

@@ -16,4 +16,7 @@ func (*Reader) IsQuiet() bool { return false }
 // AwaitEnd reports false at once: nobody can tell.
 func (*Reader) AwaitEnd() bool { return false }
 
+// Ask does nothing.
+func (*Reader) Ask([]byte, func()) int { return 0 }
+
 func (r *Reader) fillEmpty() error { return r.fillHolding() }

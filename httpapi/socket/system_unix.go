@@ -3,7 +3,6 @@
 package socket
 
 import (
-	"errors"
 	"io"
 	"net"
 	"syscall"
@@ -25,6 +24,11 @@ type system struct {
 
 	read func(fd uintptr) bool
 	err  error
+
+	ask   func(fd uintptr) bool
+	out   []byte // for ask to write
+	wrote int    // of it
+	sent  func() // to be called when it has; nil: it was
 }
 
 func (s *system) init(r *Reader) {
@@ -43,16 +47,35 @@ func (s *system) init(r *Reader) {
 	s.raw, s.whole = raw, inner == r.conn
 	s.peek = func(fd uintptr) { s.n, s.seen = peek(int(fd), s.one[:]) }
 	s.read = func(fd uintptr) bool { return s.tryRead(int(fd), r) }
+	s.ask = func(fd uintptr) bool {
+		sent := s.sent
+		if sent == nil {
+			return s.tryRead(int(fd), r)
+		}
+		if s.wrote = tryWrite(int(fd), s.out); s.wrote < len(s.out) {
+			return true
+		}
+		s.out, s.sent = nil, nil
+		sent()
+		return false
+	}
 }
 
 // peek looks at what the other side has sent, without waiting.
 func peek(fd int, buf []byte) (n int, err error) {
 	for {
 		n, _, err = syscall.Recvfrom(fd, buf, syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		if !errors.Is(err, syscall.EINTR) {
+		if number(err) != syscall.EINTR {
 			return n, err
 		}
 	}
+}
+
+// number returns the number of an error of a system call; 0: there is none. It costs
+// nothing: most reads find out first that they have to wait.
+func number(err error) syscall.Errno {
+	n, _ := err.(syscall.Errno) //nolint:errorlint // as it comes from the call: nothing has wrapped it
+	return n
 }
 
 // tryRead reads into the reader, and reports whether there is no need to wait.
@@ -61,15 +84,44 @@ func (s *system) tryRead(fd int, r *Reader) bool {
 	buf := r.buf[:r.allowed(len(r.buf))]
 	for {
 		s.n, s.err = syscall.Read(fd, buf)
-		if !errors.Is(s.err, syscall.EINTR) {
+		if number(s.err) != syscall.EINTR {
 			break
 		}
 	}
-	if errors.Is(s.err, syscall.EAGAIN) {
+	if number(s.err) == syscall.EAGAIN {
 		r.Release()
 		return false
 	}
 	return true
+}
+
+// tryWrite writes what there is room for, and returns how much that was.
+func tryWrite(fd int, out []byte) int {
+	for {
+		n, err := syscall.Write(fd, out)
+		if number(err) != syscall.EINTR {
+			return max(n, 0)
+		}
+	}
+}
+
+// Ask writes out to the connection and waits for what comes back, as an empty reader
+// is filled. Whoever writes and then fills looks whether it is there already, which it
+// never is, before he waits; Ask does not. It returns how much it has written, and calls
+// sent as soon as that is all: out is the caller's again then. If it is less, nothing was
+// read, and the rest is for the caller to write, who then also hears why; if it is all,
+// the next Fill tells what went wrong behind it.
+func (r *Reader) Ask(out []byte, sent func()) (n int) {
+	if !r.sys.whole || r.Limit == 0 {
+		return 0
+	}
+	r.sys.out, r.sys.wrote, r.sys.sent = out, 0, sent
+	err := r.sys.raw.Read(r.sys.ask)
+	r.sys.out, r.sys.sent = nil, nil
+	if n = r.sys.wrote; n == len(out) {
+		r.failed = r.waited(err)
+	}
+	return n
 }
 
 // IsQuiet reports whether the other side has neither sent anything that was not
@@ -79,7 +131,7 @@ func (r *Reader) IsQuiet() bool {
 		return false
 	}
 	err := r.sys.raw.Control(r.sys.peek)
-	return err == nil && errors.Is(r.sys.seen, syscall.EAGAIN)
+	return err == nil && number(r.sys.seen) == syscall.EAGAIN
 }
 
 // AwaitEnd waits until the other side closes, and reports whether it has. It
@@ -92,7 +144,7 @@ func (r *Reader) AwaitEnd() (ended bool) {
 	var one [1]byte
 	err := r.sys.raw.Read(func(fd uintptr) bool {
 		n, err := peek(int(fd), one[:])
-		if errors.Is(err, syscall.EAGAIN) {
+		if number(err) == syscall.EAGAIN {
 			return false
 		}
 		ended = n <= 0
@@ -110,7 +162,11 @@ func (r *Reader) fillEmpty() error {
 	case !r.sys.whole:
 		return r.fillHolding()
 	}
-	err := r.sys.raw.Read(r.sys.read)
+	return r.waited(r.sys.raw.Read(r.sys.read))
+}
+
+// waited takes in what has been read, if there was no error.
+func (r *Reader) waited(err error) error {
 	if err == nil {
 		err = r.sys.err
 	}
