@@ -90,7 +90,8 @@ type Engine struct {
 	sharing    *sharing.Watch
 
 	cache        *bindcache.Cache
-	cacheEntries int // about how many that has room for
+	cacheEntries int           // about how many that has room for
+	warmed       chan struct{} // closed when it has been filled at the start
 	flights      *flights
 	recorder     *record.Recorder
 	usage        *usage
@@ -175,7 +176,7 @@ func New(opts Options) (*Engine, error) {
 		nodeID: opts.NodeID, authority: opts.Authority, cacheEntries: opts.CacheEntries,
 		leadership: opts.Leadership, allTold: opts.AllTold,
 		storeHealth: newStoreHealth(start), housekeeping: make(chan struct{}, 1), replays: make(chan struct{}, 1),
-		jobs: make(chan job), stop: make(chan struct{}),
+		jobs: make(chan job), stop: make(chan struct{}), warmed: make(chan struct{}),
 		idPrefix: strings.ToLower(rand.Text()[:8]) + "-",
 	}
 	e.firstUses.init(opts.Gateways)

@@ -8,9 +8,14 @@ import (
 	"github.com/key-ip-sentinel/sentinel/store"
 )
 
+// Warmed is closed when the bindings that are read ahead of their first requests have
+// been read.
+func (e *Engine) Warmed() <-chan struct{} { return e.warmed }
+
 // warmCache reads the bindings into the cache at the start, so that the first request
 // of each key need not wait for the store.
 func (e *Engine) warmCache() {
+	defer close(e.warmed)
 	if err := e.readAhead(e.life); err != nil && !errors.Is(err, context.Canceled) {
 		e.logger.Warn("bindings are read when they are needed: reading them ahead failed", "error", err)
 	}

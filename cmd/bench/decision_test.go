@@ -124,10 +124,14 @@ func newDecider(s *bolt.Store, cached int) (*engine.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	return engine.New(engine.Options{
+	e, err := engine.New(engine.Options{
 		Store: s, Resolver: resolver, Credentials: keys, Policy: engine.DefaultPolicy(),
 		Logger: slog.New(slog.DiscardHandler), CacheEntries: cached,
 	})
+	if err == nil {
+		<-e.Warmed()
+	}
+	return e, err
 }
 
 // randomKeys are the Authorization headers of keys chosen at random of so many.
