@@ -40,7 +40,7 @@ func (e *Engine) readAhead(ctx context.Context) error {
 		for i := range page {
 			store.GiveWay(i)
 			// Read anew, as the cache wants it: the page may be older than a change.
-			if _, err := e.cache.Get(ctx, page[i].Hash); err != nil {
+			if err := e.cache.ReadAhead(ctx, page[i].Hash); err != nil {
 				return err
 			}
 		}

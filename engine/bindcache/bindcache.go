@@ -122,11 +122,17 @@ func (c *Cache) Get(ctx context.Context, hash store.KeyHash) (*Entry, error) {
 	s := c.stripe(hash)
 	if e, ok := c.entries.Get(slot(hash)); ok && e.Hash == hash {
 		if s.believes(e) {
-			c.promote(s, e)
-			return e, nil
+			return c.promote(s, e), nil
 		}
 	}
-	return c.fill(ctx, s, hash)
+	return c.fill(ctx, s, hash, false)
+}
+
+// ReadAhead reads the binding of a key into the cache before anybody asks for it. An
+// error is the store's.
+func (c *Cache) ReadAhead(ctx context.Context, hash store.KeyHash) error {
+	_, err := c.fill(ctx, c.stripe(hash), hash, true)
+	return err
 }
 
 // places is where the table may have a key.
@@ -152,24 +158,32 @@ func (c *Cache) putLocked(e *Entry) {
 }
 
 // promote puts an entry that ristretto had into the table, unless the key is being
-// filled or changed just now. It asks ristretto again: a change since may have come
-// and its mark gone, and then ristretto has lost the entry too.
-func (c *Cache) promote(s *stripe, e *Entry) {
+// filled or changed just now, and returns the one to use. It asks ristretto again: a
+// change since may have come and its mark gone, and then ristretto has lost the entry
+// too.
+func (c *Cache) promote(s *stripe, e *Entry) *Entry {
 	if !s.mu.TryLock() {
-		return
+		return e
 	}
 	defer s.mu.Unlock()
 	s.marksMu.Lock()
 	defer s.marksMu.Unlock()
-	if there, ok := c.entries.Get(slot(e.Hash)); ok && there == e && s.believesLocked(e) {
-		c.putLocked(e)
+	if there, ok := c.entries.Get(slot(e.Hash)); !ok || there != e || !s.believesLocked(e) {
+		return e
 	}
+	if !e.ahead {
+		c.putLocked(e)
+		return e
+	}
+	used := e.renewed()
+	c.keepLocked(used)
+	return used
 }
 
 // fillAttempts is how often a key is read anew that others change meanwhile.
 const fillAttempts = 3
 
-func (c *Cache) fill(ctx context.Context, s *stripe, hash store.KeyHash) (*Entry, error) {
+func (c *Cache) fill(ctx context.Context, s *stripe, hash store.KeyHash, ahead bool) (*Entry, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	// Another request may have filled it while this one waited for the lock.
@@ -189,7 +203,7 @@ func (c *Cache) fill(ctx context.Context, s *stripe, hash store.KeyHash) (*Entry
 		if err != nil {
 			return nil, err
 		}
-		e.seq = seq
+		e.seq, e.ahead = seq, ahead
 		// What is not put is right all the same: it was read after this Get began.
 		if c.put(s, e) || attempt == fillAttempts {
 			return e, nil
@@ -209,7 +223,9 @@ func (c *Cache) put(s *stripe, e *Entry) bool {
 }
 
 func (c *Cache) keepLocked(e *Entry) {
-	c.putLocked(e)
+	if !e.ahead {
+		c.putLocked(e)
+	}
 	c.entries.Set(slot(e.Hash), e, 1)
 }
 

@@ -205,6 +205,14 @@ func TestABanIsNeverTakenBackByFills(t *testing.T) {
 			}
 		})
 	}
+	wg.Go(func() {
+		for i := uint64(0); i < fills/10 && !done.Load(); i++ {
+			if err := c.ReadAhead(t.Context(), hashOf(i%keys)); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
 	for i := range uint64(bans) {
 		n := i % keys
 		for _, status := range []store.Status{store.StatusBanned, store.StatusActive} {
@@ -299,20 +307,69 @@ func TestTheOneAddressOfARuleIsTheLastOne(t *testing.T) {
 // TestLatePromotion: a reader has found an entry, and comes to promote it only
 // after a change of the key has come and its mark has gone.
 func TestLatePromotion(t *testing.T) {
+	for name, fill := range map[string]func(c *Cache) error{
+		"of a key that was asked for": func(c *Cache) error { _, err := c.Get(t.Context(), hashOf(1)); return err },
+		"of one that was read ahead":  func(c *Cache) error { return c.ReadAhead(t.Context(), hashOf(1)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			rows := new(table)
+			rows.put(bound(1, "192.0.2.1/32"))
+			c := newCache(t, rows, 100)
+			if err := fill(c); err != nil {
+				t.Fatal(err)
+			}
+			c.entries.Wait()
+			old, ok := c.entries.Get(slot(hashOf(1)))
+			if !ok {
+				t.Fatal("the key is not in the cache")
+			}
+			banned := bound(1, "192.0.2.1/32")
+			banned.Status = store.StatusBanned
+			if err := c.Change(hashOf(1), func() error { rows.put(banned); return nil }); err != nil {
+				t.Fatal(err)
+			}
+			c.sweepOnce()
+			c.promote(c.stripe(hashOf(1)), old)
+			if e := mustGet(t, c, hashOf(1)); !e.Banned {
+				t.Error("a key that was banned is served from before")
+			}
+		})
+	}
+}
+
+// TestReadAhead: the first Get reads nothing, and what it returns is what all later ones
+// do, apart from what lies among the keys that nobody asks for.
+func TestReadAhead(t *testing.T) {
 	rows := new(table)
 	rows.put(bound(1, "192.0.2.1/32"))
 	c := newCache(t, rows, 100)
-	old := mustGet(t, c, hashOf(1))
-	c.entries.Wait()
-	banned := bound(1, "192.0.2.1/32")
-	banned.Status = store.StatusBanned
-	if err := c.Change(hashOf(1), func() error { rows.put(banned); return nil }); err != nil {
-		t.Fatal(err)
+	for _, n := range []uint64{1, 2} { // there is no second one
+		if err := c.ReadAhead(t.Context(), hashOf(n)); err != nil {
+			t.Fatal(err)
+		}
 	}
-	c.sweepOnce()
-	c.promote(c.stripe(hashOf(1)), old)
-	if e := mustGet(t, c, hashOf(1)); !e.Banned {
-		t.Error("a key that was banned is served from before")
+	c.entries.Wait()
+	ahead, ok := c.entries.Get(slot(hashOf(1)))
+	if !ok {
+		t.Fatal("the key is not in the cache")
+	}
+	before := rows.reads.Load()
+	first := mustGet(t, c, hashOf(1))
+	c.entries.Wait()
+	if first == ahead || !first.Covers(netip.MustParseAddr("192.0.2.1")) {
+		t.Errorf("got %+v", first)
+	}
+	for range 3 {
+		if e := mustGet(t, c, hashOf(1)); e != first {
+			t.Error("a later Get returns another entry than the first")
+		}
+	}
+	if n := rows.reads.Load() - before; n != 0 {
+		t.Errorf("%d bindings were read", n)
+	}
+	rows.err = errors.New("medium is broken")
+	if err := c.ReadAhead(t.Context(), hashOf(2)); !errors.Is(err, rows.err) {
+		t.Errorf("got %v, want that of the store", err)
 	}
 }
 

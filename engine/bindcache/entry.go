@@ -20,6 +20,7 @@ type Entry struct {
 	Banned bool
 
 	all     bool
+	ahead   bool // nobody has asked for it yet
 	single  netip.Prefix
 	several *several // not nil if the rule is neither of these
 
@@ -72,6 +73,13 @@ func (c *Cache) NewEntry(b store.Binding) (*Entry, error) {
 		}
 	}
 	return e, nil
+}
+
+// renewed returns an entry that somebody asks for at last, of one that was read ahead:
+// those in use lie together in memory then, and not scattered among the others, where
+// each would be on a page of its own, and a hit would take half as long again.
+func (e *Entry) renewed() *Entry {
+	return &Entry{Hash: e.Hash, Banned: e.Banned, all: e.all, single: e.single, several: e.several, seq: e.seq}
 }
 
 // Covers reports whether the rule lets the key be used from an address. A rule
