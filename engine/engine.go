@@ -89,18 +89,17 @@ type Engine struct {
 	firstUses  firstUses
 	sharing    *sharing.Watch
 
-	cache        *bindcache.Cache
-	cacheEntries int           // about how many that has room for
-	warmed       chan struct{} // closed when it has been filled at the start
-	flights      *flights
-	recorder     *record.Recorder
-	usage        *usage
-	unnamed      *clientip.UnnamedProxy
-	events       *event.Bus
-	watcher      Watcher
-	onShut       func(ctx context.Context, hash store.KeyHash)     // may be nil
-	onMoved      func(ctx context.Context, from, to store.KeyHash) // likewise
-	older        olderHashes
+	cache         *bindcache.Cache
+	readAheadDone chan struct{} // closed when the cache has been filled at the start
+	flights       *flights
+	recorder      *record.Recorder
+	usage         *usage
+	unnamed       *clientip.UnnamedProxy
+	events        *event.Bus
+	watcher       Watcher
+	onShut        func(ctx context.Context, hash store.KeyHash)     // may be nil
+	onMoved       func(ctx context.Context, from, to store.KeyHash) // likewise
+	older         olderHashes
 
 	rankings    rankings
 	oldRankings map[string]storedRanking // of the goroutine that writes usage
@@ -173,10 +172,10 @@ func New(opts Options) (*Engine, error) {
 		cache: cache, flights: newFlights(), usage: new(usage),
 		unnamed: new(clientip.UnnamedProxy), events: event.NewBus(opts.Now), watcher: opts.Watcher, onShut: opts.OnShut, onMoved: opts.OnMoved,
 		node:   Node{Name: opts.NodeName, Version: opts.Version, Started: store.StoredTime(start)},
-		nodeID: opts.NodeID, authority: opts.Authority, cacheEntries: opts.CacheEntries,
+		nodeID: opts.NodeID, authority: opts.Authority,
 		leadership: opts.Leadership, allTold: opts.AllTold,
 		storeHealth: newStoreHealth(start), housekeeping: make(chan struct{}, 1), replays: make(chan struct{}, 1),
-		jobs: make(chan job), stop: make(chan struct{}), warmed: make(chan struct{}),
+		jobs: make(chan job), stop: make(chan struct{}), readAheadDone: make(chan struct{}),
 		idPrefix: strings.ToLower(rand.Text()[:8]) + "-",
 	}
 	e.firstUses.init(opts.Gateways)
@@ -227,7 +226,7 @@ func (e *Engine) start() {
 	writing, cancel := context.WithCancel(context.Background())
 	e.cancel = cancel
 	e.stopped.Go(func() { e.runWriter(writing) })
-	e.stopped.Go(e.warmCache)
+	e.stopped.Go(e.runReadAhead)
 	e.stopped.Go(e.keepHouse)
 	e.stopped.Go(func() { e.every(endEvery, func() { e.endWhatIsOver(writing) }) })
 	e.stopped.Go(func() { e.runMover(writing) })

@@ -146,18 +146,17 @@ func (c *hashCounter) origin(b store.Binding) credential.Origin {
 }
 
 func (c *hashCounter) countBindings(ctx context.Context, s store.Bindings) error {
-	for after := (store.KeyHash{}); ; {
-		list, err := s.ListBindings(ctx, after, store.MaxPage)
-		if err != nil || len(list) == 0 {
+	for page, err := range store.BindingPages(ctx, s) {
+		if err != nil {
 			return err
 		}
-		for _, b := range list {
+		for _, b := range page {
 			if n := c.left.of(c.origin(b)); n != nil {
 				*n++
 			}
 		}
-		after = list[len(list)-1].Hash
 	}
+	return nil
 }
 
 func (c *hashCounter) countArchive(ctx context.Context, s store.Archive) error {

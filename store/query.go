@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"context"
+	"iter"
 	"net/netip"
 	"slices"
 	"strings"
@@ -49,6 +50,26 @@ const (
 	DefaultPage = 50
 	MaxPage     = 1000
 )
+
+// BindingPages yields all bindings in the order of their hashes, up to MaxPage at a time.
+// An error is the last that it yields.
+func BindingPages(ctx context.Context, from interface {
+	ListBindings(ctx context.Context, after KeyHash, limit int) ([]Binding, error)
+}) iter.Seq2[[]Binding, error] {
+	return func(yield func([]Binding, error) bool) {
+		for after := (KeyHash{}); ; {
+			page, err := from.ListBindings(ctx, after, MaxPage)
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			if len(page) == 0 || !yield(page, nil) {
+				return
+			}
+			after = page[len(page)-1].Hash
+		}
+	}
+}
 
 // BindingPage is one page of bindings.
 type BindingPage struct {

@@ -129,7 +129,7 @@ func newDecider(s *bolt.Store, cached int) (*engine.Engine, error) {
 		Logger: slog.New(slog.DiscardHandler), CacheEntries: cached,
 	})
 	if err == nil {
-		<-e.Warmed()
+		<-e.ReadAheadDone()
 	}
 	return e, err
 }

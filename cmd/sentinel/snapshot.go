@@ -56,19 +56,12 @@ func examine(ctx context.Context, s store.Store, secrets engine.Secrets, tell fu
 	if err != nil {
 		return snapshot{}, err
 	}
-	var (
-		after store.KeyHash
-		done  int
-	)
-	for {
-		page, err := s.ListBindings(ctx, after, store.MaxPage)
+	done := 0
+	for page, err := range store.BindingPages(ctx, s) {
 		if err != nil {
 			return snapshot{}, err
 		}
-		if len(page) == 0 {
-			break
-		}
-		after, done = page[len(page)-1].Hash, done+len(page)
+		done += len(page)
 		tell(done, total)
 	}
 	if done != total {

@@ -109,6 +109,9 @@ func New(reader Reader, networks Networks, entries int) (*Cache, error) {
 	return c, nil
 }
 
+// Capacity is about how many entries there is room for.
+func (c *Cache) Capacity() int { return int(c.entries.MaxCost()) }
+
 // Get returns the entry of a key, or nil if the key has no binding. An error
 // is the store's. A hit allocates nothing and takes no lock.
 func (c *Cache) Get(ctx context.Context, hash store.KeyHash) (*Entry, error) {

@@ -97,9 +97,8 @@ func (r *run) allUses(ctx context.Context) error {
 	if r.chosen != nil {
 		return r.chosenUses(ctx)
 	}
-	for after := (store.KeyHash{}); ; {
-		page, err := r.store.ListBindings(ctx, after, store.MaxPage)
-		if err != nil || len(page) == 0 {
+	for page, err := range store.BindingPages(ctx, r.store) {
+		if err != nil {
 			return err
 		}
 		for _, b := range page {
@@ -107,8 +106,8 @@ func (r *run) allUses(ctx context.Context) error {
 				return err
 			}
 		}
-		after = page[len(page)-1].Hash
 	}
+	return nil
 }
 
 func (r *run) chosenUses(ctx context.Context) error {

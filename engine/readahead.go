@@ -8,14 +8,14 @@ import (
 	"github.com/key-ip-sentinel/sentinel/store"
 )
 
-// Warmed is closed when the bindings that are read ahead of their first requests have
-// been read.
-func (e *Engine) Warmed() <-chan struct{} { return e.warmed }
+// ReadAheadDone is closed when the bindings that are read ahead of their first requests
+// have been read.
+func (e *Engine) ReadAheadDone() <-chan struct{} { return e.readAheadDone }
 
-// warmCache reads the bindings into the cache at the start, so that the first request
+// runReadAhead reads the bindings into the cache at the start, so that the first request
 // of each key need not wait for the store.
-func (e *Engine) warmCache() {
-	defer close(e.warmed)
+func (e *Engine) runReadAhead() {
+	defer close(e.readAheadDone)
 	if err := e.readAhead(e.life); err != nil && !errors.Is(err, context.Canceled) {
 		e.logger.Warn("bindings are read when they are needed: reading them ahead failed", "error", err)
 	}
@@ -28,12 +28,10 @@ func (e *Engine) readAhead(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("count bindings: %w", err)
 	}
-	if n > e.cacheEntries {
+	if n > e.cache.Capacity() {
 		return nil
 	}
-	var after store.KeyHash
-	for {
-		page, err := e.store.ListBindings(ctx, after, store.MaxPage)
+	for page, err := range store.BindingPages(ctx, e.store) {
 		if err != nil {
 			return fmt.Errorf("list bindings: %w", err)
 		}
@@ -44,9 +42,6 @@ func (e *Engine) readAhead(ctx context.Context) error {
 				return err
 			}
 		}
-		if len(page) < store.MaxPage {
-			return nil
-		}
-		after = page[len(page)-1].Hash
 	}
+	return nil
 }
