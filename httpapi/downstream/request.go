@@ -56,12 +56,11 @@ func (c *Call) send(pc *conn) error {
 		if c.sentWhole == nil {
 			c.sentWhole = func() { c.gone.Store(true); c.returnHead() }
 		}
-		out = out[pc.read.Ask(out, c.sentWhole):]
+		if out = out[pc.read.Ask(out, c.sentWhole):]; len(out) == 0 {
+			return nil
+		}
 	}
-	if len(out) > 0 {
-		_, err = pc.net.Write(out)
-	}
-	if c.Body == nil || whole && err == nil {
+	if _, err = pc.net.Write(out); c.Body == nil || whole && err == nil {
 		c.gone.Store(true)
 		return err
 	}
