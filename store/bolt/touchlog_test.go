@@ -205,7 +205,9 @@ func TestListsTellWhatIsLogged(t *testing.T) {
 	if _, err := s.ImportBindings(t.Context(), slices.Values(bindings)); err != nil {
 		t.Fatal(err)
 	}
-	addAll(t, s, touches)
+	addAll(t, s, touches[:1])
+	s.log.turned = time.Now().Add(time.Hour) // so that none is settled for its age, however slow this machine is
+	addAll(t, s, touches[1:])
 	if s.log.total.Load() != keys {
 		t.Fatalf("%d touches wait, want %d", s.log.total.Load(), keys)
 	}
