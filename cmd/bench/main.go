@@ -155,22 +155,40 @@ func runBench(ctx context.Context, o options, stdout, stderr io.Writer) error {
 	for _, m := range o.chosen {
 		_, _ = fmt.Fprintf(stderr, "measuring %s\n", m.name)
 		start := time.Now()
-		found, err := m.run(ctx, b)
-		if err == nil {
-			_, err = json.Marshal(found) // a figure that is no number must not lose those of the others
-		}
+		s, err := b.measure(ctx, m)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", m.name, err))
 			continue
 		}
-		sections = append(sections, section{Name: m.name, Date: start.UTC().Truncate(time.Second), Machine: machine, Outcome: found})
-		_, _ = fmt.Fprintf(stderr, "measured %s in %.1f s\n", m.name, time.Since(start).Seconds())
+		s.Machine = machine
+		sections = append(sections, s)
+		_, _ = fmt.Fprintf(stderr, "measured %s in %.1f s; the host gave %.1f %% of the processor time wanted to others\n",
+			m.name, time.Since(start).Seconds(), s.Stolen*100)
 	}
 	errs = append(errs, printTable(stdout, sections))
 	if o.page != "" && len(sections) > 0 {
 		errs = append(errs, book{o.page}.add(sections))
 	}
 	return errors.Join(errs...)
+}
+
+// measure does one measurement.
+func (b *bench) measure(ctx context.Context, m measurement) (section, error) {
+	s := section{Name: m.name, Date: time.Now().UTC().Truncate(time.Second)}
+	before, err := readProcessors()
+	if err != nil {
+		return s, err
+	}
+	if s.Outcome, err = m.run(ctx, b); err != nil {
+		return s, err
+	}
+	after, err := readProcessors()
+	if err != nil {
+		return s, err
+	}
+	s.Stolen = after.stolenSince(before)
+	_, err = json.Marshal(s) // a figure that is no number must not lose those of the others
+	return s, err
 }
 
 // raiseFileLimit lets this process and those that it starts have many

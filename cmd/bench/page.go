@@ -18,8 +18,12 @@ type section struct {
 	Name    string    `json:"name"`
 	Date    time.Time `json:"date"`
 	Machine machine   `json:"machine"`
+	Stolen  float64   `json:"stolen,omitempty"` // of the processors' time, as processors.stolenSince has it
 	Outcome outcome   `json:"outcome"`
 }
+
+// muchStolen is what has to be told of a measurement.
+const muchStolen = 0.01
 
 // report is what the pages are made of: of each measurement the last results.
 type report struct {
@@ -115,6 +119,10 @@ var (
 	pageHead      = text{"| measurement | figure | target | verdict |", "| 测量项 | 数值 | 目标 | 结论 |"}
 	pageElsewhere = text{"*Measured on %s on another machine: %s.*", "*于 %s 在另一台机器上测得：%s。*"}
 	pageApart     = text{"*Measured on %s.*", "*于 %s 测得。*"}
+	pageStolen    = text{
+		"*Meanwhile the host gave %.0f %% of the processor time that this machine wanted to others. That lengthens latencies, p99 most of all, by chance.*",
+		"*其间宿主机把本机所需处理器时间的 %.0f%% 给了别人。这会随机拉长延迟，p99 尤甚。*",
+	}
 )
 
 // newest returns the section that was measured last; r has one.
@@ -149,6 +157,9 @@ func (r report) page(lang string) string {
 			line("\n"+pageElsewhere.in(lang), day(s.Date), s.Machine)
 		case day(s.Date) != day(newest.Date):
 			line("\n"+pageApart.in(lang), day(s.Date))
+		}
+		if s.Stolen >= muchStolen {
+			line("\n"+pageStolen.in(lang), s.Stolen*100)
 		}
 		b.WriteString(s.Outcome.markdown(lang))
 	}

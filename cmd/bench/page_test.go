@@ -62,7 +62,7 @@ func someReport() []section {
 	for i, m := range measurements() {
 		g := grid{Columns: []text{{}, {"peer", "对照"}, same("Sentinel")}}
 		g.add(text{"row of " + m.name, "行 " + m.name}, math.NaN(), float64(i)+0.25)
-		list = append(list, section{m.name, time.Date(2026, 1, 2, 23, 0, 0, 0, time.UTC), here, outcome{
+		list = append(list, section{m.name, time.Date(2026, 1, 2, 23, 0, 0, 0, time.UTC), here, 0, outcome{
 			Grids:   []grid{g},
 			Results: []result{{text{"figure of " + m.name, "数值 " + m.name}, float64(i) + 0.5, "ms", atMost(3)}},
 			Plots: []plot{{Name: "bench-" + m.name, Title: text{"plot of " + m.name, "图 " + m.name}, Bars: &barPlot{
@@ -118,6 +118,7 @@ func TestLaterResultsTakeThePlaceOfOlderOnes(t *testing.T) {
 	for i := range again {
 		again[i].Date = again[i].Date.AddDate(0, 0, 3)
 	}
+	again[0].Stolen, again[1].Stolen = 0.124, 0.004
 	again[0].Machine.CPU, again[1].Machine.CPU = "Another CPU", "Another CPU"
 	if err := b.add(again); err != nil {
 		t.Fatal(err)
@@ -130,6 +131,9 @@ func TestLaterResultsTakeThePlaceOfOlderOnes(t *testing.T) {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page does not hold %q", want)
 		}
+	}
+	if n := strings.Count(page, "Meanwhile the host gave 12 % of"); n != 1 || strings.Count(page, "Meanwhile the host") != 1 {
+		t.Errorf("that a host took much of one measurement is told %d times, want once", n)
 	}
 	if n := strings.Count(page, "figure of cost"); n != 1 {
 		t.Errorf("the cost is told %d times", n)
@@ -218,5 +222,22 @@ func TestPlots(t *testing.T) {
 	}
 	if got := bars.svg(langZh); !strings.Contains(got, "甲 &lt; 乙") || bars.file(langZh) != "b-zh.svg" {
 		t.Errorf("%s is not Chinese", bars.file(langZh))
+	}
+}
+
+func TestShareThatTheHostTook(t *testing.T) {
+	then := processors{User: 10, System: 5, Idle: 100, Steal: 1}
+	for _, c := range []struct {
+		name string
+		now  processors
+		want float64
+	}{
+		{"nothing was done", then, 0},
+		{"none was taken", processors{User: 12, System: 6, Idle: 100, Steal: 1}, 0},
+		{"idle time was not wanted", processors{User: 12, System: 6, SoftIRQ: 1, Idle: 900, Steal: 2}, 0.2},
+	} {
+		if got := c.now.stolenSince(then); got != c.want {
+			t.Errorf("%s: got %v, want %v", c.name, got, c.want)
+		}
 	}
 }

@@ -84,6 +84,21 @@ func startNginx(ctx context.Context, dir, downstream string) (*peer, error) {
 	return &peer{name: same("nginx"), addr: addr, cmds: []*exec.Cmd{cmd}}, nil
 }
 
+// startNginxRefusing starts nginx as a proxy that refuses the keys of a series, and
+// writes a line into a log for each request that it refuses.
+func startNginxRefusing(series string) startPeer {
+	return func(ctx context.Context, dir, downstream string) (*peer, error) {
+		refuse := fmt.Sprintf(`if ($http_authorization ~ "^Bearer sk-%s") { access_log refused.log; return 403; }`, series)
+		cmd, addr, err := nginx(ctx, dir, func(addr string) string {
+			return fmt.Sprintf(nginxConfig, runtime.NumCPU(), downstream, "", addr, refuse, "")
+		})
+		if cmd == nil || err != nil {
+			return nil, err
+		}
+		return &peer{name: same("nginx"), addr: addr, cmds: []*exec.Cmd{cmd}}, nil
+	}
+}
+
 var nginxAuthName = text{"nginx + auth service", "nginx + 鉴权服务"}
 
 // startNginxAuth starts nginx, and a service that it asks about each request.

@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/prometheus/procfs"
 )
 
 // memory is what the kernel says of a process, in bytes.
@@ -161,6 +163,30 @@ func peakDuring(ctx context.Context, pid int, do func(ctx context.Context) error
 			return seen, nil
 		}
 	}
+}
+
+// processors is what the machine's processors have done since it was started, in
+// seconds.
+type processors procfs.CPUStat
+
+func readProcessors() (processors, error) {
+	fs, err := procfs.NewDefaultFS()
+	if err != nil {
+		return processors{}, fmt.Errorf("read what the processors do: %w", err)
+	}
+	stat, err := fs.Stat()
+	if err != nil {
+		return processors{}, fmt.Errorf("read what the processors do: %w", err)
+	}
+	return processors(stat.CPUTotal), nil
+}
+
+// stolenSince returns which share of the time that was wanted since then the host
+// gave to other machines; proc(5), steal.
+func (p processors) stolenSince(then processors) float64 {
+	worked := func(p processors) float64 { return p.User + p.Nice + p.System + p.IRQ + p.SoftIRQ }
+	stolen := p.Steal - then.Steal
+	return stolen / max(stolen+worked(p)-worked(then), 1.0/clockTick)
 }
 
 // readWritten returns how many bytes a process has caused to be written to disk;

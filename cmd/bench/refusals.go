@@ -20,17 +20,18 @@ var refusals = measurement{
 	title: text{"Refusals", "拒绝"},
 	how: text{
 		"A data file with 1,000,000 keys bound to another address. First, refused POSTs of one key and allowed ones of another take turns of two seconds in a closed loop of 64 connections. " +
-			"Then three floods of refusals come, in the same loop, as fast as they are answered: 300,000 requests with one key, 200,000 with 100,000 keys, and 1,000,000 with as many keys from as many " +
-			"addresses (told in X-Real-IP by a trusted proxy). Each refusal gets 403, and an intercept record (those of one key, address and second become one with a count); Sentinel's own count must agree. Memory " +
-			"is the peak resident set (VmHWM) of each flood; how flat it stays, the highest resident set of its second half to that of its first. Records that could not be kept in time are counted as " +
+			"Then three floods of refusals come, in the same loop, as fast as they are answered: 300,000 requests with one key, 200,000 with 100,000 keys, and 3,000,000 with the million keys, each from an " +
+			"address of its own (told in X-Real-IP by a trusted proxy). Each refusal gets 403, and an intercept record (those of one key, address and second become one with a count); Sentinel's own count must agree. Memory " +
+			"is the peak resident set (VmHWM) of each flood; how flat it stays, the highest resident set of the second half of the last one to that of its first: what is remembered of keys and addresses has a limit each, " +
+			"and it takes half a minute to reach them. Records that could not be kept in time are counted as " +
 			"dropped; what was written to disk is the kernel's count (write_bytes). Last, 500 allowed requests a second are sent on 16 connections, for three seconds without and three with a flood beside them, " +
-			"five times each. That flood is held to 4,000 a second, or the clients, which share two cores with Sentinel, would be what the allowed requests wait for. " +
+			"five times each; and the same of nginx, if it is installed, as a proxy that refuses those keys by a pattern and logs each, but keeps nothing else. That flood is held to 4,000 a second, or the clients, which share two cores with Sentinel, would be what the allowed requests wait for. " +
 			"Their latency counts from when each was due.",
 		"数据文件含 1,000,000 个绑定到另一地址的密钥。首先，用一个密钥的被拒 POST 与另一个密钥的放行 POST 以 64 个连接的闭环轮流发送，每轮两秒。" +
-			"然后是三波拒绝洪水，同样闭环、尽快发送：一个密钥 300,000 个请求；100,000 个密钥 200,000 个请求；1,000,000 个密钥从同样多的地址（由受信代理在 X-Real-IP 中给出）发 1,000,000 个请求。" +
+			"然后是三波拒绝洪水，同样闭环、尽快发送：一个密钥 300,000 个请求；100,000 个密钥 200,000 个请求；这一百万个密钥发 3,000,000 个请求，每个来自各自的地址（由受信代理在 X-Real-IP 中给出）。" +
 			"每个拒绝都得到 403 和一条拦截记录（同一密钥、地址、同一秒内的合并为一条并计数），且须与 Sentinel 自己的计数一致。内存为每波的常驻集峰值（VmHWM）；" +
-			"是否平稳，看后半段常驻集最高值与前半段之比。未能及时保留的记录计为丢弃；写盘量为内核的计数（write_bytes）。最后，在 16 个连接上每秒发送 500 个放行请求，" +
-			"三秒无洪水、三秒有洪水，各五次。此时洪水限制为每秒 4,000 个，否则与 Sentinel 共用两个核心的客户端本身就会成为瓶颈。延迟从每个请求应当发出的时刻算起。",
+			"是否平稳，看最后一波后半段常驻集最高值与前半段之比：所记住的密钥和地址各有上限，约半分钟达到。未能及时保留的记录计为丢弃；写盘量为内核的计数（write_bytes）。最后，在 16 个连接上每秒发送 500 个放行请求，" +
+			"三秒无洪水、三秒有洪水，各五次；若装有 nginx，也同样测量它：作为代理按模式拒绝这些密钥并逐条记日志，除此之外什么都不保存。此时洪水限制为每秒 4,000 个，否则与 Sentinel 共用两个核心的客户端本身就会成为瓶颈。延迟从每个请求应当发出的时刻算起。",
 	},
 	run: runRefusals,
 }
@@ -70,11 +71,11 @@ func (b *bench) floods(keys int) []flood {
 			refused(home, chatWith(func(i int) string { return wire.Key(storedSeries, i%some) })), b.size(200_000, 2_000),
 		},
 		{
-			text{"403, a million keys and addresses", "403，一百万个密钥和地址"},
+			text{"403, a million keys, as many addresses as requests", "403，一百万个密钥，每个请求一个地址"},
 			refused(floodProxy, func(buf []byte, _, i int) []byte {
 				from := netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}) // #nosec G115 -- its bytes
 				return wire.AppendRequest(buf, pathChat, wire.Key(storedSeries, i%keys), chatBody, "X-Real-IP: "+from.String())
-			}), b.size(1_000_000, 4_000),
+			}), b.size(3_000_000, 12_000),
 		},
 	}
 }
@@ -190,7 +191,7 @@ func (r *rig) floodAll(ctx context.Context, g *grid, floods []flood) (results []
 	last := seen[len(seen)-1]
 	return []result{
 		{text{"memory before the floods", "洪水之前的内存"}, before.rss / mega, "MB", nil},
-		{text{"a million keys and addresses: memory of the second half to the first", "一百万个密钥和地址：后半段内存与前半段之比"}, last.memory.growth(), "×", atMost(1.1)},
+		{text{"a million keys, three million addresses: memory of the second half to the first", "一百万个密钥、三百万个地址：后半段内存与前半段之比"}, last.memory.growth(), "×", atMost(1.1)},
 	}, nil
 }
 
@@ -225,51 +226,80 @@ func (r *rig) flood(ctx context.Context, f flood) (seen floodSeen, err error) {
 	return seen, err
 }
 
+// besideSeen is the p99 of allowed requests of each round, in milliseconds.
+type besideSeen struct{ quiet, during []float64 }
+
 // allowedBeside compares the latency of allowed requests beside each flood with that
-// of the same requests without one.
+// of the same requests without one; and does so with nginx, which tells how much of
+// the difference is the machine's.
 func (r *rig) allowedBeside(ctx context.Context, g *grid, floods []flood) (results []result, err error) {
-	quiet, during := make([][]float64, len(floods)), make([][]float64, len(floods))
+	peers, err := startPeers(ctx, r.dir, r.up.Addr(), startNginxRefusing(storedSeries))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, stopAll(peers)) }()
+	asked := append(subjects(peers), r.subject())
+	seen := make([][]besideSeen, len(asked))
+	for i := range seen {
+		seen[i] = make([]besideSeen, len(floods))
+	}
 	for range besideRounds {
 		for i, f := range floods {
-			alone, err := r.paced(ctx, nil)
-			if err != nil {
-				return nil, err
+			for j, s := range asked {
+				if err := r.besideOnce(ctx, s.addr, f, &seen[j][i]); err != nil {
+					return nil, fmt.Errorf("%s: beside %s: %w", s.name.En, f.name.En, err)
+				}
 			}
-			beside, err := r.paced(ctx, &f)
-			if err != nil {
-				return nil, fmt.Errorf("beside %s: %w", f.name.En, err)
-			}
-			quiet[i], during[i] = append(quiet[i], alone.quantile(0.99)), append(during[i], beside.quantile(0.99))
 		}
 	}
-	var alone, beside []float64
-	for i, f := range floods {
-		alone, beside = append(alone, median(quiet[i])), append(beside, median(during[i]))
-		results = append(results, result{
-			text{"allowed requests p99 beside it, to without: " + f.name.En, "其间放行请求的 p99 与无洪水时之比：" + f.name.Zh},
-			beside[i] / alone[i], "×", atMost(2),
-		})
+	for j, s := range asked {
+		var alone, beside, times []float64
+		for i, f := range floods {
+			alone, beside = append(alone, median(seen[j][i].quiet)), append(beside, median(seen[j][i].during))
+			times = append(times, beside[i]/alone[i])
+			if s.own {
+				results = append(results, result{
+					text{"allowed requests p99 beside it, to without: " + f.name.En, "其间放行请求的 p99 与无洪水时之比：" + f.name.Zh},
+					times[i], "×", atMost(2),
+				})
+			}
+		}
+		g.add(text{s.name.En + ": allowed requests p99 without it, ms", s.name.Zh + "：无洪水时放行请求 p99，毫秒"}, alone...)
+		g.add(text{s.name.En + ": allowed requests p99 beside it, ms", s.name.Zh + "：洪水期间放行请求 p99，毫秒"}, beside...)
+		g.add(text{s.name.En + ": beside it, to without, ×", s.name.Zh + "：两者之比，×"}, times...)
 	}
-	g.add(text{"allowed requests p99 without it, ms", "无洪水时放行请求 p99，毫秒"}, alone...)
-	g.add(text{"allowed requests p99 beside it, ms", "洪水期间放行请求 p99，毫秒"}, beside...)
 	return results, nil
+}
+
+// besideOnce measures once without a flood and once with it.
+func (r *rig) besideOnce(ctx context.Context, addr string, f flood, seen *besideSeen) error {
+	alone, err := r.paced(ctx, addr, nil)
+	if err != nil {
+		return err
+	}
+	beside, err := r.paced(ctx, addr, &f)
+	if err != nil {
+		return err
+	}
+	seen.quiet, seen.during = append(seen.quiet, alone.quantile(0.99)), append(seen.during, beside.quantile(0.99))
+	return nil
 }
 
 // paced sends allowed requests at their rate, and a flood beside them, if there is
 // one.
-func (r *rig) paced(ctx context.Context, f *flood) (seen loadResult, err error) {
+func (r *rig) paced(ctx context.Context, addr string, f *flood) (seen loadResult, err error) {
 	lasts := time.Duration(r.bench.size(3000, 200)) * time.Millisecond
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
 		seen, err = load{
-			addr: r.Addr(), from: home, want: http.StatusOK, conns: besideConns, rate: besideRate, lasts: lasts,
+			addr: addr, from: home, want: http.StatusOK, conns: besideConns, rate: besideRate, lasts: lasts,
 			request: chatWith(func(int) string { return wire.Key("w", 0) }),
 		}.run(ctx)
 		return err
 	})
 	if f != nil {
 		l := f.load
-		l.addr, l.rate, l.lasts = r.Addr(), floodRate, lasts
+		l.addr, l.rate, l.lasts = addr, floodRate, lasts
 		group.Go(func() error {
 			_, err := l.run(ctx)
 			return err
