@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -120,14 +121,21 @@ var (
 	pageElsewhere = text{"*Measured on %s on another machine: %s.*", "*于 %s 在另一台机器上测得：%s。*"}
 	pageApart     = text{"*Measured on %s.*", "*于 %s 测得。*"}
 	pageStolen    = text{
-		"*Meanwhile the host gave %.0f %% of the processor time that this machine wanted to others. That lengthens latencies, p99 most of all, by chance.*",
-		"*其间宿主机把本机所需处理器时间的 %.0f%% 给了别人。这会随机拉长延迟，p99 尤甚。*",
+		"*Meanwhile the host gave %.0f %% of the processor time that the machine wanted to others. That lengthens latencies, p99 most of all, by chance.*",
+		"*其间宿主机把这台机器所需处理器时间的 %.0f%% 给了别人。这会随机拉长延迟，p99 尤甚。*",
 	}
 )
 
-// newest returns the section that was measured last; r has one.
-func (r report) newest() section {
-	return slices.MaxFunc(r.Sections, func(a, b section) int { return a.Date.Compare(b.Date) })
+// main returns the section that was measured last on the machine that most were measured
+// on; r has one.
+func (r report) main() section {
+	on := make(map[machine]int)
+	for _, s := range r.Sections {
+		on[s.Machine]++
+	}
+	return slices.MaxFunc(r.Sections, func(a, b section) int {
+		return cmp.Or(cmp.Compare(on[a.Machine], on[b.Machine]), a.Date.Compare(b.Date))
+	})
 }
 
 func (r report) page(lang string) string {
@@ -139,10 +147,10 @@ func (r report) page(lang string) string {
 	if len(r.Sections) == 0 {
 		return b.String()
 	}
-	newest := r.newest()
+	shown := r.main()
 	line("\n%s\n\n| | |\n| --- | --- |", pageMachine.in(lang))
-	line("| %s | %s |", pageDate.in(lang), day(newest.Date))
-	for _, l := range newest.Machine.lines() {
+	line("| %s | %s |", pageDate.in(lang), day(shown.Date))
+	for _, l := range shown.Machine.lines() {
 		line("| %s | %s |", l.name.in(lang), l.value)
 	}
 	for _, m := range measurements() {
@@ -153,9 +161,9 @@ func (r report) page(lang string) string {
 		s := r.Sections[i]
 		line("\n## %s\n\n%s", m.title.in(lang), m.how.in(lang))
 		switch {
-		case s.Machine != newest.Machine:
+		case s.Machine != shown.Machine:
 			line("\n"+pageElsewhere.in(lang), day(s.Date), s.Machine)
-		case day(s.Date) != day(newest.Date):
+		case day(s.Date) != day(shown.Date):
 			line("\n"+pageApart.in(lang), day(s.Date))
 		}
 		if s.Stolen >= muchStolen {

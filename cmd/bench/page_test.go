@@ -113,20 +113,22 @@ func TestLaterResultsTakeThePlaceOfOlderOnes(t *testing.T) {
 	if err := b.add(someReport()); err != nil {
 		t.Fatal(err)
 	}
-	again := someReport()[:2]
+	again := someReport()[:7]
 	again[0].Outcome.Results[0].Figure = 2.5
 	for i := range again {
 		again[i].Date = again[i].Date.AddDate(0, 0, 3)
+		again[i].Machine.CPU = "Another CPU"
 	}
 	again[0].Stolen, again[1].Stolen = 0.124, 0.004
-	again[0].Machine.CPU, again[1].Machine.CPU = "Another CPU", "Another CPU"
-	if err := b.add(again); err != nil {
+	one := someReport()[1:2] // on one more machine, which is not what the page is about
+	one[0].Date, one[0].Machine.CPU = one[0].Date.AddDate(0, 0, 4), "A third CPU"
+	if err := errors.Join(b.add(again), b.add(one)); err != nil {
 		t.Fatal(err)
 	}
 	page := readPage(t, b.page)
 	for _, want := range []string{
 		"| Date | 2026-01-05 |", "| CPU | Another CPU, 2 × ", "| figure of cost | 2.50 ms |", "| figure of growth | 7.50 ms |",
-		"*Measured on 2026-01-02 on another machine: Some CPU, 2 × ",
+		"*Measured on 2026-01-02 on another machine: Some CPU, 2 × ", "*Measured on 2026-01-06 on another machine: A third CPU, 2 × ",
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page does not hold %q", want)
