@@ -85,6 +85,7 @@ func newRig(t testing.TB, change ...func(*setup)) *rig {
 		t.Fatal(err)
 	}
 	t.Cleanup(r.close)
+	<-r.ReadAheadDone() // or it would be chance what of a store in use is in the cache
 	return r
 }
 

@@ -334,6 +334,7 @@ func TestFailingStoreWhileOlderHashesAreTried(t *testing.T) {
 	r := newRig(t).bound(keyA)
 	old := r.hash(keyA)
 	r = r.rotated()
+	r.ForgetBindings() // which were read ahead
 	r.store.set(func(s *faultyStore) { s.binding = failFor(old) })
 	wantReason(t, "bound under the hash that cannot be read", r.use(elsewhere, keyA), engine.StoreUnavailable)
 	r.store.set(func(s *faultyStore) { s.binding = nil })
