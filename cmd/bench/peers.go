@@ -75,28 +75,26 @@ func startPeers(ctx context.Context, dir, downstream string, starts ...startPeer
 
 // startNginx starts nginx as a plain proxy.
 func startNginx(ctx context.Context, dir, downstream string) (*peer, error) {
-	cmd, addr, err := nginx(ctx, dir, func(addr string) string {
-		return fmt.Sprintf(nginxConfig, runtime.NumCPU(), downstream, "", addr, "", "")
-	})
-	if cmd == nil || err != nil {
-		return nil, err
-	}
-	return &peer{name: same("nginx"), addr: addr, cmds: []*exec.Cmd{cmd}}, nil
+	return nginxPeer(ctx, dir, downstream, "")
 }
 
 // startNginxRefusing starts nginx as a proxy that refuses the keys of a series, and
 // writes a line into a log for each request that it refuses.
 func startNginxRefusing(series string) startPeer {
 	return func(ctx context.Context, dir, downstream string) (*peer, error) {
-		refuse := fmt.Sprintf(`if ($http_authorization ~ "^Bearer sk-%s") { access_log refused.log; return 403; }`, series)
-		cmd, addr, err := nginx(ctx, dir, func(addr string) string {
-			return fmt.Sprintf(nginxConfig, runtime.NumCPU(), downstream, "", addr, refuse, "")
-		})
-		if cmd == nil || err != nil {
-			return nil, err
-		}
-		return &peer{name: same("nginx"), addr: addr, cmds: []*exec.Cmd{cmd}}, nil
+		return nginxPeer(ctx, dir, downstream, fmt.Sprintf(`if ($http_authorization ~ "^Bearer sk-%s") { access_log refused.log; return 403; }`, series))
 	}
+}
+
+// nginxPeer starts nginx alone, with what is said of each request.
+func nginxPeer(ctx context.Context, dir, downstream, said string) (*peer, error) {
+	cmd, addr, err := nginx(ctx, dir, func(addr string) string {
+		return fmt.Sprintf(nginxConfig, runtime.NumCPU(), downstream, "", addr, said, "")
+	})
+	if cmd == nil || err != nil {
+		return nil, err
+	}
+	return &peer{name: same("nginx"), addr: addr, cmds: []*exec.Cmd{cmd}}, nil
 }
 
 var nginxAuthName = text{"nginx + auth service", "nginx + 鉴权服务"}

@@ -23,14 +23,14 @@ var refusals = measurement{
 			"Then three floods of refusals come, in the same loop, as fast as they are answered: 300,000 requests with one key, 200,000 with 100,000 keys, and 3,000,000 with the million keys, each from an " +
 			"address of its own (told in X-Real-IP by a trusted proxy). Each refusal gets 403, and an intercept record (those of one key, address and second become one with a count); Sentinel's own count must agree. Memory " +
 			"is the peak resident set (VmHWM) of each flood; how flat it stays, the highest resident set of the second half of the last one to that of its first: what is remembered of keys and addresses has a limit each, " +
-			"and it takes up to a minute to reach them. Records that could not be kept in time are counted as " +
+			"and it takes about a minute to come near them. Records that could not be kept in time are counted as " +
 			"dropped; what was written to disk is the kernel's count (write_bytes). Last, 500 allowed requests a second are sent on 16 connections, for three seconds without and three with a flood beside them, " +
 			"five times each; and the same of nginx, if it is installed, as a proxy that refuses those keys by a pattern and logs each, but keeps nothing else. That flood is held to 4,000 a second, or the clients, which share two cores with Sentinel, would be what the allowed requests wait for. " +
 			"Their latency counts from when each was due.",
 		"数据文件含 1,000,000 个绑定到另一地址的密钥。首先，用一个密钥的被拒 POST 与另一个密钥的放行 POST 以 64 个连接的闭环轮流发送，每轮两秒。" +
 			"然后是三波拒绝洪水，同样闭环、尽快发送：一个密钥 300,000 个请求；100,000 个密钥 200,000 个请求；这一百万个密钥发 3,000,000 个请求，每个来自各自的地址（由受信代理在 X-Real-IP 中给出）。" +
 			"每个拒绝都得到 403 和一条拦截记录（同一密钥、地址、同一秒内的合并为一条并计数），且须与 Sentinel 自己的计数一致。内存为每波的常驻集峰值（VmHWM）；" +
-			"是否平稳，看最后一波后半段常驻集最高值与前半段之比：所记住的密钥和地址各有上限，至多一分钟达到。未能及时保留的记录计为丢弃；写盘量为内核的计数（write_bytes）。最后，在 16 个连接上每秒发送 500 个放行请求，" +
+			"是否平稳，看最后一波后半段常驻集最高值与前半段之比：所记住的密钥和地址各有上限，约一分钟接近。未能及时保留的记录计为丢弃；写盘量为内核的计数（write_bytes）。最后，在 16 个连接上每秒发送 500 个放行请求，" +
 			"三秒无洪水、三秒有洪水，各五次；若装有 nginx，也同样测量它：作为代理按模式拒绝这些密钥并逐条记日志，除此之外什么都不保存。此时洪水限制为每秒 4,000 个，否则与 Sentinel 共用两个核心的客户端本身就会成为瓶颈。延迟从每个请求应当发出的时刻算起。",
 	},
 	run: runRefusals,
